@@ -1,0 +1,1 @@
+"""Crosswire's proxy: any LLM client to any LLM backend, with every loss named."""

@@ -1,0 +1,210 @@
+"""The command line: serve, check a config, explain a decision, convert a body."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from . import wire
+from .config import Config, from_environment, load_file
+from .errors import ConfigError, Malformed
+from .ir import CAPABILITIES
+from .protocols import PROTOCOLS
+from .protocols.contract import Target, Where
+from .routing import Facts, decide
+from .server import make_app, serve
+
+OK, FAILED, USAGE, ENVIRONMENT = 0, 1, 2, 3
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; 0 is success, 1 a finding, 2 a wrong call or config, 3 the machine's fault."""
+    args = _parser().parse_args(argv)
+    try:
+        return int(args.run(args))
+    except ConfigError as fault:
+        print(*fault.complaints, sep="\n", file=sys.stderr)
+        return USAGE
+    except BrokenPipeError:
+        return OK  # whoever read the output has seen enough
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="crosswire", description="Any LLM client to any LLM backend, and no silent loss."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    one = commands.add_parser("serve", help="run the proxy")
+    _config_arguments(one)
+    one.add_argument("--port", type=int, help="listen here instead of the config's port (9001)")
+    one.add_argument(
+        "--log-file", type=Path, metavar="FILE", help="write the four stages of each request as JSON lines"
+    )
+    one.add_argument("-v", "--verbose", action="store_true", help="say for each request where it goes and why")
+    one.set_defaults(run=_serve)
+
+    one = commands.add_parser("check", help="report every mistake of a config")
+    one.add_argument("config", nargs="?", type=Path, default=Path("crosswire.yaml"))
+    one.set_defaults(run=_check, backend=None, port=None)
+
+    one = commands.add_parser("explain", help="show which backend a request would get, and why")
+    _config_arguments(one)
+    one.add_argument("--model", required=True, help="the model that the client asks for")
+    one.add_argument("--tools", action="store_true", help="the request offers tools")
+    one.add_argument(
+        "--needs", nargs="*", default=[], choices=CAPABILITIES, metavar="CAPABILITY", help="what else it needs"
+    )
+    one.set_defaults(run=_explain, port=None)
+
+    one = commands.add_parser("convert", help="convert a request body from standard input, and name the losses")
+    one.add_argument("--from", dest="source", required=True, choices=PROTOCOLS, help="the protocol of the body")
+    one.add_argument("--to", dest="target", required=True, choices=PROTOCOLS, help="the protocol to convert to")
+    one.add_argument("--model", help="the upstream's model (default: the body's own); for gemini also the asked one")
+    one.add_argument("--stream", action="store_true", help="for gemini, whose address says it: the request streams")
+    one.set_defaults(run=_convert)
+    return parser
+
+
+def _config_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="default: crosswire.yaml if it is here, else the environment"
+    )
+    parser.add_argument("--backend", metavar="NAME", help="the last resort for requests that nothing else fits")
+
+
+def _config(args: argparse.Namespace) -> Config:
+    """The config of the file that was named or is here, else of the environment."""
+    file = args.config
+    if file is None and Path("crosswire.yaml").is_file():
+        file = Path("crosswire.yaml")
+    if file is not None:
+        return load_file(file, os.environ, port=args.port, backend=args.backend)
+    return from_environment(os.environ, port=args.port, backend=args.backend)
+
+
+# ---- serve -----------------------------------------------------------------------------------------------------------
+
+
+def _serve(args: argparse.Namespace) -> int:
+    config = _config(args)
+    logging.basicConfig(
+        level=logging.INFO if args.verbose else logging.WARNING, format="%(asctime)s %(message)s", stream=sys.stderr
+    )
+    for warning in config.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+
+    async def run() -> int:
+        try:
+            app = make_app(config, stage_log=args.log_file)
+        except OSError as fault:
+            print(f"--log-file: {args.log_file} cannot be written: {fault.strerror}", file=sys.stderr)
+            return ENVIRONMENT
+        host, port = config.settings.host, config.settings.port
+        try:
+            await serve(app, host, port, started=lambda port: print(_welcome(config, port), flush=True))
+        except OSError as fault:
+            print(f"cannot listen on {host}:{port}: {fault.strerror}; choose another with --port", file=sys.stderr)
+            return ENVIRONMENT
+        return OK
+
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(run())
+    except KeyboardInterrupt:
+        return OK
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's loops where it is installed (the extra `speed`), else asyncio's own."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    loops: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return loops
+
+
+def _welcome(config: Config, port: int) -> str:
+    """What a person needs to see first: the addresses, the models, and a line to try it with."""
+    # what it is bound to is, for who calls it, this machine
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(config.settings.host, config.settings.host)  # noqa: S104
+    base = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    lines = [f"Crosswire listens on {base}", ""]
+    for protocol in PROTOCOLS.values():
+        lines.append(f"  {protocol.title:26} {base}{protocol.paths[0].replace('{tail}', '{model}:generateContent')}")
+    lines += ["", "  model -> backend (upstream model)"]
+    rows = [(name, b.name, upstream) for b in config.plan.backends for name, upstream in b.models.items()]
+    rows += [(family.pattern, family.backend, "the same") for family in config.plan.families]
+    if not rows:
+        rows = [("any", backend.name, backend.default_model or "the same") for backend in config.plan.ordered]
+    width = max(len(row[0]) for row in rows)
+    lines += [f"  {name:{width}} -> {backend} ({upstream})" for name, backend, upstream in rows]
+    return "\n".join([*lines, "", "Try it:", _curl(base, config), ""])
+
+
+def _curl(base: str, config: Config) -> str:
+    model = next((name for backend in config.plan.backends for name in backend.models), None)
+    if model is None:
+        examples = {"openai": "gpt-5-nano", "anthropic": "claude-sonnet-4-5", "gemini": "gemini-2.5-flash"}
+        first = config.plan.ordered[0]
+        model = first.default_model or examples.get(first.name, "llama3.2")
+    body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Hello!"}]})
+    quoted = body.replace("'", "'\\''")
+    return f"  curl {base}/v1/chat/completions -H 'content-type: application/json' -d '{quoted}'"
+
+
+# ---- check, explain, convert -----------------------------------------------------------------------------------------
+
+
+def _check(args: argparse.Namespace) -> int:
+    config = load_file(args.config, os.environ)
+    for warning in config.warnings:
+        print(f"warning: {warning}")
+    models = sum(len(backend.models) for backend in config.plan.backends)
+    print(f"{args.config}: no mistakes; {len(config.plan.backends)} backends, {models} models")
+    return OK
+
+
+def _explain(args: argparse.Namespace) -> int:
+    config = _config(args)
+    needs = frozenset({"text", *args.needs, *(["tools"] if args.tools else [])})
+    decision = decide(Facts(args.model, needs), config.plan)
+    if decision.chosen is not None:
+        print(f"{args.model} -> {decision.chosen.backend} ({decision.chosen.model})")
+    elif decision.refusal is not None:
+        print(f"{args.model} is refused with {decision.refusal.status}: {decision.refusal.message}")
+    print(f"mode: {decision.mode}; {decision.because}")
+    width = max(len(candidate.backend) for candidate in decision.considered)
+    for candidate in decision.considered:
+        mark = "✓" if candidate.taken else "✗"
+        print(f"  {mark} {candidate.backend:{width}}  {candidate.model or '-'}  {candidate.why}")
+    return OK if decision.chosen is not None else FAILED
+
+
+def _convert(args: argparse.Namespace) -> int:
+    source, target = PROTOCOLS[args.source], PROTOCOLS[args.target]
+    method = "streamGenerateContent" if args.stream else "generateContent"
+    where = Where(args.model or "gemini-2.5-flash", method, "sse") if args.source == "gemini" else Where()
+    try:
+        request = source.decode_request(wire.parse_object(sys.stdin.buffer.read()), where)
+    except Malformed as fault:
+        print(f"not a {args.source} request: {fault}", file=sys.stderr)
+        return USAGE
+    sent = target.encode_request(request, Target(args.model or request.model, args.target))
+    print(json.dumps(json.loads(wire.encode(sent.payload)), indent=2, ensure_ascii=False))
+    for loss in sent.losses:
+        print(f"loss: {loss.feature} {loss.how} at {loss.path}", file=sys.stderr)
+    if not sent.losses:
+        print("no losses", file=sys.stderr)
+    return OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

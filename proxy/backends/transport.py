@@ -1,0 +1,52 @@
+"""Bytes to a backend and back: one narrow, cancellable door, so that a leaner client can take aiohttp's place.
+
+It knows HTTP and no protocol. Request bytes go in; a status, headers and chunks come out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Protocol
+
+from msgspec import Struct
+
+
+class Timeouts(Struct, frozen=True):
+    """In seconds: to connect, and of silence between two reads."""
+
+    connect: float
+    read: float
+
+
+class Unreachable(Exception):
+    """No connection to the backend, or it broke before an answer began."""
+
+
+class TimedOut(Exception):
+    """The backend was silent for longer than the config allows."""
+
+
+class Answer(Protocol):
+    """What came back: `status` and lower-case `headers` at once, the body in chunks."""
+
+    status: int
+    headers: Mapping[str, str]
+
+    async def read(self, limit: int) -> bytes:
+        """The whole body; raises OverflowError past `limit` bytes."""
+        ...
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it arrives; raises Unreachable where the connection breaks, TimedOut on silence."""
+        ...
+
+    def close(self) -> None:
+        """Give the connection back, or break it where bytes are still under way. Twice is harmless."""
+        ...
+
+
+class Transport(Protocol):
+    """A pool of connections to one backend."""
+
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer: ...
+    async def close(self) -> None: ...
