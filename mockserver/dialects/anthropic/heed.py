@@ -1,0 +1,340 @@
+"""What Anthropic refuses of a Messages request, in its own words; it judges form, never meaning."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from ..contract import Failure, Malformed, Provider, foreign_seal, key_given
+from .read import read
+from .words import CALL_ID, ERRORS, FIELDS, IMAGES, MIN_BUDGET, NESTED, PATH, REDACTED, TOOL_NAME, UNBOUND
+
+COUNT = f"{PATH}/count_tokens"
+
+
+def route(method: str, path: str) -> str | None:
+    path = path.partition("?")[0]
+    if method == "POST" and path.endswith(COUNT):
+        return "count"
+    if method == "POST" and path.endswith(PATH):
+        return "generate"
+    return "models" if method == "GET" and path.endswith("/models") else None
+
+
+def list_models(provider: Provider) -> dict[str, Any]:
+    """https://platform.claude.com/docs/en/api/models/list"""
+    data = [
+        {"type": "model", "id": name, "display_name": name, "created_at": "2025-10-09T08:53:20Z"}
+        for name in provider.upstream_models
+    ]
+    first, last = (data[0]["id"], data[-1]["id"]) if data else (None, None)
+    return {"data": data, "has_more": False, "first_id": first, "last_id": last}
+
+
+def count(body: dict[str, Any]) -> dict[str, Any]:
+    """https://platform.claude.com/docs/en/api/messages/count_tokens"""
+    kept = {key: body[key] for key in ("system", "messages", "tools") if key in body}
+    return {"input_tokens": len(str(kept)) // 4 + 8}
+
+
+def heed(path: str, headers: Mapping[str, str], body: Any, provider: Provider) -> Failure | None:
+    """The first rule that the request breaks, or None."""
+    lower = {name.lower(): value for name, value in headers.items()}
+    given = key_given(headers, provider.auth)
+    if given is None:
+        return _failure("authentication", f"{provider.auth.header} header is required")
+    if given != provider.auth.key:
+        return _failure("authentication", "invalid x-api-key")
+    # "When making API requests, you must send an anthropic-version request header."
+    # https://platform.claude.com/docs/en/api/versioning
+    if "anthropic-version" not in lower:
+        return _failure("bad_request", "anthropic-version: header is required")
+    if path.partition("?")[0].endswith("/models"):
+        return None
+    if not isinstance(body, dict):
+        return _failure("bad_request", "The request body is not valid JSON: an object was expected")
+    counting = path.partition("?")[0].endswith(COUNT)
+    for rule in RULES:
+        for complaint in rule(body | ({"max_tokens": 1} if counting else {}), provider):
+            return complaint
+    return None
+
+
+def _failure(kind: str, message: str) -> Failure:
+    return Failure(ERRORS[kind][0], kind, message)
+
+
+def _bad(message: str) -> Failure:
+    return _failure("bad_request", message)
+
+
+def _dotted(path: str) -> str:
+    """`$.messages[0].role` -> `messages.0.role`, as this provider writes paths."""
+    return re.sub(r"\[(\d+)\]", r".\1", path.removeprefix("$."))
+
+
+# ---- the rules, in the order in which the service checks them --------------------------------------------------------
+
+Rule = Callable[[dict[str, Any], Provider], Iterator[Failure]]
+
+
+def _fields(body: dict[str, Any], provider: Provider) -> Iterator[Failure]:
+    for key in ("max_tokens", "messages", "model"):
+        if body.get(key) is None:
+            yield _bad(f"{key}: Field required")
+    for key, value in body.items():
+        if key not in FIELDS:
+            yield _bad(f"{key}: Extra inputs are not permitted")
+        # Every documented field is optional, none is nullable but these.
+        if value is None and key not in ("cache_control", "container", "inference_geo", "speed", "diagnostics"):
+            yield _bad(f"{key}: Input should be a valid value, not null")
+    if provider.models and body["model"] not in provider.upstream_models:
+        yield _failure("not_found", f"model: {body['model']}")
+    try:
+        understood = read("", {}, body)
+    except Malformed as problem:
+        what = "Field required" if problem.what == "is missing" else problem.what
+        yield _bad(f"{_dotted(problem.path)}: {what}")
+        return
+    for path in understood.extra:
+        parent, _, key = _dotted(path).rpartition(".")
+        known = (names for pattern, names in NESTED.items() if re.fullmatch(pattern, parent))
+        blocks = key.isdecimal() or parent == "" or parent == "metadata"
+        if not blocks and not any(key in names for names in known):
+            yield _bad(f"{parent}.{key}: Extra inputs are not permitted")
+
+
+def _ranges(body: dict[str, Any], provider: Provider) -> Iterator[Failure]:
+    # "temperature … Ranges from 0.0 to 1.0." https://platform.claude.com/docs/en/api/messages/create
+    for name in ("temperature", "top_p"):
+        value = body.get(name)
+        if value is not None and not 0 <= value <= 1:
+            yield _bad(f"{name}: range: 0..1")
+    if body["max_tokens"] < 1:
+        yield _bad("max_tokens: Input should be greater than or equal to 1")
+    # "use only temperature OR top_p, not both" for Claude Opus 4.1 and later models.
+    # https://platform.claude.com/docs/en/about-claude/models/migration-guide
+    if "temperature" in body and "top_p" in body and re.search(r"-4-[1-9](?!\d)", body["model"]):
+        yield _bad("`temperature` and `top_p` cannot both be specified for this model. Please use only one.")
+    for at, stop in enumerate(body.get("stop_sequences") or []):
+        if not stop.strip():
+            yield _bad(f"stop_sequences.{at}: each stop sequence must contain non-whitespace")
+    thinking = body.get("thinking") or {}
+    if thinking.get("type") == "enabled":
+        budget = thinking.get("budget_tokens")
+        if not isinstance(budget, int):
+            yield _bad("thinking.enabled.budget_tokens: Field required")
+        elif budget < MIN_BUDGET:
+            yield _bad(f"thinking.enabled.budget_tokens: Input should be greater than or equal to {MIN_BUDGET}")
+        elif budget >= body["max_tokens"]:
+            yield _bad("`max_tokens` must be greater than `thinking.budget_tokens`.")
+    # "Thinking isn't compatible with temperature or top_k modifications as well as forced tool use."
+    # https://platform.claude.com/docs/en/build-with-claude/extended-thinking
+    if thinking.get("type") in ("enabled", "adaptive"):
+        if body.get("temperature") not in (None, 1):
+            yield _bad("`temperature` may only be set to 1 when thinking is enabled.")
+        if body.get("top_k") is not None:
+            yield _bad("`top_k` must be unset when thinking is enabled.")
+        if (body.get("tool_choice") or {}).get("type") in ("any", "tool"):
+            yield _bad("Thinking may not be enabled when tool_choice forces tool use.")
+
+
+def _format(body: dict[str, Any], provider: Provider) -> Iterator[Failure]:
+    form = (body.get("output_config") or {}).get("format") or {}
+    if form.get("type") == "json_schema":
+        for flaw in _flaws(form.get("schema")):
+            # https://github.com/agentjido/req_llm/issues/302
+            yield _bad(f"output_config.format.schema: {flaw}")
+
+
+def _flaws(schema: Any) -> Iterator[str]:
+    """What a schema of an answer may not say, at any depth."""
+    if isinstance(schema, list):
+        for inner in schema:
+            yield from _flaws(inner)
+    if not isinstance(schema, dict):
+        return
+    given = schema.get("type")
+    for kind in given if isinstance(given, list) else [given]:
+        for key in sorted(schema.keys() & UNBOUND.get(str(kind), frozenset())):
+            yield f"For '{kind}' type, property '{key}' is not supported"
+        if kind == "array" and schema.get("minItems", 0) not in (0, 1):
+            yield "For 'array' type, 'minItems' values other than 0 or 1 are not supported"
+        if kind == "object" and schema.get("additionalProperties") is not False:
+            yield "For 'object' type, 'additionalProperties' must be explicitly set to false"
+    for key, value in schema.items():
+        if key in ("properties", "$defs", "definitions"):
+            yield from _flaws(list(value.values()))
+        elif key in ("items", "anyOf", "allOf", "prefixItems"):
+            yield from _flaws(value)
+
+
+def _tools(body: dict[str, Any], provider: Provider) -> Iterator[Failure]:
+    names = []
+    for at, tool in enumerate(body.get("tools") or []):
+        names.append(tool.get("name"))
+        if tool.get("type") not in (None, "custom"):
+            continue
+        where = f"tools.{at}.custom"
+        if not re.fullmatch(TOOL_NAME, tool["name"]):
+            yield _bad(f"{where}.name: String should match pattern '{TOOL_NAME}'")
+        if tool.get("input_schema") is None:
+            yield _bad(f"{where}.input_schema: Field required")
+        elif "type" not in tool["input_schema"]:
+            yield _bad(f"{where}.input_schema.type: Field required")
+        elif tool["input_schema"]["type"] != "object":
+            yield _bad(f"{where}.input_schema.type: Input should be 'object'")
+    if len(set(names)) != len(names):
+        yield _bad("tools: Tool names must be unique.")
+    choice = body.get("tool_choice")
+    if choice is None:
+        return
+    if not names:
+        yield _bad("tool_choice: may only be specified while providing tools.")
+    # https://platform.claude.com/docs/en/api/messages/create (ToolChoiceNone has `type` alone)
+    if choice.get("type") == "none" and "disable_parallel_tool_use" in choice:
+        yield _bad("tool_choice.none.disable_parallel_tool_use: Extra inputs are not permitted")
+    if choice.get("type") == "tool" and choice.get("name") not in names:
+        yield _bad(f"Tool '{choice.get('name')}' not found in provided tools")
+
+
+def _blocks(body: dict[str, Any], provider: Provider) -> Iterator[Failure]:
+    messages = body["messages"]
+    if not messages:
+        yield _bad("messages: at least one message is required")
+    if isinstance(body.get("system"), list):
+        yield from _texts(body["system"], "system")
+    for at, message in enumerate(messages):
+        content = message.get("content")
+        final = at == len(messages) - 1 and message["role"] == "assistant"
+        if content is None:
+            yield _bad(f"messages.{at}.content: Field required")
+        if content in ("", []) and not final:
+            yield _bad(
+                f"messages.{at}: all messages must have non-empty content except for the optional final assistant "
+                "message"
+            )
+        for n, block in enumerate(content if isinstance(content, list) else []):
+            where = f"messages.{at}.content.{n}"
+            kind = block["type"]
+            if kind == "tool_use" and not re.fullmatch(CALL_ID, block["id"]):
+                yield _bad(f"{where}.tool_use.id: String should match pattern '{CALL_ID}'")
+            if kind == "tool_use" and not re.fullmatch(TOOL_NAME, block["name"]):
+                yield _bad(f"{where}.tool_use.name: String should match pattern '{TOOL_NAME}'")
+            if kind == "tool_use" and "input" not in block:
+                yield _bad(f"{where}.tool_use.input: Field required")
+            if kind in ("tool_use", "thinking") and message["role"] != "assistant":
+                yield _bad(f"messages.{at}: `{kind}` blocks can only be in `assistant` messages")
+            if kind == "tool_result" and message["role"] != "user":
+                yield _bad(f"messages.{at}: `tool_result` blocks can only be in `user` messages")
+            source = block.get("source") or {}
+            if kind == "image" and source.get("type") == "base64" and source.get("media_type") not in IMAGES:
+                wanted = ", ".join(f"'{mime}'" for mime in IMAGES[:-1]) + f" or '{IMAGES[-1]}'"
+                yield _bad(f"{where}.image.source.base64.media_type: Input should be {wanted}")
+            if kind == "tool_result" and isinstance(block.get("content"), list):
+                yield from _texts(block["content"], f"{where}.tool_result.content")
+            if kind == "thinking":
+                signature = block.get("signature")
+                if signature is None:
+                    yield _bad(f"{where}.thinking.signature: Field required")
+                # "thinking blocks must be passed back unmodified"
+                # https://platform.claude.com/docs/en/build-with-claude/extended-thinking
+                elif foreign_seal(signature, provider) or signature.endswith(REDACTED):
+                    yield _bad(f"{where}: Invalid `signature` in `thinking` block")
+            data = str(block.get("data"))
+            if kind == "redacted_thinking" and (foreign_seal(data, provider) or not data.endswith(REDACTED)):
+                yield _bad(f"{where}: Invalid `data` in `redacted_thinking` block")
+        if isinstance(content, list):
+            yield from _texts(content, "messages")
+
+
+def _texts(blocks: list[Any], where: str) -> Iterator[Failure]:
+    for block in blocks:
+        text = block.get("text") if block.get("type") == "text" else None
+        if text == "":
+            yield _bad(f"{where}: text content blocks must be non-empty")
+        elif text is not None and not text.strip():
+            yield _bad(f"{where}: text content blocks must contain non-whitespace text")
+
+
+def _pairing(body: dict[str, Any], provider: Provider) -> Iterator[Failure]:
+    # "Each tool_use block must have a corresponding tool_result block in the next message."
+    # https://platform.claude.com/docs/en/agents-and-tools/tool-use/implement-tool-use
+    merged = list(_merged(body["messages"]))
+    called: list[str] = []
+    called_at = 0
+    ever: set[str] = set()
+    for at, role, blocks in merged:
+        results = [b["tool_use_id"] for b in blocks if b["type"] == "tool_result"]
+        lead = [b["type"] for b in blocks[: len(results)]]
+        missing = [id for id in called if id not in results]
+        if missing or (called and set(lead) != {"tool_result"}):
+            yield _unanswered(called_at, missing or called)
+        for n, id in enumerate(results):
+            if id not in called:
+                yield _bad(
+                    f"messages.{at}.content.{n}: unexpected `tool_use_id` found in `tool_result` blocks: {id}. Each "
+                    "`tool_result` block must have a corresponding `tool_use` block in the previous message."
+                )
+            if results.count(id) > 1:
+                yield _bad(
+                    f"messages.{at}.content.{n}: each tool_use must have a single result. Found multiple "
+                    f"`tool_result` blocks with id: {id}"
+                )
+        called = [b["id"] for b in blocks if b["type"] == "tool_use"] if role == "assistant" else []
+        called_at = at
+        for id in called:
+            if id in ever:
+                yield _bad(f"messages.{at}: `tool_use` ids must be unique")
+            ever.add(id)
+    if called:
+        yield _unanswered(called_at, called)
+
+
+def _thinking(body: dict[str, Any], provider: Provider) -> Iterator[Failure]:
+    # "During tool use, you must pass thinking blocks back to the API, and include the complete unmodified block". The
+    # words of the refusal: https://github.com/anomalyco/opencode/issues/3077
+    # https://platform.claude.com/docs/en/build-with-claude/extended-thinking#preserving-thinking-blocks
+    if (body.get("thinking") or {}).get("type") != "enabled":
+        return
+    *_, (_, role, blocks) = turns = list(_merged(body["messages"]))
+    if role == "user" and not any(block["type"] == "tool_result" for block in blocks):
+        return
+    at, _, said = next((turn for turn in reversed(turns) if turn[1] == "assistant"), (0, "", []))
+    if said and said[0]["type"] not in ("thinking", "redacted_thinking"):
+        yield _bad(
+            f"messages.{at}.content.0.type: Expected `thinking` or `redacted_thinking`, but found "
+            f"`{said[0]['type']}`. When `thinking` is enabled, a final `assistant` message must start with a thinking "
+            "block (preceeding the lastmost set of `tool_use` and `tool_result` blocks). We recommend you include "
+            "thinking blocks from previous turns. To avoid this requirement, disable `thinking`."
+        )
+
+
+def _unanswered(at: int, ids: list[str]) -> Failure:
+    return _bad(
+        f"messages.{at}: `tool_use` ids were found without `tool_result` blocks immediately after: {', '.join(ids)}. "
+        "Each `tool_use` block must have a corresponding `tool_result` block in the next message."
+    )
+
+
+def _merged(messages: list[Any]) -> Iterator[tuple[int, str, list[Any]]]:
+    """The turns: "Consecutive user or assistant turns in your request will be combined into a single turn."
+
+    https://platform.claude.com/docs/en/api/messages/create
+    """
+    pending: tuple[int, str, list[Any]] | None = None
+    for at, message in enumerate(messages):
+        content = message["content"]
+        blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
+        if pending is not None and pending[1] == message["role"]:
+            pending[2].extend(blocks)
+            continue
+        if pending is not None:
+            yield pending
+        pending = (at, message["role"], list(blocks))
+    if pending is not None:
+        yield pending
+
+
+RULES: tuple[Rule, ...] = (_fields, _ranges, _format, _tools, _blocks, _pairing, _thinking)

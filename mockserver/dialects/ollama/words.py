@@ -1,0 +1,80 @@
+"""The words of Ollama's chat API: its done reasons, options and levels of thinking. It does nothing."""
+
+from __future__ import annotations
+
+NAME = "ollama"
+
+PATH = "/api/chat"
+
+STOPS: dict[str, str] = {
+    "end": "stop",
+    "tool": "stop",
+    "length": "length",
+    "stop_sequence": "stop",
+    "content_filter": "stop",
+}
+"""Neutral stop -> `done_reason`."""
+
+HEARD_STOPS: dict[str, str] = {"stop": "end", "length": "length"}
+"""`done_reason` -> neutral stop; `stop` beside calls is heard as `tool`, any other word as `other`."""
+
+OTHER_STOPS = frozenset({"load", "unload"})
+"""The done reasons of a request that asks for no answer. https://github.com/ollama/ollama/blob/main/docs/api.md"""
+
+BLURS: dict[str, str] = {"stop_sequence": "end", "content_filter": "end"}
+"""`done_reason` knows `stop` and `length` only.
+
+https://github.com/ollama/ollama/blob/main/llm/server.go (DoneReason)
+"""
+
+LEVELS = ("low", "medium", "high", "max")
+"""`think`: "Can be a boolean (true/false) or a string ("high", "medium", "low", "max") for supported models".
+
+https://docs.ollama.com/api/chat
+"""
+
+EFFORTS: dict[str, bool | str] = {"none": False, "minimal": "low", "xhigh": "max"}
+"""Efforts that have another name here; any other is a level."""
+
+OPTIONS: dict[str, str] = {
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "top_k": "top_k",
+    "presence_penalty": "presence_penalty",
+    "frequency_penalty": "frequency_penalty",
+    "seed": "seed",
+}
+"""Neutral sampling field -> its key in `options`. https://docs.ollama.com/modelfile#valid-parameters-and-values"""
+
+OPTION_TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
+    **dict.fromkeys(
+        (
+            *("num_ctx", "num_batch", "num_gpu", "main_gpu", "num_thread"),
+            *("num_keep", "seed", "num_predict", "top_k", "repeat_last_n", "draft_num_predict"),
+        ),
+        ("integer", (int, float)),
+    ),
+    **dict.fromkeys(
+        (
+            *("top_p", "min_p", "typical_p", "temperature"),
+            *("repeat_penalty", "presence_penalty", "frequency_penalty"),
+        ),
+        ("float32", (int, float)),
+    ),
+    "use_mmap": ("boolean", (bool,)),
+    "stop": ("array", (list,)),
+}
+"""Option -> its type in complaints, and the JSON types taken for it; unknown options are ignored.
+
+https://github.com/ollama/ollama/blob/main/api/types.go (Options)
+"""
+
+HARMLESS: dict[str, tuple[object, ...]] = {
+    "format": ("",),
+    "logprobs": (False,),
+    "keep_alive": ("",),
+}
+"""Fields whose value asks only for the default."""
+
+LATEST = ":latest"
+"""The tag of a name without one. https://github.com/ollama/ollama/blob/main/docs/api.md#model-names"""

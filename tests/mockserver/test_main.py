@@ -1,0 +1,88 @@
+"""The command line: what is printed, and the exit status."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import aiohttp
+import pytest
+from mock_stage import FOLDER
+
+from mockserver.__main__ import main
+
+
+def test_check_of_good_scenarios(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(FOLDER)]) == 0
+    assert re.fullmatch(r"\d+ providers, \d+ stories, no mistakes\n", capsys.readouterr().out)
+
+
+def test_check_names_file_and_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(FOLDER, tmp_path / "s")
+    story = tmp_path / "s" / "stories" / "text.yaml"
+    story.write_text(story.read_text() + "extra: 1\nwhy: again\n")
+    lines = len(story.read_text().splitlines())
+    for arguments in (["check", str(tmp_path / "s")], [str(tmp_path / "s")]):
+        assert main(arguments) == 1
+        printed = capsys.readouterr().err
+        assert f"{story}:{lines - 1}: $.extra: no such key" in printed
+        assert f"{story}:{lines}: $.why: this key stands twice" in printed
+        assert printed.endswith("2 mistakes\n")
+
+
+@pytest.mark.parametrize("arguments", [["check", "nowhere"], ["nowhere"]])
+def test_a_missing_folder_is_said_so(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    assert "nowhere is no folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["check"], ["x", "--port", "high"], ["x", "--nope"]])
+def test_a_wrong_command_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    assert "usage: crosswire-mock" in capsys.readouterr().err
+
+
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    assert "default: 8888" in capsys.readouterr().out
+
+
+async def test_it_serves_until_it_is_stopped() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "mockserver", str(FOLDER), "--port", "0"),
+        stdout=asyncio.subprocess.PIPE,
+        cwd=FOLDER.parent,
+    )
+    try:
+        assert process.stdout is not None
+        url = ""
+        while not url:
+            line = (await process.stdout.readline()).decode()
+            assert line, "it ended before it listened"
+            found = re.match(r"Listening on (\S+)", line)
+            url = found[1] if found else ""
+        async with aiohttp.ClientSession() as session:
+            async with session.get(f"{url}/healthz") as answer:
+                assert answer.status == 200
+            body = {"model": "gpt-5-nano", "messages": [{"role": "user", "content": "Hello!"}]}
+            headers = {"authorization": "Bearer test-key-openai"}
+            async with session.post(f"{url}/openai/v1/chat/completions", json=body, headers=headers) as answer:
+                assert answer.status == 200
+        assert (await process.stdout.readline()) == b"Detected scenario: openai/text\n"
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def test_a_taken_port_is_said_so(capsys: pytest.CaptureFixture[str]) -> None:
+    server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    status = await asyncio.to_thread(main, [str(FOLDER), "--port", str(port)])
+    server.close()
+    await server.wait_closed()
+    assert status == 2
+    assert f"cannot listen on 127.0.0.1:{port}" in capsys.readouterr().err

@@ -1,0 +1,331 @@
+"""The schema of scenarios: what loads, and every kind of mistake with its file and line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from mock_stage import FOLDER
+
+from mockserver.lines import Doc
+from mockserver.scenario import Scenarios, Wire, load, new_words, opening
+from mockserver.speech import (
+    Allowed,
+    Ask,
+    Call,
+    Cut,
+    Garble,
+    Grammar,
+    Image,
+    Interleave,
+    Named,
+    Pause,
+    Result,
+    SayCall,
+    SayError,
+    SayStop,
+    SayText,
+    SayThink,
+    SayUsage,
+    Text,
+    Tool,
+    Turn,
+    Usage,
+)
+
+PROVIDER = "protocol: openai-chat\nbase_path: /v1\nmodels: {m: m}\nauth: {header: authorization, key: k}\n"
+STORY = "why: w\nsource: s\nneeds: [text]\nask: {user: Hi there}\nsay: [{text: Hello}]\n"
+
+
+def folder(tmp_path: Path, **files: str) -> Scenarios:
+    """A folder with one good provider and story, and the files given as `stories__name` or `providers__name`."""
+    given = {"providers__openai": PROVIDER, "stories__hi": STORY} | files
+    for name, text in given.items():
+        file = tmp_path / f"{name.replace('__', '/')}.yaml"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
+    return load(tmp_path)
+
+
+def test_the_shipped_scenarios_hold_no_mistake() -> None:
+    found = load(FOLDER)
+    assert found.mistakes == ()
+    assert {"text", "function_calling"} <= set(found.stories)
+    assert set(found.providers) >= {"openai", "openai-responses", "anthropic", "gemini", "ollama", "openrouter"}
+
+
+SHARED = ("protocol", "models", "default_model", "max_tokens", "capabilities", "priority", "limits", "quirks")
+"""The keys that a provider and a backend have in common."""
+
+
+def test_the_config_for_the_mock_says_what_the_providers_say() -> None:
+    backends = Doc("config-mock.yaml", (FOLDER / "config-mock.yaml").read_text()).value["backends"]
+    providers = load(FOLDER).providers
+    assert set(backends) == set(providers)
+    for name, provider in providers.items():
+        written = Doc(name, Path(provider.file).read_text()).value
+        wanted = {key: written[key] for key in SHARED if key in written}
+        wanted |= {"base_url": f"http://127.0.0.1:8888/{name}{provider.base_path}", "api_key": provider.auth.key}
+        assert backends[name] == wanted
+
+
+def test_every_story_names_its_capability_and_its_reason() -> None:
+    heads = {"text", "tools", "error", "stream", "reasoning", "route", "image", "document", "audio", "json"}
+    for story in load(FOLDER).stories.values():
+        assert story.name in ("text", "function_calling") or story.name.partition("-")[0] in heads
+        assert story.why.endswith(".")
+
+
+def test_every_shape_of_the_schema_becomes_its_noun(tmp_path: Path) -> None:
+    text = """\
+why: w
+source: s
+needs: [tools, vision]
+only: stream
+clients: [openai-chat, gemini]
+servers: [openai-chat]
+across: true
+refused: [image]
+wire: {write: 1, newline: crlf, comments: true}
+proxy: {backends: {local: {provider: ollama}}}
+decide: {chosen: local}
+ask:
+  model: small
+  system: [one, two]
+  turns:
+    - user: before
+    - assistant: [{text: said}, {call: {id: c0, name: w, arguments: {a: 1}}}]
+    - results: {c0: done}
+    - system: aside
+  user: [{text: All shapes}, {image: {base64: QQ==, mime: image/png}}, and so on]
+  tools:
+    - {name: w, description: d, parameters: {type: object}, strict: true}
+    - {name: g, namespace: n, grammar: {syntax: regex, definition: "a+"}}
+    - {name: t, custom: true, among: true}
+  tool_choice: {name: w}
+  parallel: false
+  stop: [a, b]
+  also: {anthropic: {metadata: {user_id: u}}}
+  headers: {x-a: b}
+say:
+  local:
+    - think: [a, b]
+      sealed: true
+    - interleave: [{id: c1, name: w, arguments: [x, y]}, {id: c2, name: w}]
+    - call: {id: c3, name: w, arguments: ""}
+      sealed: true
+    - pause: 0.5
+    - {cut: reset, at: 7, times: 2}
+    - garble: true
+    - {error: {kind: rate_limit, status: 429, message: m, retry_after: 7, in: stream}, times: 1}
+    - {stop: stop_sequence, matched: a}
+    - usage: {input: 1, output: 2, cache_read: 3, cache_write: 4, reasoning: 5}
+hear: {error: {status: 502, kind: upstream_cut}, headers: {retry-after: "7"}, after: x, stop: end, text: t}
+raw: {gemini: {status: 429, body: [{a: 1}]}, ollama: {frames: ["x", {done: true}]}}
+expect: {openai-chat: {"$.model": small}}
+then:
+  - ask:
+      results: {c1: {error: no}, c2: [{text: y}], c3: ""}
+      tools: [{name: w}, {name: g}]
+      tool_choice: {allowed: [w, g], mode: required}
+    say: [{text: [p, q]}, {custom: {id: c4, name: g, namespace: n, input: [a, a]}}]
+"""
+    found = folder(tmp_path, stories__all=text)
+    assert found.mistakes == ()
+    story = found.stories["all"]
+    first, second = story.exchanges
+    assert (story.only, story.wire, story.decide) == ("stream", Wire(1, "crlf", True), {"chosen": "local"})
+    assert opening(story) == "before"
+    assert first.ask.system == ("one", "two")
+    assert first.ask.turns[1] == Turn("assistant", (Text("said"), Call("c0", "w", '{"a":1}')))
+    assert first.ask.turns[2] == Turn("user", (Result("c0", (Text("done"),)),))
+    assert first.ask.user == (Text("All shapes"), Image("image/png", "QQ=="), Text("and so on"))
+    assert first.ask.tools == (
+        Tool("w", "d", {"type": "object"}, True),
+        Tool("g", kind="custom", namespace="n", grammar=Grammar("regex", "a+")),
+        Tool("t", kind="custom", among=True),
+    )
+    assert first.ask.tool_choice == Named("w")
+    assert second.ask.tool_choice == Allowed(("w", "g"), "required")
+    assert first.ask.parallel is False
+    assert first.said_by("local", "ollama") == (
+        SayThink(("a", "b"), True),
+        Interleave((SayCall("c1", "w", ("x", "y")), SayCall("c2", "w", ("{}",)))),
+        SayCall("c3", "w", (), True),
+        Pause(0.5),
+        Cut("reset", 7, 2),
+        Garble(),
+        SayError("rate_limit", 429, "m", 7, True, 1),
+        SayStop("stop_sequence", "a"),
+        SayUsage(Usage(1, 2, 3, 4, 5)),
+    )
+    assert first.said_by("openai") is None
+    assert [(r.id, r.at, r.name, r.error, r.text) for r in second.ask.results] == [
+        ("c1", 0, "w", True, "no"),
+        ("c2", 1, "w", False, "y"),
+        ("c3", 2, "w", False, ""),
+    ]
+    assert second.said_by("whoever") == (SayText(("p", "q")), SayCall("c4", "g", ("a", "a"), False, "custom", "n"))
+    assert story.refused == ("image",)
+    assert [story.is_between(client, "openai-chat") for client in ("gemini", "openai-chat", "ollama")] == [
+        True,
+        False,
+        False,
+    ]
+    assert not story.is_between("openai-chat", "gemini")
+    assert first.raw["ollama"].frames == ("x", {"done": True})
+
+
+MISTAKES: list[tuple[str, str, int, str]] = [
+    ("no-why", STORY.replace("why: w\n", ""), 1, "$: `why` is missing"),
+    ("no-ask", STORY.replace("ask: {user: Hi there}\n", ""), 1, "`ask` is missing"),
+    ("no-say", STORY.replace("say: [{text: Hello}]\n", ""), 1, "`say` is missing"),
+    ("unknown-key", STORY + "sey: 1\n", 6, "$.sey: no such key; did you mean `say`?"),
+    ("unknown-ask", STORY.replace("user:", "usr:"), 4, "$.ask.usr: no such key; did you mean `user`?"),
+    ("unknown-item", STORY.replace("text: Hello", "txt: Hello"), 5, "$.say[0]: says nothing known"),
+    ("item-extra", STORY.replace("text: Hello", "text: Hello, signed: true"), 5, "$.say[0].signed: no such key"),
+    ("duplicate", STORY + "why: again\n", 6, "$.why: this key stands twice, first on line 1"),
+    ("deep-duplicate", STORY.replace("user: Hi there", "user: a, user: b"), 4, "$.ask.user: this key stands twice"),
+    ("no-bool", STORY.replace("user: Hi there", "user: Hi, parallel: no"), 4, "true or false was wanted, found 'no'"),
+    ("on-bool", STORY.replace("user: Hi there", "user: Hi, parallel: on"), 4, "true or false was wanted, found 'on'"),
+    ("number-text", STORY.replace("Hi there", "7"), 4, "$.ask.user: a list was wanted, found 7"),
+    ("text-number", STORY.replace("user: Hi there", "user: Hi, temperature: hot"), 4, "a number was wanted"),
+    (
+        "bool-number",
+        STORY.replace("user: Hi there", "user: Hi, seed: true"),
+        4,
+        "a whole number was wanted, found True",
+    ),
+    ("client", STORY + "clients: [openai]\n", 6, "did you mean"),
+    (
+        "choice-among-none",
+        STORY.replace("user: Hi there", "user: Hi, tool_choice: {allowed: [w]}"),
+        4,
+        "there is no tool 'w'",
+    ),
+    ("needs-word", STORY.replace("[text]", "[txt]"), 3, "'txt' is not one of"),
+    ("needs-hint", STORY.replace("[text]", "[visoin]"), 3, "did you mean `vision`?"),
+    ("only", STORY + "only: sometimes\n", 6, "$.only: 'sometimes' is not one of stream, unary"),
+    ("stop", STORY.replace("[{text: Hello}]", "[{stop: finished}]"), 5, "'finished' is not one of"),
+    (
+        "kind",
+        STORY.replace("[{text: Hello}]", "[{error: {kind: boom}}]"),
+        5,
+        "$.say[0].error.kind: 'boom' is not one of",
+    ),
+    ("cut", STORY.replace("[{text: Hello}]", "[{cut: halfway}]"), 5, "'halfway' is not one of eof, reset"),
+    ("call-id", STORY.replace("{text: Hello}", "{call: {name: w}}"), 5, "$.say[0].call: `id` is missing"),
+    (
+        "same-id",
+        STORY.replace("{text: Hello}", "{call: {id: a, name: w}}, {call: {id: a, name: w}}"),
+        5,
+        "two calls have",
+    ),
+    ("choice", STORY.replace("user: Hi there", "user: Hi, tool_choice: any"), 4, "'any' is not one of"),
+    ("choice-name", STORY.replace("user: Hi there", "user: Hi, tool_choice: {name: x}"), 4, "there is no tool 'x'"),
+    ("dialect", STORY + 'expect: {openai: {"$": 1}}\n', 6, "'openai' is not one of openai-chat"),
+    ("jsonpath", STORY + 'expect: {openai-chat: {"$.[": 1}}\n', 6, "not a JSONPath"),
+    ("write", STORY + "wire: {write: 0}\n", 6, "at least one byte a write"),
+    ("newline", STORY + "wire: {newline: cr}\n", 6, "'cr' is not one of lf, crlf"),
+    ("asks-nothing", STORY.replace("{user: Hi there}", "{system: s}"), 4, "asks nothing"),
+    ("says-nothing", STORY.replace("[{text: Hello}]", "[]"), 5, "$.say: says nothing"),
+    ("no-words", STORY.replace("Hi there", '""'), 4, "no user text"),
+    ("orphan", STORY + "then: [{ask: {results: {c9: x}}, say: [{text: y}]}]\n", 6, "makes no such call"),
+    ("first-results", STORY.replace("user: Hi there", "user: Hi, results: {a: b}"), 4, "no answer before it"),
+    ("part", STORY.replace("Hi there", "[{video: x}]"), 4, "'video' is not one of text, image"),
+    ("turn", STORY.replace("user: Hi there", "user: Hi, turns: [{bot: x}]"), 4, "'bot' is not one of user, assistant"),
+    ("list", "- a\n- b\n", 1, "$: a mapping was wanted, found a list"),
+    ("empty", "", 1, "the file is empty"),
+    ("broken", "why: [\nsource: s\n", 3, "not YAML"),
+    ("tab", "why: w\n\tsource: s\n", 2, "not YAML"),
+]
+
+
+@pytest.mark.parametrize(("text", "line", "words"), [pytest.param(*row[1:], id=row[0]) for row in MISTAKES])
+def test_a_mistake_in_a_story_is_named_with_its_line(tmp_path: Path, text: str, line: int, words: str) -> None:
+    found = folder(tmp_path, stories__bad=text)
+    assert "bad" not in found.stories
+    ours = [mistake for mistake in found.mistakes if mistake.file.endswith("bad.yaml")]
+    assert any(mistake.line == line and words in mistake.what for mistake in ours), [str(mistake) for mistake in ours]
+
+
+PROVIDER_MISTAKES: list[tuple[str, str, int, str]] = [
+    ("protocol", PROVIDER.replace("openai-chat", "openai"), 1, "'openai' is not one of"),
+    ("no-auth", PROVIDER.replace("auth:", "aut:"), 4, "$.aut: no such key; did you mean `auth`?"),
+    ("header", PROVIDER.replace("authorization", "cookie"), 4, "'cookie' is not one of"),
+    ("base-path", PROVIDER.replace("/v1", "v1/"), 2, "must start with a slash"),
+    ("capability", PROVIDER + "capabilities: [texts]\n", 5, "did you mean `text`?"),
+    ("default", PROVIDER + "default_model: other\n", 5, "none of the models' upstream names"),
+    ("url", PROVIDER + "base_url: http://x\n", 5, "$.base_url: no such key"),
+    ("reply", PROVIDER + "replies: {nowhere: [{text: x}]}\n", 1, "replies.nowhere: there is no such story"),
+    ("model-type", PROVIDER.replace("{m: m}", "{m: 4}"), 3, "a string was wanted, found 4"),
+]
+
+
+@pytest.mark.parametrize(("text", "line", "words"), [pytest.param(*row[1:], id=row[0]) for row in PROVIDER_MISTAKES])
+def test_a_mistake_in_a_provider_is_named_with_its_line(tmp_path: Path, text: str, line: int, words: str) -> None:
+    found = folder(tmp_path, providers__openai=text)
+    assert any(m.line == line and words in m.what for m in found.mistakes), [str(m) for m in found.mistakes]
+
+
+def test_openings_that_contain_one_another_are_refused(tmp_path: Path) -> None:
+    found = folder(tmp_path, stories__longer=STORY.replace("Hi there", "Hi there you"))
+    (mistake,) = found.mistakes
+    assert mistake.file.endswith("hi.yaml")
+    assert mistake.line == 4
+    assert "occur in those of longer" in mistake.what
+
+
+def test_two_providers_cannot_have_one_model(tmp_path: Path) -> None:
+    found = folder(tmp_path, providers__other=PROVIDER)
+    assert any("model m is also the provider openai's" in mistake.what for mistake in found.mistakes)
+
+
+def test_all_mistakes_come_at_once(tmp_path: Path) -> None:
+    found = folder(tmp_path, stories__a=STORY + "x: 1\ny: 2\n", stories__b="why: w\n", providers__p="protocol: nix\n")
+    assert len(found.mistakes) >= 6
+
+
+def test_an_empty_folder_says_what_it_lacks(tmp_path: Path) -> None:
+    assert [mistake.what for mistake in load(tmp_path).mistakes] == ["no providers: the folder holds no *.yaml"]
+
+
+def test_bytes_that_are_not_text_are_a_mistake(tmp_path: Path) -> None:
+    folder(tmp_path)
+    (tmp_path / "stories" / "bytes.yaml").write_bytes(b"why: \xff\n")
+    assert any("not UTF-8" in mistake.what for mistake in load(tmp_path).mistakes)
+
+
+SCALARS: list[tuple[str, object]] = [
+    ("true", True),
+    ("false", False),
+    ("yes", "yes"),
+    ("no", "no"),
+    ("on", "on"),
+    ("True", "True"),
+    ("14:02", "14:02"),
+    ("0777", "0777"),
+    ("0x10", "0x10"),
+    ("1_000", "1_000"),
+    ("2026-01-01", "2026-01-01"),
+    ("7", 7),
+    ("-7", -7),
+    ("0.5", 0.5),
+    ("1e3", "1e3"),
+    ("null", None),
+    ("~", None),
+    ('"7"', "7"),
+]
+
+
+@pytest.mark.parametrize(("text", "value"), SCALARS)
+def test_a_scalar_is_what_it_looks_like(text: str, value: object) -> None:
+    found = Doc("f", f"a: {text}\n").value["a"]
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_a_result_that_nobody_asked_for_tells_no_step() -> None:
+    asked = Turn("assistant", (Call("c1", "w", "{}"),))
+    given = Turn("user", (Result("c1", (Text("mine"),)), Result("c2", (Text("nobody's"),))))
+    assert new_words(Ask(turns=(Turn("user", (Text("hi"),)), asked, given))) == ("hi", "mine")

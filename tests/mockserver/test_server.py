@@ -1,0 +1,266 @@
+"""The mock over HTTP: who is played where, what the journal keeps, and what goes wrong in whose words."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import logging
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+from aiohttp.test_utils import TestClient, TestServer
+from mock_stage import scenarios
+
+from mockserver.dialects import DIALECTS
+from mockserver.scenario import Scenarios, load
+from mockserver.server import make_app
+
+CHAT = {"model": "gpt-5-nano", "messages": [{"role": "user", "content": "Hello!"}]}
+CHAT_URL = "/openai/v1/chat/completions"
+CHAT_KEY = {"authorization": "Bearer test-key-openai"}
+CLAUDE = {"model": "claude-sonnet-4-5", "max_tokens": 9, "messages": [{"role": "user", "content": "Hello!"}]}
+CLAUDE_URL = "/anthropic/v1/messages"
+CLAUDE_KEY = {"x-api-key": "test-key-anthropic", "anthropic-version": "2023-06-01"}
+
+Client = TestClient[Any, Any]
+
+
+@pytest_asyncio.fixture
+async def client() -> AsyncIterator[Client]:
+    async with TestClient(TestServer(make_app(scenarios()))) as found:
+        yield found
+
+
+async def journal(client: Client, **query: str) -> list[dict[str, Any]]:
+    async with client.get("/journal", params=query) as answer:
+        found: list[dict[str, Any]] = (await answer.json())["entries"]
+        return found
+
+
+def asking(text: str, **more: Any) -> dict[str, Any]:
+    return {"model": "gpt-5-nano", "messages": [{"role": "user", "content": text}], **more}
+
+
+async def test_a_story_is_played_and_logged(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "crosswire.mock"):
+        async with client.post(CHAT_URL, json=CHAT, headers=CHAT_KEY) as answer:
+            body = await answer.json()
+    assert answer.status == 200
+    assert body["choices"][0]["message"]["content"] == "Hello! How can I help you today?"
+    assert "Detected scenario: openai/text" in caplog.messages
+
+
+async def test_the_journal_keeps_every_byte(client: Client) -> None:
+    sent = json.dumps(asking("Hello!", stream=True))
+    async with client.post(CHAT_URL, data=sent, headers=CHAT_KEY | {"content-type": "application/json"}) as answer:
+        received = await answer.read()
+    (entry,) = await journal(client)
+    assert entry["received"] == sent
+    assert entry["sent"] == received.decode()
+    assert entry["body"] == json.loads(sent)
+    assert (entry["provider"], entry["story"], entry["step"], entry["method"]) == ("openai", "text", 0, "POST")
+    assert (entry["path"], entry["status"], entry["done"]) == (CHAT_URL, 200, "sent")
+    assert entry["headers"]["authorization"] == "Bearer test-key-openai"
+    assert entry["reply_headers"]["content-type"] == "text/event-stream"
+
+
+async def test_the_journal_is_read_from_a_number_on_and_emptied(client: Client) -> None:
+    for _ in range(3):
+        async with client.post(CHAT_URL, json=CHAT, headers=CHAT_KEY):
+            pass
+    async with client.post(CLAUDE_URL, json=CLAUDE, headers=CLAUDE_KEY):
+        pass
+    assert [entry["seq"] for entry in await journal(client, since="2")] == [2, 3]
+    assert [entry["seq"] for entry in await journal(client, provider="anthropic")] == [3]
+    assert [entry["seq"] for entry in await journal(client, story="nothing")] == []
+    async with client.get("/journal?since=x") as answer:
+        assert answer.status == 400
+    async with client.get("/reset") as answer:
+        assert answer.status == 405
+    async with client.post("/reset") as answer:
+        assert answer.status == 200
+    async with client.get("/journal") as answer:
+        assert await answer.json() == {"next": 4, "entries": []}
+
+
+async def test_bytes_that_are_not_text_are_kept_in_base64(client: Client) -> None:
+    async with client.post(CHAT_URL, data=b"\xff\xfe{", headers=CHAT_KEY) as answer:
+        assert answer.status == 400
+        assert (await answer.json())["error"]["type"] == "invalid_request_error"
+    (entry,) = await journal(client)
+    assert base64.b64decode(entry["received_base64"]) == b"\xff\xfe{"
+
+
+async def test_healthz_names_the_providers(client: Client) -> None:
+    async with client.get("/healthz") as answer:
+        body = await answer.json()
+    assert body["status"] == "ok"
+    assert "openrouter" in body["providers"]
+
+
+NOT_PLAYED: list[tuple[str, str, dict[str, str], int, str]] = [
+    ("provider", "/nobody/v1/chat/completions", {}, 404, "nobody is played at"),
+    ("root", "/", {}, 404, "nobody is played at"),
+    ("base-path", "/openai/v2/chat/completions", CHAT_KEY, 404, "is played under /openai/v1"),
+    ("path", "/openai/v1/completions", CHAT_KEY, 404, "Unknown request URL"),
+    ("key", CHAT_URL, {}, 401, "You didn't provide an API key"),
+    ("foreign-key", CHAT_URL, {"authorization": "Bearer test-key-anthropic"}, 401, "Incorrect API key"),
+]
+
+
+@pytest.mark.parametrize(
+    ("url", "headers", "status", "words"), [pytest.param(*row[1:], id=row[0]) for row in NOT_PLAYED]
+)
+async def test_what_is_not_there_is_said_so(
+    client: Client, url: str, headers: dict[str, str], status: int, words: str
+) -> None:
+    async with client.post(url, json=CHAT, headers=headers) as answer:
+        assert answer.status == status
+        assert words in await answer.text()
+
+
+async def test_a_near_miss_is_said_in_the_providers_error_shape(client: Client) -> None:
+    async with client.post(CHAT_URL, json=asking("Is it snowing in Bergen?"), headers=CHAT_KEY) as answer:
+        error = (await answer.json())["error"]
+    assert answer.status == 400
+    assert error["type"] == "invalid_request_error"
+    assert "Nearest is tools-one-call" in error["message"]
+    body = CLAUDE | {"messages": [{"role": "user", "content": "Hullo!"}]}
+    async with client.post(CLAUDE_URL, json=body, headers=CLAUDE_KEY) as answer:
+        assert (await answer.json())["error"]["type"] == "invalid_request_error"
+    first, second = await journal(client)
+    assert first["story"] is None
+    assert "Nearest is tools-one-call" in first["note"]
+    assert "Nearest is text" in second["note"]
+
+
+async def test_an_error_story_has_the_dialects_own_status_shape_and_headers(client: Client) -> None:
+    ask = asking("Please be rate limited.")
+    async with client.post(CHAT_URL, json=ask, headers=CHAT_KEY) as answer:
+        assert (answer.status, answer.headers["retry-after"]) == (429, "7")
+        assert (await answer.json())["error"]["code"] == "rate_limit_exceeded"
+    body = CLAUDE | {"messages": ask["messages"]}
+    async with client.post(CLAUDE_URL, json=body, headers=CLAUDE_KEY) as answer:
+        assert (answer.status, answer.headers["retry-after"]) == (429, "7")
+        assert (await answer.json())["error"] == {"type": "rate_limit_error", "message": "slow down"}
+
+
+async def test_a_cut_stream_ends_without_its_end(client: Client) -> None:
+    ask = asking("Count to ten and be cut off.", stream=True)
+    async with client.post(CHAT_URL, json=ask, headers=CHAT_KEY) as answer:
+        text = await answer.text()
+    assert '" two"' in text
+    assert "[DONE]" not in text
+
+
+async def test_models_and_token_counts_are_answered(client: Client) -> None:
+    async with client.get("/openai/v1/models", headers=CHAT_KEY) as answer:
+        assert [model["id"] for model in (await answer.json())["data"]] == ["gpt-5-nano"]
+    async with client.get("/anthropic/v1/models", headers=CLAUDE_KEY) as answer:
+        assert (await answer.json())["data"][0]["type"] == "model"
+    body = {key: CLAUDE[key] for key in ("model", "messages")}
+    async with client.post("/anthropic/v1/messages/count_tokens?beta=true", json=body, headers=CLAUDE_KEY) as answer:
+        assert (await answer.json())["input_tokens"] > 0
+
+
+async def test_a_large_body_is_taken(client: Client) -> None:
+    body = io.BytesIO(json.dumps(asking("Hello!" + "x" * (33 * 1024 * 1024))).encode())
+    async with client.post(CHAT_URL, data=body, headers=CHAT_KEY) as answer:
+        assert answer.status == 200
+    await client.post("/reset")
+
+
+def folder(tmp_path: Path, say: str, more: str = "") -> Scenarios:
+    """One provider, openai, and one story that opens with `Go`."""
+    (tmp_path / "providers").mkdir()
+    (tmp_path / "stories").mkdir()
+    (tmp_path / "providers" / "openai.yaml").write_text(
+        "protocol: openai-chat\nbase_path: /v1\nmodels: {m: m}\nauth: {header: authorization, key: k}\n"
+    )
+    (tmp_path / "stories" / "go.yaml").write_text(
+        f"why: w\nsource: s\nneeds: [text]\nask: {{user: Go}}\nsay: {say}\n{more}"
+    )
+    found = load(tmp_path)
+    assert found.mistakes == (), [str(mistake) for mistake in found.mistakes]
+    return found
+
+
+async def go(client: Client, url: str = "/openai/v1/chat/completions", **more: Any) -> tuple[int, str]:
+    body = {"model": "m", "messages": [{"role": "user", "content": "Go"}], **more}
+    async with client.post(url, json=body, headers={"authorization": "Bearer k"}) as answer:
+        return answer.status, await answer.text()
+
+
+async def test_a_reset_breaks_the_connection(tmp_path: Path) -> None:
+    found = folder(tmp_path, "[{text: [a, b]}, {cut: reset}]")
+    async with TestClient(TestServer(make_app(found))) as client:
+        with pytest.raises(aiohttp.ClientError):
+            await go(client, stream=True)
+        (entry,) = await journal(client)
+    assert entry["done"] == "reset"
+
+
+async def test_a_fault_with_times_is_over_after_them_and_back_after_a_reset(tmp_path: Path) -> None:
+    found = folder(tmp_path, "[{error: {kind: overloaded}, times: 2}, {text: fine}]")
+    async with TestClient(TestServer(make_app(found))) as client:
+        assert [(await go(client))[0] for _ in range(4)] == [503, 503, 200, 200]
+        await client.post("/reset")
+        assert (await go(client))[0] == 503
+
+
+async def test_each_backend_hears_its_own_words(tmp_path: Path) -> None:
+    found = folder(tmp_path, "{local: [{text: from local}], cloud: [{text: from cloud}]}")
+    async with TestClient(TestServer(make_app(found))) as client:
+        for backend in ("local", "cloud"):
+            status, text = await go(client, f"/openai@{backend}/v1/chat/completions")
+            assert (status, f"from {backend}" in text) == (200, True)
+        status, text = await go(client)
+        assert (status, "has no words for openai" in text) == (400, True)
+
+
+async def test_a_literal_reply_replaces_the_dialects_own(tmp_path: Path) -> None:
+    raw = 'raw: {openai-chat: {status: 418, headers: {x-tea: "1"}, body: {kettle: on}}}\n'
+    async with TestClient(TestServer(make_app(folder(tmp_path, "[{text: x}]", raw)))) as client:
+        assert await go(client) == (418, '{"kettle":"on"}')
+
+
+async def test_a_pause_of_one_answer_does_not_hold_up_another(tmp_path: Path) -> None:
+    found = folder(tmp_path, "[{text: a}, {pause: 30}, {text: b}]")
+    async with TestClient(TestServer(make_app(found))) as client:
+        body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "Go"}]}
+        headers = {"authorization": "Bearer k"}
+        async with client.post("/openai/v1/chat/completions", json=body, headers=headers) as slow:
+            assert b"data:" in await slow.content.readline()
+            async with client.get("/healthz") as answer:
+                assert answer.status == 200
+            (entry,) = await journal(client)
+            assert entry["done"] is None
+            assert '"a"' in entry["sent"]
+        # The pause is still going on when the client leaves.
+
+
+def test_scenarios_with_mistakes_are_not_played(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no providers"):
+        make_app(load(tmp_path))
+
+
+@pytest.mark.parametrize("name", sorted(scenarios().providers))
+@pytest.mark.parametrize("stream", [False, True])
+async def test_every_provider_is_played_where_its_sdk_would_look(client: Client, name: str, stream: bool) -> None:
+    provider = scenarios().providers[name]
+    dialect = DIALECTS[provider.protocol]
+    story = scenarios().stories["text"]
+    asked = dialect.ask(
+        [(story.exchanges[0].ask, None)], model=provider.default_model, stream=stream, key=provider.auth.key
+    )
+    below = asked.path.removeprefix("/v1") if provider.base_path.endswith("/v1") else asked.path
+    async with client.post(f"/{name}{provider.base_path}{below}", data=asked.bytes(), headers=asked.headers) as answer:
+        heard = dialect.hear(answer.status, answer.headers, await answer.read(), stream=stream, asked=asked)
+    assert heard.error is None
+    assert heard.text.startswith("Hello!")
+    assert heard.stop == "end"
