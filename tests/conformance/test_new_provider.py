@@ -1,0 +1,325 @@
+"""A provider is one file: copied scenarios with one more, and the matrix run on them by its command line alone.
+
+It knows the command line, its exit codes, its files and its last line; of the suite's Python it sees nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+import yaml
+from msgspec import Struct
+
+ROOT = Path(__file__).parents[2]
+PROTOCOLS = ["openai-chat", "openai-responses", "anthropic", "gemini", "ollama"]
+
+GROQ = """\
+protocol: openai-chat
+base_path: /openai/v1
+models: {llama-3.3-70b: llama-3.3-70b-versatile}
+capabilities: [text, tools, tools.parallel]
+auth: {header: authorization, key: test-key-groq}
+"""
+
+STORY = """\
+why: A story that a test makes up.
+source: https://platform.openai.com/docs/api-reference/chat/create
+needs: [text]
+ask: {user: "Is this made up?"}
+say: [{text: It is.}]
+"""
+
+
+class Run(Struct, frozen=True):
+    """A finished run: its exit code, what it printed, and its last line."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def closing(self) -> str:
+        return self.out.rstrip().splitlines()[-1]
+
+
+class Folder(Struct, frozen=True):
+    """A copy of the scenarios, an empty folder of snapshots beside it, and the command line over both."""
+
+    root: Path
+
+    @property
+    def scenarios(self) -> Path:
+        return self.root / "scenarios"
+
+    @property
+    def snapshots(self) -> Path:
+        return self.root / "snapshots"
+
+    def run(self, *flags: str) -> Run:
+        folders = ("--scenarios", str(self.scenarios), "--snapshots", str(self.snapshots))
+        command = [sys.executable, "-m", "conformance", "run", *folders, *flags]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603 - our own
+        return Run(done.returncode, done.stdout, done.stderr)
+
+    def cells(self, *flags: str) -> list[dict[str, Any]]:
+        """The cells of a run, as its JSON lines say them."""
+        file = self.root / "cells.jsonl"
+        file.unlink(missing_ok=True)
+        self.run(*flags, "--json", str(file))
+        return [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+
+    def written(self) -> dict[str, str]:
+        """Every snapshot by its path."""
+        files = sorted(self.snapshots.rglob("*.json"))
+        return {str(file.relative_to(self.snapshots)): file.read_text("utf-8") for file in files}
+
+    def keep(self, **axes: set[str]) -> None:
+        """Leave only these providers and stories."""
+        for axis, names in axes.items():
+            for file in (self.scenarios / axis).glob("*.yaml"):
+                if file.stem not in names:
+                    file.unlink()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    shutil.copytree(ROOT / "scenarios", tmp_path / "scenarios")
+    return Folder(tmp_path)
+
+
+@pytest.fixture
+def small(folder: Folder) -> Folder:
+    """One story on the five protocols' own providers: the least that is a whole run."""
+    folder.keep(providers={"openai", "openai-responses", "anthropic", "gemini", "ollama"}, stories={"text"})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def first_run(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    """The small folder after a run that accepted its snapshots; not to be changed."""
+    root = tmp_path_factory.mktemp("first")
+    shutil.copytree(ROOT / "scenarios", root / "scenarios")
+    folder = Folder(root)
+    folder.keep(providers={"openai", "openai-responses", "anthropic", "gemini", "ollama"}, stories={"text"})
+    run = folder.run("--accept-new")
+    assert run.code == 0, run.out
+    return folder
+
+
+@pytest.fixture
+def accepted(first_run: Folder, tmp_path: Path) -> Folder:
+    """The small folder with its snapshots."""
+    shutil.copytree(first_run.root, tmp_path / "accepted")
+    return Folder(tmp_path / "accepted")
+
+
+# ---- one file more ---------------------------------------------------------------------------------------------------
+
+
+def test_a_provider_is_one_file(folder: Folder) -> None:
+    (folder.scenarios / "providers/groq.yaml").write_text(GROQ)
+    stories = {file.stem: yaml.safe_load(file.read_text("utf-8")) for file in folder.scenarios.glob("stories/*.yaml")}
+    able = {
+        name
+        for name, story in stories.items()
+        if set(story["needs"]) <= {"text", "tools", "tools.parallel"} and "servers" not in story
+    }
+    assert len(able) >= 14
+
+    first = folder.run("--provider", "groq", "--accept-new", "--json", str(folder.root / "first.jsonl"))
+    assert first.code == 0, first.out
+    found = [json.loads(line) for line in (folder.root / "first.jsonl").read_text("utf-8").splitlines()]
+    assert {cell["provider"] for cell in found} == {"groq"}
+    assert {cell["frontend"] for cell in found} == set(PROTOCOLS)
+    assert {cell["story"] for cell in found} >= able
+    assert {cell["outcome"] for cell in found} <= {"pass", "lossy", "unsupported"}
+    assert {cell["stream"] for cell in found} == {True, False}
+
+    upstream = json.loads(folder.written()["upstream/groq/text.json"])
+    (request,) = upstream["openai-chat unary"]["requests"]
+    assert request["path"] == "/groq/openai/v1/chat/completions"
+    assert request["body"]["model"] == "llama-3.3-70b-versatile"
+    assert {path.split("/")[1] for path in folder.written()} == {"groq"}
+
+    # now they are there, and a run that may write nothing finds them as they were
+    before = folder.written()
+    second = folder.run("--provider", "groq", "--story", "text*")
+    assert second.code == 0, second.out
+    assert re.fullmatch(r"\d+ passed, 0 failed", second.closing)
+    assert folder.written() == before
+
+
+def test_a_new_provider_changes_nothing_of_the_others(accepted: Folder) -> None:
+    before = {path: json.loads(text) for path, text in accepted.written().items()}
+    (accepted.scenarios / "providers/groq.yaml").write_text(GROQ)
+    assert accepted.run("--accept-new").code == 0
+    after = {path: json.loads(text) for path, text in accepted.written().items()}
+    assert set(after) - set(before) == {"upstream/groq/text.json"}
+    for path, picture in before.items():
+        if path.startswith("client/"):
+            assert {"groq"} <= set(after[path]["unary"]) & set(after[path]["stream"])
+            for mode in picture.values():
+                mode["groq"] = after[path]["unary" if mode is picture["unary"] else "stream"]["groq"]
+        assert after[path] == picture
+    assert accepted.run().code == 0
+
+
+def test_a_story_is_one_file(accepted: Folder) -> None:
+    (accepted.scenarios / "stories/text-made-up.yaml").write_text(STORY)
+    run = accepted.run("--accept-new")
+    assert run.code == 0, run.out
+    assert len([path for path in accepted.written() if path.endswith("/text-made-up.json")]) == 2 * len(PROTOCOLS)
+
+
+# ---- snapshots are written on demand alone ---------------------------------------------------------------------------
+
+
+def test_a_run_writes_no_snapshot(small: Folder) -> None:
+    missing = small.run()
+    assert missing.code == 1
+    assert re.fullmatch(r"\d+ passed, 10 failed", missing.closing), missing.closing  # 5 providers and 5 frontends
+    assert not small.snapshots.exists()
+
+
+def test_a_changed_snapshot_fails_until_it_is_updated(accepted: Folder) -> None:
+    before = accepted.written()
+    file = accepted.snapshots / "upstream/gemini/text.json"
+    file.write_text(before["upstream/gemini/text.json"].replace("Hello!", "Good day!"))
+    changed = accepted.written()
+    assert changed != before
+
+    for flags in ((), ("--accept-new",)):
+        run = accepted.run("--provider", "gemini", *flags)
+        assert run.code == 1, flags
+        assert "test_upstream[gemini-text]" in run.out
+        assert run.closing.endswith(" passed, 1 failed")
+        assert accepted.written() == changed, "a change is never accepted as new"
+    assert accepted.run("--provider", "gemini", "--update").code == 0
+    assert accepted.written() == before
+
+
+def test_a_left_over_snapshot_fails_a_whole_run_and_is_never_deleted(accepted: Folder) -> None:
+    left = accepted.snapshots / "upstream/gemini/gone.json"
+    left.write_text("{}\n")
+    assert accepted.run("--provider", "gemini").code == 0, "a filtered run knows nothing of the rest"
+    run = accepted.run("--update")
+    assert run.code == 1
+    assert "upstream/gemini/gone" in run.out
+    assert left.is_file()
+
+
+# ---- what a run is of ------------------------------------------------------------------------------------------------
+
+FILTERS: tuple[tuple[tuple[str, ...], dict[str, set[Any]]], ...] = (
+    (
+        ("--frontend", "openai-*", "--provider", "gem*", "--stream"),
+        {"frontend": {"openai-chat", "openai-responses"}, "provider": {"gemini"}, "stream": {True}},
+    ),
+    (
+        ("--story", "te?t", "--provider", "[!o]*", "--no-stream"),
+        {"story": {"text"}, "provider": {"anthropic", "gemini"}, "frontend": set(PROTOCOLS), "stream": {False}},
+    ),
+)
+
+
+@pytest.mark.parametrize(("flags", "wanted"), FILTERS, ids=["stream", "no-stream"])
+def test_flags_choose_the_cells(flags: tuple[str, ...], wanted: dict[str, set[Any]], accepted: Folder) -> None:
+    found = accepted.cells(*flags)
+    assert {axis: {cell[axis] for cell in found} for axis in wanted} == wanted
+
+
+def test_reports_tell_every_cell(accepted: Folder) -> None:
+    file = accepted.root / "cells.xml"
+    found = accepted.cells("--frontend", "anthropic", "--provider", "openai", "--junit", str(file))
+    for cell, stream in zip(found, (False, True), strict=True):
+        assert cell.pop("ms") > 0
+        assert cell.pop("decision")["chosen"] == {"backend": "openai", "model": "gpt-5-nano"}
+        assert cell == {
+            **{"frontend": "anthropic", "provider": "openai", "story": "text", "stream": stream},
+            **{"outcome": "pass", "reason": None, "losses": []},
+        }
+    names = [case.get("name") for case in ElementTree.parse(file).iter("testcase")]  # noqa: S314 - our own file
+    for mode in ("unary", "stream"):
+        assert f"test_cell[anthropic-openai-text-{mode}]" in names
+
+
+# ---- how it ends -----------------------------------------------------------------------------------------------------
+
+
+def test_known_failing_cells_must_fail_and_be_there(accepted: Folder) -> None:
+    known = accepted.root / "known.txt"
+    known.write_text("# they do not\nollama-gemini-text-*\n\n# no such cell\nollama-nobody-*\n")
+    run = accepted.run("--known-failing", str(known))
+    assert run.code == 1
+    assert run.closing.endswith(" passed, 3 failed"), "two cells that pass, and a line that names none"
+    assert accepted.run("--known-failing", str(known), "--frontend", "anthropic").code == 0, "only a whole run can tell"
+
+
+def broken_story(folder: Folder) -> None:
+    """A story that no proxy can pass: what must arrive is not what is asked."""
+    wrong = STORY + 'expect: {openai-chat: {"$.messages[0].content": Something else.}}\n'
+    (folder.scenarios / "stories/text-broken.yaml").write_text(wrong)
+
+
+def test_a_failing_cell_fails_the_run(small: Folder) -> None:
+    broken_story(small)
+    flags = ("--provider", "openai", "--story", "text-broken", "--frontend", "ollama")
+    failed = small.run(*flags, "--json", str(small.root / "cells.jsonl"))
+    assert failed.code == 1
+    assert "✗ ollama-openai-text-broken-unary" in failed.out
+    assert "the story says Something else." in failed.out
+    assert failed.closing.endswith(" passed, 2 failed")
+    found = [json.loads(line) for line in (small.root / "cells.jsonl").read_text("utf-8").splitlines()]
+    assert [cell["outcome"] for cell in found] == ["fail", "fail"]
+    known = small.root / "known.txt"
+    known.write_text("# nobody says something else\n*-text-broken-*\n")
+    assert small.run(*flags, "--known-failing", str(known)).code == 0
+
+
+def test_x_stops_at_the_first_failure(small: Folder) -> None:
+    broken_story(small)
+    stopped = small.run("--provider", "openai", "--story", "text-broken", "-x")
+    assert stopped.code == 1
+    assert stopped.closing.endswith(" passed, 1 failed")
+
+
+USAGE: tuple[tuple[tuple[str, ...], str], ...] = (
+    (("--story", "nobody-*"), "--story nobody-* names none of: text"),
+    (("--frontend", "telnet"), "names none of: openai-chat, openai-responses"),
+    (("--scenarios", "/nowhere"), "holds no providers/"),
+    (("--json", "/nowhere/cells.jsonl"), "--json /nowhere/cells.jsonl: cannot be written"),
+    (("--junit", "/nowhere/cells.xml"), "--junit /nowhere/cells.xml: cannot be written"),
+    (("--known-failing", "/nowhere/known.txt"), "no such file"),
+    (("--no-such-flag",), "unrecognized arguments: --no-such-flag"),
+)
+
+
+@pytest.mark.parametrize(("flags", "said"), USAGE, ids=["-".join(flags) for flags, _ in USAGE])
+def test_a_wrong_call_is_2(flags: tuple[str, ...], said: str, small: Folder) -> None:
+    run = small.run(*flags)
+    assert run.code == 2
+    assert said in run.err
+    assert "✓" not in run.out.replace("✓ pass", "")
+
+
+def test_streams_that_are_not_there_are_2(folder: Folder) -> None:
+    run = folder.run("--story", "stream-cut", "--no-stream")
+    assert run.code == 2
+    assert "no cell fits" in run.err
+
+
+def test_mistakes_in_the_scenarios_are_2(small: Folder) -> None:
+    (small.scenarios / "stories/text-made-up.yaml").write_text(STORY.replace("needs", "neds"))
+    (small.scenarios / "providers/groq.yaml").write_text(GROQ.replace("openai-chat", "smoke-signals"))
+    run = small.run()
+    assert run.code == 2
+    assert re.search(r"stories/text-made-up\.yaml:3\b.*neds", run.err), run.err
+    assert re.search(r"providers/groq\.yaml:1\b.*smoke-signals", run.err), run.err
