@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from typing import Any
 import uvloop
 
 from .load import load
+from .ports import free_port
 from .upstream import EVENTS
 
 ROOT = Path(__file__).parent.parent
@@ -61,13 +61,6 @@ CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "cross (anthropic → chat)": ("chat", "/v1/messages", ANTHROPIC_BODY),
     "cross (chat → anthropic)": ("anthropic", "/v1/chat/completions", CHAT_BODY),
 }
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager
@@ -119,7 +112,7 @@ def main() -> int:
         ports: dict[tuple[str, int], int] = {}
         pids: dict[tuple[str, int], int] = {}
         for coalesce in sorted(set(MODES.values())):
-            upstream = _free_port()
+            upstream = free_port()
             arguments = ["-m", "benchmarks.upstream", str(upstream), str(coalesce)]
             stack.enter_context(_running(arguments, other_core, "ready"))
             programs = {
@@ -128,7 +121,7 @@ def main() -> int:
                 "anthropic": ("Try it", "anthropic"),
             }
             for name, (ready, protocol) in programs.items():
-                port = ports[name, coalesce] = _free_port()
+                port = ports[name, coalesce] = free_port()
                 arguments = ["-m", "benchmarks.relay", str(port), f"http://127.0.0.1:{upstream}"]
                 if protocol is not None:
                     file = _config(folder, port, upstream, protocol)

@@ -32,6 +32,9 @@ CREATED = 1_770_000_000
 BACKEND_KEYS = ("protocol", "models", "default_model", "capabilities", "limits", "quirks", "priority", "max_tokens")
 """What a provider file and a backend of the proxy's config have in common."""
 
+BASE: dict[str, Any] = {"listen": "127.0.0.1:0", "retry": {"attempts": 1}}
+"""What every proxy of the suite has: where it listens, and that an error is seen as it is, not after more tries."""
+
 _OWN_ID = re.compile(r"c0ffee[0-9a-f]{18}")
 
 TIMEOUT_S = 20.0
@@ -58,7 +61,7 @@ def backend_config(provider: Provider, mock_url: str) -> dict[str, Any]:
 def proxy_config(scenarios: Scenarios, mock_url: str, **settings: Any) -> dict[str, Any]:
     """The proxy's config that reaches every provider of the scenarios."""
     backends = {name: backend_config(provider, mock_url) for name, provider in scenarios.providers.items()}
-    return {"listen": "127.0.0.1:0", **settings, "backends": backends}
+    return {**BASE, **settings, "backends": backends}
 
 
 class Bench:
@@ -116,7 +119,7 @@ class Bench:
     async def alone(self, provider: Provider) -> str:
         """The URL of a proxy that has no other backend than this provider."""
         if provider.name not in self._alone:
-            config = {"listen": "127.0.0.1:0", "backends": {provider.name: backend_config(provider, self.mock_url)}}
+            config = {**BASE, "backends": {provider.name: backend_config(provider, self.mock_url)}}
             self._alone[provider.name] = await self.start_proxy(config)
         return self._alone[provider.name]
 

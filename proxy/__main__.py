@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument(
         "--log-file", type=Path, metavar="FILE", help="write the four stages of each request as JSON lines"
     )
+    one.add_argument("--records", type=Path, metavar="DIR", help="write the record of each request as a JSON file")
     one.add_argument("-v", "--verbose", action="store_true", help="say for each request where it goes and why")
     one.set_defaults(run=_serve)
 
@@ -81,12 +82,16 @@ def _config_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _config(args: argparse.Namespace) -> Config:
     """The config of the file that was named or is here, else of the environment."""
-    file = args.config
-    if file is None and Path("crosswire.yaml").is_file():
-        file = Path("crosswire.yaml")
+    file = _config_file(args)
     if file is not None:
         return load_file(file, os.environ, port=args.port, backend=args.backend)
     return from_environment(os.environ, port=args.port, backend=args.backend)
+
+
+def _config_file(args: argparse.Namespace) -> Path | None:
+    here = Path("crosswire.yaml")
+    file: Path | None = args.config
+    return file if file is not None else here if here.is_file() else None
 
 
 # ---- serve -----------------------------------------------------------------------------------------------------------
@@ -102,13 +107,20 @@ def _serve(args: argparse.Namespace) -> int:
 
     async def run() -> int:
         try:
-            app = make_app(config, stage_log=args.log_file)
+            app = make_app(config, stage_log=args.log_file, records=args.records)
         except OSError as fault:
-            print(f"--log-file: {args.log_file} cannot be written: {fault.strerror}", file=sys.stderr)
+            print(f"--log-file, --records: {fault.filename} cannot be written: {fault.strerror}", file=sys.stderr)
             return ENVIRONMENT
         host, port = config.settings.host, config.settings.port
         try:
-            await serve(app, host, port, started=lambda port: print(_welcome(config, port), flush=True))
+            await serve(
+                app,
+                host,
+                port,
+                started=lambda port: print(_welcome(config, port), flush=True),
+                load=lambda: _config(args),
+                file=_config_file(args),
+            )
         except OSError as fault:
             print(f"cannot listen on {host}:{port}: {fault.strerror}; choose another with --port", file=sys.stderr)
             return ENVIRONMENT

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections import OrderedDict
 from contextlib import suppress
 from pathlib import Path
@@ -34,9 +35,12 @@ class Attempt(Struct):
 
 
 class Record(Struct):
-    """One request from arrival to end. `backend_used` and `model_used` are of the attempt that answered, or None."""
+    """One request from arrival to end. `backend_used` and `model_used` are of the attempt that answered, or None.
 
-    id: str
+    `stages` are the ends of its stages, in milliseconds since it arrived.
+    """
+
+    request_id: str
     at: float
     frontend: str
     model: str | None = None
@@ -51,7 +55,24 @@ class Record(Struct):
     outcome: str = "aborted"
     error: Failure | None = None
     ttft_ms: float | None = None
+    stages: list[tuple[str, float]] = []
     total_ms: float | None = None
+
+    @property
+    def id(self) -> str:
+        """The name of this execution: when it came (UTC), and the end of its request's id."""
+        came = time.strftime("%Y%m%d_%H%M%S", time.gmtime(self.at))
+        return f"exec_{came}_{self.request_id[-8:]}"
+
+    def rendered(self) -> dict[str, Any]:
+        """The record as it is shown and written: with its name, its mode, and each stage with its own ms."""
+        ends = [0.0, *(end for _, end in self.stages)]
+        stages = [
+            {"stage": name, "ms": round(end - before, 3)}
+            for (name, end), before in zip(self.stages, ends, strict=False)
+        ]
+        mode = self.decision.mode if self.decision is not None else None
+        return {"id": self.id, **msgspec.to_builtins(self), "mode": mode, "stages": stages}
 
     def headers(self) -> dict[str, str]:
         """What the client is told of the way that its request took, as far as it is true by now."""
@@ -85,42 +106,90 @@ class Ring:
 
     def add(self, record: Record) -> None:
         if self._size:
-            self._records[record.id] = record
+            self._records[record.request_id] = record
             if len(self._records) > self._size:
                 self._records.popitem(last=False)
 
     def get(self, id_: str) -> Record | None:
+        """By the request's id, or by the execution's."""
+        if id_.startswith("exec_"):
+            return next((record for record in self._records.values() if record.id == id_), None)
         return self._records.get(id_)
 
 
-class StageLog:
-    """JSON lines of the four stages of each request, written by a thread of its own so that the loop never waits."""
+class _Writer:
+    """Writes in a thread of its own, so that the loop never waits; a fault is said once and ends the writing."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("ab")
-        self._queue: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._write, name="stage-log", daemon=True)
+    what: str
+
+    def __init__(self, name: str) -> None:
+        self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def write(self, entry: dict[str, Any]) -> None:
-        self._queue.put(msgspec.json.encode(entry) + b"\n")
-
-    def _write(self) -> None:
+    def _run(self) -> None:
         broken = False
-        while (line := self._queue.get()) is not None:
+        while (entry := self._queue.get()) is not None:
             if broken:
                 continue
             try:
-                self._file.write(line)
-                if self._queue.empty():
-                    self._file.flush()
+                self._write(entry)
             except OSError as fault:  # a full disk, mostly; requests go on without their log
                 broken = True
-                log.error("the stage log ends here, %s cannot be written: %s", self._file.name, fault.strerror)
-        with suppress(OSError):
-            self._file.close()
+                log.error("the %s ends here, %s cannot be written: %s", self.what, fault.filename, fault.strerror)
+        self._end()
+
+    def _write(self, entry: Any) -> None:
+        raise NotImplementedError
+
+    def _end(self) -> None:
+        """What is left to do when all is written."""
 
     def close(self) -> None:
         """Write what is left, then end the thread."""
         self._queue.put(None)
         self._thread.join()
+
+
+class StageLog(_Writer):
+    """JSON lines of the four stages of each request."""
+
+    what = "stage log"
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("ab")
+        super().__init__("stage-log")
+
+    def write(self, entry: dict[str, Any]) -> None:
+        self._queue.put(msgspec.json.encode(entry) + b"\n")
+
+    def _write(self, entry: bytes) -> None:
+        try:
+            self._file.write(entry)
+            if self._queue.empty():
+                self._file.flush()
+        except OSError as fault:
+            fault.filename = self._file.name
+            raise
+
+    def _end(self) -> None:
+        with suppress(OSError):
+            self._file.close()
+
+
+class RecordFiles(_Writer):
+    """A JSON file for each record, named by its id, in a folder that is made if it is not there."""
+
+    what = "writing of records"
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        super().__init__("record-files")
+
+    def write(self, record: Record) -> None:
+        self._queue.put(record)
+
+    def _write(self, entry: Record) -> None:
+        text = msgspec.json.format(msgspec.json.encode(entry.rendered()), indent=2)
+        (self._folder / f"{entry.id}.json").write_bytes(text + b"\n")

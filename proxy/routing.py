@@ -67,6 +67,8 @@ class Backend(Struct, frozen=True, kw_only=True):
     relay: Literal["auto", "never"] = "auto"
     strict: bool = False
     headers: Mapping[str, str] = {}
+    spare_keys: tuple[str, ...] = ()
+    needs_key: bool = False
 
     def __post_init__(self) -> None:
         if not self.provider:
@@ -76,6 +78,7 @@ class Backend(Struct, frozen=True, kw_only=True):
         """The fields as they may be shown: neither the key nor the values of headers, which may be keys too."""
         shown = {field: getattr(self, field) for field in self.__struct_fields__}
         shown["api_key"] = None if self.api_key is None else "…"
+        shown["spare_keys"] = tuple("…" for _ in self.spare_keys)
         shown["headers"] = dict.fromkeys(self.headers, "…")
         return list(shown.items())
 
@@ -123,6 +126,10 @@ class Plan(Struct, frozen=True, dict=True):
             raise ConfigError(complaints)
 
     @cached_property
+    def smart_names(self) -> frozenset[str]:
+        return frozenset()
+
+    @cached_property
     def by_name(self) -> dict[str, Backend]:
         return {backend.name: backend for backend in self.backends}
 
@@ -163,6 +170,10 @@ class Facts(Struct, frozen=True):
     capabilities: frozenset[str] = frozenset(("text",))
     frontend: str = ""
     unfit: Mapping[str, str] = {}
+    pin: str | None = None
+    mode: str | None = None
+    down: Mapping[str, str] = {}
+    shape: None = None
 
 
 class Candidate(Struct, frozen=True):
@@ -185,6 +196,12 @@ class Decision(Struct, frozen=True):
     because: str
     considered: tuple[Candidate, ...]
     refusal: Failure | None = None
+    notes: tuple[str, ...] = ()
+    cascade: bool = False
+
+    @property
+    def chain(self) -> tuple[Candidate, ...]:
+        return () if self.chosen is None else (self.chosen,)
 
 
 # ---- deciding --------------------------------------------------------------------------------------------------------
@@ -323,3 +340,7 @@ def _failed(facts: Facts, plan: Plan, families: Mapping[str, str], reasons: Mapp
         because = "no backend that serves this model has the capabilities"
         refusal = failure("capability", f"No backend can serve the model {shown!r} as this request asks: {each}.")
     return Decision(None, "failed", because, considered, refusal)
+
+
+def shape_of(request: object) -> None:
+    return None

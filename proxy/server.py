@@ -17,20 +17,26 @@ from pathlib import Path
 from random import getrandbits
 from typing import TypeAlias
 
-import msgspec
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from . import wire
+from .backends.door import Door
 from .backends.http import HttpBackend, aiohttp_transport
 from .backends.transport import Timeouts, Transport
 from .config import Config, load_file
 from .errors import failure
-from .gateway import HEARD_HEADERS, ClientGone, Gateway, Ids, Incoming, Whole
+from .gateway import Gateway
 from .ir import Failure
+from .line import ClientGone
 from .protocols import PROTOCOLS
 from .protocols.contract import NewId, Protocol, Where
-from .record import StageLog
+from .record import RecordFiles, StageLog
+from .reload import Reloader
+from .routing import Backend
+from .shared import Ids
+from .told import Whole
+from .way import HEARD_HEADERS, Incoming
 
 log = logging.getLogger("crosswire")
 
@@ -69,26 +75,18 @@ def make_app(
     clock: Callable[[], float] = time.time,
     ids: Ids = random_ids,
     stage_log: Path | None = None,
+    records: Path | None = None,
 ) -> web.Application:
-    """The proxy for this config, or for the config in this file. `clock` gives unix seconds, `ids` a request's ids."""
+    """The proxy for this config, or for the config in this file. `clock` gives unix seconds, `ids` a request's ids.
+
+    `stage_log` is a file for the stages of each request, `records` a folder for a record of each.
+    """
     if isinstance(config, Path):
         config = load_file(config, os.environ)
-    settings = config.settings
-    timeouts = Timeouts(settings.connect_timeout_s, settings.read_timeout_s)
-    transport = _transport()
-    backends = {
-        backend.name: HttpBackend(
-            backend,
-            PROTOCOLS[backend.protocol],
-            transport(timeouts),
-            frame_limit=settings.max_frame,
-            linger=settings.linger_s,
-        )
-        for backend in config.plan.backends
-    }
     stages = StageLog(stage_log) if stage_log is not None else None
-    gateway = Gateway(config, backends, PROTOCOLS, clock=clock, ids=ids, stages=stages)
-    app = web.Application(client_max_size=settings.body_limit)
+    files = RecordFiles(records) if records is not None else None
+    gateway = Gateway(config, door, PROTOCOLS, clock=clock, ids=ids, stages=stages, record_files=files)
+    app = web.Application(client_max_size=config.settings.body_limit)
     app[_GATEWAY] = gateway
     for protocol in PROTOCOLS.values():
         for path in protocol.paths:
@@ -105,6 +103,24 @@ def make_app(
 
     app.on_cleanup.append(shut)
     return app
+
+
+def gateway_of(app: web.Application) -> Gateway:
+    """The gateway behind this application."""
+    return app[_GATEWAY]
+
+
+def door(backend: Backend, config: Config) -> Door:
+    """The way into this backend."""
+    settings = config.settings
+    timeouts = Timeouts(settings.connect_timeout_s, settings.read_timeout_s)
+    return HttpBackend(
+        backend,
+        PROTOCOLS[backend.protocol],
+        _transport()(timeouts),
+        frame_limit=settings.max_frame,
+        linger=settings.linger_s,
+    )
 
 
 def _transport() -> Callable[[Timeouts], Callable[[], Transport]]:
@@ -252,14 +268,19 @@ async def _livez(request: web.Request) -> web.Response:
 
 
 async def _readyz(request: web.Request) -> web.Response:
-    if request.app[_GATEWAY].draining:
+    gateway = request.app[_GATEWAY]
+    if gateway.draining:
         return web.Response(status=503, text="draining\n")
-    return web.Response(text="ready\n")
+    # an older config serves as well as ever, so the proxy is ready; who reads on learns what is wrong with the newest
+    complaints = [
+        f"the newest config was refused, the one before it serves: {line}" for line in gateway.config_complaints
+    ]
+    return web.Response(text="\n".join(["ready", *complaints, ""]))
 
 
 async def _metrics(request: web.Request) -> web.Response:
-    metrics = request.app[_GATEWAY].metrics
-    return web.Response(body=metrics.render(), headers={"content-type": metrics.content_type})
+    gateway = request.app[_GATEWAY]
+    return web.Response(body=gateway.rendered_metrics(), headers={"content-type": gateway.metrics.content_type})
 
 
 async def _models(request: web.Request) -> web.Response:
@@ -280,7 +301,7 @@ async def _record(request: web.Request) -> web.Response:
     if record is None:
         whole = gateway.reject(PROTOCOLS["openai-chat"], failure("not_found", "No record of this request."))
         return _response(whole)
-    return _json(msgspec.to_builtins(record))
+    return _json(record.rendered())
 
 
 def _is_admin(request: web.Request, gateway: Gateway) -> bool:
@@ -318,10 +339,22 @@ def _is_ours(record: logging.LogRecord) -> bool:
     return not (record.exc_info and isinstance(record.exc_info[1], _BROKEN_HTTP))
 
 
-async def serve(app: web.Application, host: str, port: int, *, started: Callable[[int], None]) -> None:
-    """Serve until SIGINT or SIGTERM, then drain: no new requests, and those under way may end. A second signal cuts."""
+async def serve(
+    app: web.Application,
+    host: str,
+    port: int,
+    *,
+    started: Callable[[int], None],
+    load: Callable[[], Config] | None = None,
+    file: Path | None = None,
+) -> None:
+    """Serve until SIGINT or SIGTERM, then drain: no new requests, and those under way may end. A second signal cuts.
+
+    `load` reads the config again, at SIGHUP and when `file` changed.
+    """
     gateway = app[_GATEWAY]
     settings = gateway.config.settings
+    watching: set[asyncio.Task[object]] = set()
     runner = make_runner(app)
     await runner.setup()
     site = web.TCPSite(runner, host, port)
@@ -331,6 +364,11 @@ async def serve(app: web.Application, host: str, port: int, *, started: Callable
         loop = asyncio.get_running_loop()
         for name in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(name, stop.set)
+        if load is not None:
+            reloader = Reloader(gateway, load, file)
+            watching.add(asyncio.ensure_future(reloader.watch()))
+            # a task that nobody holds may be collected before it ends
+            loop.add_signal_handler(signal.SIGHUP, lambda: watching.add(asyncio.ensure_future(reloader.reload())))
         # what lives as long as the proxy need not be looked at in every collection
         gc.collect()
         gc.freeze()
@@ -348,4 +386,6 @@ async def serve(app: web.Application, host: str, port: int, *, started: Callable
                 end.cancel()
             gateway.cut()
     finally:
+        for task in watching:
+            task.cancel()
         await runner.cleanup()

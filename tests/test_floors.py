@@ -33,10 +33,11 @@ ROOT = Path(__file__).parents[1]
 
 PROXY: tuple[tuple[str, ...], ...] = (
     ("proxy", "proxy.backends", "proxy.ir", "proxy.backends.transport"),
-    ("proxy.errors", "proxy.ledger", "proxy.names", "proxy.seals", "proxy.effort"),
+    ("proxy.errors", "proxy.ledger", "proxy.names", "proxy.seals", "proxy.effort", "proxy.health", "proxy.needs"),
     ("proxy.wire", "proxy.routing", "proxy.backends.lean"),
-    ("proxy.framing", "proxy.record"),
+    ("proxy.framing", "proxy.record", "proxy.cascade"),
     ("proxy.protocols.contract", "proxy.metrics"),
+    ("proxy.backends.door",),
     (
         "proxy.protocols.openai_chat.*",
         "proxy.protocols.openai_responses.*",
@@ -46,8 +47,11 @@ PROXY: tuple[tuple[str, ...], ...] = (
         "proxy.relay",
         "proxy.backends.http",
     ),
-    ("proxy.protocols",),
+    ("proxy.protocols", "proxy.line"),
     ("proxy.config.*",),
+    ("proxy.shared",),
+    ("proxy.told", "proxy.reload"),
+    ("proxy.way",),
     ("proxy.gateway",),
     ("proxy.server",),
     ("proxy.__main__",),
@@ -83,7 +87,7 @@ MOCKSERVER: tuple[tuple[str, ...], ...] = (
 CONFORMANCE: tuple[tuple[str, ...], ...] = (
     ("conformance", "conformance.allowed", "conformance.bench", "conformance.quiet", "conformance.snapshot"),
     ("conformance.naming", "conformance.seals", "conformance.schemas"),
-    ("conformance.meaning",),
+    ("conformance.meaning.*",),
     ("conformance.cells", "conformance.replay.*"),
     ("conformance.report", "conformance.classic"),
     ("conformance.conftest",),
@@ -146,7 +150,7 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
 
 WITHOUT_WORLD = (
     *("proxy.ir", "proxy.errors", "proxy.ledger", "proxy.names", "proxy.seals", "proxy.effort", "proxy.wire"),
-    *("proxy.routing", "proxy.framing", "proxy.protocols*", "proxy.relay"),
+    *("proxy.health", "proxy.needs", "proxy.routing", "proxy.framing", "proxy.protocols*", "proxy.relay", "proxy.cascade"),
     *("mockserver.speech", "mockserver.frames", "mockserver.dialects*", "mockserver.match", "mockserver.offer"),
 )
 """What sees no clock, dice, socket, file or process: the same arguments give the same answer."""
@@ -157,15 +161,20 @@ WORLD = {
 }
 
 LONG = {
-    "proxy/gateway.py": "the way of one request, in the order in which it goes; to be read from top to bottom",
-    "conformance/meaning.py": "every noun that two sides may say is compared here, each in a few lines",
+    "proxy/way.py": "the way of one request, in the order in which it goes; to be read from top to bottom",
 }
 """Python files of more than 500 lines, tests aside, and why each is one."""
 
 BANNED = {"utils", "util", "helpers", "helper", "common", "base", "manager", "misc"}
 
 TESTED_ELSEWHERE: dict[str, str] = {
+    "proxy.backends.door": "proxy/test_backends.py",
+    "proxy.line": "proxy/test_gateway.py",
+    "proxy.needs": "proxy/test_gateway.py",
     "proxy.protocols": "test_floors.py",
+    "proxy.shared": "proxy/test_reload.py",
+    "proxy.told": "proxy/test_gateway.py",
+    "proxy.way": "proxy/test_gateway.py",
     "proxy.protocols.contract": "proxy/test_relay.py",
     "mockserver.frames": "mockserver/test_faults.py",
     "mockserver.journal": "mockserver/test_server.py",

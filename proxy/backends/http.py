@@ -17,15 +17,15 @@ from math import isfinite
 
 import aiohttp
 import msgspec
-from msgspec import Struct
 from yarl import URL
 
 from .. import wire
 from ..errors import Malformed, UpstreamError, upstream_failure
 from ..framing import FRAMINGS, Framing, write
-from ..ir import SEMANTIC, Event, Failure, Finish, Reply
+from ..ir import SEMANTIC, Event, Failure, Finish, Reply, Request
 from ..protocols.contract import NewId, Protocol, Sent, StreamDecoder, Target
 from ..routing import Backend
+from .door import Piece
 from .transport import Answer, TimedOut, Timeouts, Transport, Unreachable
 
 PASSED_UP = ("anthropic-beta", "anthropic-version", "openai-beta")
@@ -45,13 +45,6 @@ _LARGE = 1024 * 1024
 
 _UNSEEN = 4
 """How many reads of a relayed stream are kept, to look into them if it ends without a known end."""
-
-
-class Piece(Struct, frozen=True):
-    """What one read of a stream brought: the events in it, and the bytes of its whole frames."""
-
-    events: list[Event]
-    raw: bytes
 
 
 class HttpBackend:
@@ -74,15 +67,33 @@ class HttpBackend:
         self._linger = linger
         self._urls: dict[tuple[str, bool], str] = {}
         self._targets: dict[str, Target] = {}
-        auth = protocol.auth(backend.api_key) if backend.api_key else {}
-        self._headers = {
-            "content-type": "application/json",
-            "accept-encoding": "identity",  # a relayed stream must go on as it came
-            **protocol.headers,
-            **auth,
-            **backend.headers,
-        }
+        self.busy = 0
+        keys = (backend.api_key, *backend.spare_keys) if backend.api_key else (None,)
+        self._headers_by_key = [
+            {
+                "content-type": "application/json",
+                "accept-encoding": "identity",  # a relayed stream must go on as it came
+                **protocol.headers,
+                **(protocol.auth(key) if key else {}),
+                **backend.headers,
+            }
+            for key in keys
+        ]
+        self.key = 0
         self._secrets = _secrets(backend)
+
+    def next_key(self, refused: int) -> bool:
+        """Whether there is another key to try than this one, which was refused; it is in use from now on.
+
+        After the last comes the first again, so that later requests find keys that are good once more.
+        """
+        if self.key == refused:
+            self.key = (refused + 1) % len(self._headers_by_key)
+        return self.key != 0
+
+    def encode(self, request: Request, target: Target) -> Sent:
+        """The request in the backend's protocol, and what it cannot say."""
+        return self.protocol.encode_request(request, target)
 
     def target(self, model: str) -> Target:
         """This backend as an encoder sees it."""
@@ -96,11 +107,15 @@ class HttpBackend:
 
     async def reply(self, sent: Sent, body: bytes, headers: Mapping[str, str], new_id: NewId) -> tuple[Reply, bytes]:
         """The whole answer, decoded, and its bytes."""
-        answer = await self._post(sent.target.model, False, body, headers)
+        self.busy += 1
         try:
-            raw = await self._read(answer)
+            answer = await self._post(sent.target.model, False, body, headers)
+            try:
+                raw = await self._read(answer)
+            finally:
+                answer.close()
         finally:
-            answer.close()
+            self.busy -= 1
         try:
             return self.protocol.decode_reply(wire.parse_object(raw), sent, new_id), raw
         except Malformed as fault:
@@ -114,8 +129,10 @@ class HttpBackend:
         A relayed stream is decoded until the first semantic event; after it only frames that may hold usage or the
         end are looked into.
         """
-        answer = await self._post(sent.target.model, True, body, headers)
+        self.busy += 1
+        answer = None
         try:
+            answer = await self._post(sent.target.model, True, body, headers)
             if answer.headers.get("content-type", "").startswith("text/html"):
                 raise self._garbage("HTML where a stream was asked for")
             decoder = self.protocol.stream_decoder(sent, new_id)
@@ -153,7 +170,9 @@ class HttpBackend:
         except Unreachable:
             yield Piece([_cut()], b"")
         finally:
-            answer.close()
+            self.busy -= 1
+            if answer is not None:
+                answer.close()
 
     async def _rest(self, chunks: AsyncIterator[bytes], framing: Framing) -> AsyncIterator[bytes]:
         """What is left after the answer's own end (`[DONE]`); read to its last byte, a connection can be used again."""
@@ -207,7 +226,8 @@ class HttpBackend:
             if len(self._urls) < 1000:
                 self._urls[model, stream] = url
         try:
-            answer = await self._transport.post(url, {**self._headers, **headers} if headers else self._headers, body)
+            own = self._headers_by_key[self.key]
+            answer = await self._transport.post(url, {**own, **headers} if headers else own, body)
         except TimedOut:
             raise UpstreamError(upstream_failure(504)) from None
         except Unreachable as fault:
@@ -260,7 +280,7 @@ def _secrets(backend: Backend) -> re.Pattern[str]:
     """The key, the headers of the config, and where the backend is; a bare word such as `ollama` names no place."""
     url = URL(backend.base_url)
     host = url.host or ""
-    words = [backend.api_key, url.authority, host if "." in host or ":" in host else None]
+    words = [backend.api_key, *backend.spare_keys, url.authority, host if "." in host or ":" in host else None]
     words += [value for value in backend.headers.values() if len(value) >= SECRET_LENGTH]
     return re.compile("|".join(re.escape(word) for word in sorted(filter(None, words), key=len, reverse=True)))
 

@@ -107,13 +107,15 @@ def _backend(
         owners.setdefault(model, (f"backends.{name}", line))
     own = frozenset[str]() if speech is None else speech.capabilities
     listed = get("capabilities", _capabilities, own)
+    keys = get("api_key", _keys, ())
     is_list = isinstance(found.get("capabilities"), yaml.SequenceNode)
     return Backend(
         name=name,
         protocol=protocol,
         provider=get("provider", plain, ""),
         base_url=base_url,
-        api_key=get("api_key", secret, None),
+        api_key=keys[0] if keys else None,
+        spare_keys=keys[1:],
         models=models,
         default_model=get("default_model", plain, None),
         capabilities=listed if is_list else own,
@@ -136,6 +138,12 @@ def _base_url(reader: Reader, node: yaml.Node, path: str) -> str | None:
     if wrong:
         reader.complain(node, path, wrong)
     return url
+
+
+def _keys(reader: Reader, node: yaml.Node, path: str) -> tuple[str, ...]:
+    nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
+    keys = [secret(reader, item, f"{path}[{index}]" if node is not item else path) for index, item in enumerate(nodes)]
+    return tuple(key for key in keys if key is not None)
 
 
 def _models(reader: Reader, node: yaml.Node, path: str) -> dict[str, str]:
@@ -199,7 +207,7 @@ BACKEND: dict[str, str] = {
     "protocol": f"one of {', '.join(PROTOCOLS)}",
     "base_url": "give the address that the protocol's official SDK takes",
     "provider": "who mints the signatures; the backend's own name by default",
-    "api_key": "the provider's key, as ${NAME}",
+    "api_key": "the provider's key, as ${NAME}, or a list of keys: where one is refused the next is tried",
     "models": "the client's names and the upstream's",
     "default_model": "the upstream's name for any other model",
     "capabilities": "auto, or a list",

@@ -8,7 +8,9 @@ from typing import Any, Literal, get_args
 
 import yaml
 from msgspec import Struct
+from msgspec.structs import fields as fields_of
 
+from ..health import BreakerSettings, RetrySettings
 from ..ledger import LEDGER, Action
 from .address import is_loopback
 from .nodes import NO_KEY, UNSEEN, Reader, is_key
@@ -49,6 +51,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Silence towards a streaming client before a ping."""
     drain_s: float = 10
     """How long open requests may go on at shutdown."""
+    reload_s: float = 2
+    """How often the config's file is looked at for a change; 0 = only at SIGHUP."""
+    retry: RetrySettings = RetrySettings()
+    breaker: BreakerSettings = BreakerSettings()
     records: int = 1000
     """How many requests are remembered; 0 = none."""
     strict: bool = False
@@ -115,6 +121,28 @@ def _seconds(reader: Reader, node: yaml.Node, path: str) -> float | None:
     return value
 
 
+def _retry(reader: Reader, node: yaml.Node, path: str) -> RetrySettings:
+    return RetrySettings(**_figures(reader, node, path, RetrySettings, at_least={"attempts": 1, "deadline_s": 0.001}))
+
+
+def _breaker(reader: Reader, node: yaml.Node, path: str) -> BreakerSettings:
+    return BreakerSettings(**_figures(reader, node, path, BreakerSettings))
+
+
+def _figures(
+    reader: Reader, node: yaml.Node, path: str, kind: type[Struct], at_least: Mapping[str, float] = {}
+) -> dict[str, Any]:
+    """The figures of a block that has nothing else: whole ones where the default is, none below 0 or its own bound."""
+    kinds = {field.name: field.type for field in fields_of(kind)}
+    figures: dict[str, Any] = {}
+    for name, value in reader.mapping(node, path, tuple(kinds)).items():
+        low, place = at_least.get(name, 0), f"{path}.{name}"
+        figure = reader.whole(value, place, int(low)) if kinds[name] is int else reader.number(value, place, low)
+        if figure is not None:
+            figures[name] = figure
+    return figures
+
+
 def _ledger(reader: Reader, node: yaml.Node, path: str) -> dict[str, Action]:
     found = reader.mapping(node, path, LEDGER)
     actions: tuple[Action, ...] = get_args(Action)
@@ -168,6 +196,9 @@ SETTINGS: dict[str, Callable[[Reader, yaml.Node, str], Any]] = {
     "linger_s": _seconds,
     "keepalive_s": _seconds,
     "drain_s": lambda reader, node, path: reader.number(node, path, 0),
+    "reload_s": lambda reader, node, path: reader.number(node, path, 0),
+    "retry": _retry,
+    "breaker": _breaker,
     "records": lambda reader, node, path: reader.whole(node, path, 0),
     "strict": flag,
     "relay": relay,

@@ -5,13 +5,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 
 from proxy.backends.http import HttpBackend
 from proxy.config import Config
-from proxy.gateway import Gateway, Incoming, Whole
+from proxy.gateway import Gateway
 from proxy.protocols import PROTOCOLS
 from proxy.protocols.contract import NewId, Where
+from proxy.routing import Backend
+from proxy.told import Whole
+from proxy.way import Incoming
 
 from .dialogue import dumps, reply, stream, stream_kind
 
@@ -83,16 +85,11 @@ class Canned:
 
     def __init__(self, config: Config) -> None:
         self.transports = {backend.name: CannedTransport(backend.protocol) for backend in config.plan.backends}
-        backends = {
-            backend.name: HttpBackend(
-                backend,
-                PROTOCOLS[backend.protocol],
-                partial(self.transports.__getitem__, backend.name),
-                frame_limit=2**20,
-                linger=0.05,
-            )
-            for backend in config.plan.backends
-        }
+
+        def door(backend: Backend, _: Config) -> HttpBackend:
+            connect = lambda: self.transports[backend.name]  # noqa: E731 - as a backend takes it
+            return HttpBackend(backend, PROTOCOLS[backend.protocol], connect, frame_limit=2**20, linger=0.05)
+
         requests = itertools.count(1)
 
         def ids() -> NewId:
@@ -100,7 +97,7 @@ class Canned:
             number = next(requests)
             return lambda prefix: f"{prefix}{number:x}-{next(counts):x}"
 
-        self.gateway = Gateway(config, backends, PROTOCOLS, clock=lambda: 1_760_000_000.0, ids=ids)
+        self.gateway = Gateway(config, door, PROTOCOLS, clock=lambda: 1_760_000_000.0, ids=ids)
 
     async def ask(
         self, frontend: str, body: bytes, *, stream: bool = False, headers: Mapping[str, str] | None = None

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from proxy.gateway import Whole
 from proxy.ir import CAPABILITIES
 from proxy.ledger import LEDGER
+from proxy.told import Whole
 
 from .canned import Canned, KeptSink
 from .dialogue import PROTOCOLS, dumps, error_text

@@ -328,7 +328,7 @@ async def test_the_last_wall(
             await asyncio.sleep(0.4)
             gate.set()
             monkeypatch.undo()
-            monkeypatch.setattr("proxy.gateway._Out.piece", fail)
+            monkeypatch.setattr("proxy.way.Out.piece", fail)
         answer = await read_answer(reader)
         writer.close()
     if held_open:
@@ -521,6 +521,7 @@ LINES: dict[str, tuple[dict[str, Any], JSON, list[str]]] = {
             "OpenAI chat completions request for model: fast",
             "✓ Model 'fast' mapped to backend 'b'",
             "✓ Backend 'b' supports required capabilities",
+            "Routing fast to b",
             "Anthropic Request: up-1",
             "Anthropic Success: up-1",
         ],
@@ -530,8 +531,9 @@ LINES: dict[str, tuple[dict[str, Any], JSON, list[str]]] = {
         ask("openai-chat"),
         [
             "OpenAI chat completions request for model: m",
-            "→ no mapping; 'b' is the first by priority that fits",
+            "No mapping for m, using b",
             "✓ Backend 'b' supports required capabilities",
+            "Routing m to b",
             "Anthropic Request: m",
             "Anthropic Success: m",
         ],
@@ -556,8 +558,9 @@ LINES: dict[str, tuple[dict[str, Any], JSON, list[str]]] = {
         ask("openai-chat", "m\n2026-01-01 Anthropic Success: x"),
         [
             r"OpenAI chat completions request for model: m\n2026-01-01 Anthropic Success: x",
-            "→ no mapping; 'b' is the first by priority that fits",
+            r"No mapping for m\n2026-01-01 Anthropic Success: x, using b",
             "✓ Backend 'b' supports required capabilities",
+            r"Routing m\n2026-01-01 Anthropic Success: x to b",
             r"Anthropic Request: m\n2026-01-01 Anthropic Success: x",
             r"Anthropic Success: m\n2026-01-01 Anthropic Success: x",
         ],

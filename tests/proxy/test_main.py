@@ -376,6 +376,7 @@ async def test_verbose_log_lines(tmp_path: Path) -> None:
         "OpenAI chat completions request for model: fast",
         "✓ Model 'fast' mapped to backend 'b'",
         "✓ Backend 'b' supports required capabilities",
+        "Routing fast to b",
         "Anthropic Request: up-1",
         "Anthropic Success: up-1",
     ]
@@ -488,7 +489,7 @@ async def test_a_log_file_that_cannot_be_written(good: Path, tmp_path: Path) -> 
     async with asyncio.timeout(20):
         _, err = await process.communicate()
     assert process.returncode == ENVIRONMENT
-    assert err.decode().startswith("--log-file: ")
+    assert err.decode().startswith("--log-file, --records: ")
     assert err.decode().count("\n") == 1
 
 

@@ -18,6 +18,11 @@ FAMILIES = {
     "crosswire_routing_decisions": "counter",
     "crosswire_losses": "counter",
     "crosswire_attempts": "counter",
+    "crosswire_failovers": "counter",
+    "crosswire_upstream_seconds": "histogram",
+    "crosswire_breaker_state": "gauge",
+    "crosswire_config_reloads": "counter",
+    "crosswire_config_good": "gauge",
     "crosswire_request_seconds": "histogram",
     "crosswire_first_token_seconds": "histogram",
     "crosswire_tokens": "counter",
@@ -36,13 +41,13 @@ def samples(text: str) -> dict[str, float]:
 
 
 def test_the_names_are_an_interface() -> None:
-    text = Metrics(["ollama"], ["b"]).render().decode()
+    text = Metrics(["ollama"]).render().decode()
     kinds = dict(re.findall(r"^# TYPE (crosswire_\w+?)(?:_total)? (\w+)$", text, re.M))
     assert {name: kind for name, kind in kinds.items() if not name.endswith("_created")} == FAMILIES
 
 
 def test_what_one_record_counts() -> None:
-    metrics = Metrics(["ollama"], ["b", "c"])
+    metrics = Metrics(["ollama"])
     chosen = Candidate("b", "m", True, "why")
     record = Record("r", 0.0, "ollama")
     record.decision = Decision(chosen, "auto", "because", (chosen,))
@@ -58,6 +63,8 @@ def test_what_one_record_counts() -> None:
     assert found['crosswire_losses_total{feature="top_k"}'] == 1
     assert found['crosswire_attempts_total{backend="c",outcome="overloaded"}'] == 1
     assert found['crosswire_attempts_total{backend="b",outcome="answered"}'] == 1
+    assert found['crosswire_failovers_total{from="c",to="b"}'] == 1
+    assert found['crosswire_upstream_seconds_count{backend="c"}'] == 1
     assert found['crosswire_tokens_total{backend="b",direction="input"}'] == 7
     assert found['crosswire_tokens_total{backend="b",direction="output"}'] == 2
     assert found['crosswire_request_seconds_bucket{frontend="ollama",le="0.1"}'] == 1
@@ -65,7 +72,7 @@ def test_what_one_record_counts() -> None:
 
 
 def test_what_was_refused_has_no_backend() -> None:
-    metrics = Metrics(["ollama"], ["b"])
+    metrics = Metrics(["ollama"])
     record = Record("r", 0.0, "ollama")
     record.decision = Decision(None, "failed", "because", ())
     record.outcome = "model_not_found"
@@ -76,7 +83,7 @@ def test_what_was_refused_has_no_backend() -> None:
 
 
 def test_two_apps_do_not_mix() -> None:
-    one_app, other = Metrics(["ollama"], ["b"]), Metrics(["ollama"], ["b"])
+    one_app, other = Metrics(["ollama"]), Metrics(["ollama"])
     one_app.add(Record("r", 0.0, "ollama"))
     assert "aborted" in one_app.render().decode()
     assert "aborted" not in other.render().decode()

@@ -96,8 +96,14 @@ async def test_a_whole_record() -> None:
         found = await it.record(answer)
     assert found["attempts"].pop()["ms"] > 0
     assert found.pop("total_ms") > 0
+    assert [stage["stage"] for stage in found["stages"]] == ["decode", "decide", "backend", "encode"]
+    assert all(stage["ms"] >= 0 for stage in found.pop("stages"))
+    for new in ("notes", "cascade"):
+        found["decision"].pop(new, None)
     assert found == {
-        "id": answer.headers["x-request-id"],
+        "id": f"exec_20251009_085320_{answer.headers['x-request-id'][-8:]}",
+        "request_id": answer.headers["x-request-id"],
+        "mode": "model_mapping",
         "at": 1_760_000_000.0,
         "frontend": "openai-chat",
         "model": "fast",
