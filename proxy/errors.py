@@ -26,6 +26,7 @@ STATUS: dict[str, int] = {
     "not_found": 404,
     "model_not_found": 404,
     "method_not_allowed": 405,
+    "too_slow": 408,
     "too_large": 413,
     "media_type": 415,
     "unprocessable": 422,

@@ -54,6 +54,9 @@ _FAMILIES: dict[str, tuple[str, ...]] = {
 _SIGNS = {"x-goog-api-key": "gemini", "anthropic-version": "anthropic", "x-api-key": "anthropic"}
 _ANY = r"[\s\S]*"  # a dot would not match a line end, which percent-encoded may stand in any path
 _BROKEN_HTTP = (HttpProcessingError, web.RequestPayloadError)
+SERVER = {"server": "crosswire"}
+"""What answers say of who sent them; aiohttp would name itself and its version."""
+
 _CHARSETS = ("utf-8", "utf8", "us-ascii", "ascii")
 
 
@@ -177,8 +180,12 @@ async def _read(request: web.Request) -> bytes | Failure:
         return failure("media_type", f"The content-type must be application/json, is {shown}.")
     if request.charset is not None and request.charset.lower() not in _CHARSETS:
         return failure("bad_request", "The charset must be utf-8: JSON has no other.")
+    limit_s = request.app[_GATEWAY].config.settings.body_timeout_s
     try:
-        body = await request.read()
+        async with asyncio.timeout(limit_s):
+            body = await request.read()
+    except TimeoutError:
+        return failure("too_slow", f"The body did not come within {limit_s:g} s; raise body_timeout_s to allow it.")
     except web.HTTPRequestEntityTooLarge:
         limit = request.client_max_size
         return failure("too_large", f"The body has more than {limit} bytes; raise body_limit to allow it.")
@@ -188,7 +195,7 @@ async def _read(request: web.Request) -> bytes | Failure:
 
 
 def _response(whole: Whole) -> web.Response:
-    return web.Response(status=whole.status, headers=whole.headers, body=whole.body)
+    return web.Response(status=whole.status, headers=whole.headers | SERVER, body=whole.body)
 
 
 class _Sink:
@@ -199,7 +206,7 @@ class _Sink:
         self.response: web.StreamResponse = web.Response()
 
     async def open(self, headers: Mapping[str, str]) -> None:
-        self.response = web.StreamResponse(headers={**headers, "cache-control": "no-cache"})
+        self.response = web.StreamResponse(headers={**headers, **SERVER, "cache-control": "no-cache"})
         await self._to_client(self.response.prepare(self._request))
 
     async def write(self, data: bytes) -> None:
@@ -314,7 +321,7 @@ def _is_admin(request: web.Request, gateway: Gateway) -> bool:
 
 
 def _json(value: object) -> web.Response:
-    return web.Response(body=wire.encode(value), content_type="application/json")
+    return web.Response(body=wire.encode(value), content_type="application/json", headers=SERVER)
 
 
 # ---- running ---------------------------------------------------------------------------------------------------------

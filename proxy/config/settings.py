@@ -40,6 +40,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     port: int = 9001
     body_limit: int = 32 * MIB
     """The largest request body."""
+    body_timeout_s: float = 60
+    """How long a client may take to send its body."""
     max_frame: int = 64 * MIB
     """The largest single frame of an upstream's stream."""
     connect_timeout_s: float = 10
@@ -191,6 +193,7 @@ SETTINGS: dict[str, Callable[[Reader, yaml.Node, str], Any]] = {
     "listen": _listen,
     "body_limit": _size,
     "max_frame": _size,
+    "body_timeout_s": _seconds,
     "connect_timeout_s": _seconds,
     "read_timeout_s": _seconds,
     "linger_s": _seconds,

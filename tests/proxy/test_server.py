@@ -225,6 +225,18 @@ async def test_a_client_that_leaves_within_its_body(house: House) -> None:
     await house.still_serves()
 
 
+async def test_a_client_that_does_not_send_its_body(house: House) -> None:
+    async with stage(config(one("ollama", "http://127.0.0.1:9"), body_timeout_s=0.05)) as it:
+        reader, writer = await it.connect()
+        writer.write(request(house.path, b"x" * 100_000).partition(b"\r\n\r\n")[0] + b"\r\n\r\n{")
+        async with asyncio.timeout(5):
+            answer = await read_answer(reader)
+        writer.close()
+    assert answer.status == 408
+    assert "body_timeout_s" in house.complaint(answer)
+    assert answer.headers["server"] == "crosswire"
+
+
 async def test_a_huge_header_and_other_broken_http(house: House) -> None:
     for raw in (
         request(house.path, GOOD, {"x-big": "h" * 100_000}),
