@@ -34,7 +34,7 @@ class Gateway(Shared):
         Raises ClientGone, or is cancelled, where the client left; the record then stays at `aborted`.
         """
         way = Way(self, incoming, self.ids())
-        self.metrics.in_flight.inc()
+        self.metrics.in_flight += 1
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine always runs in one
         self._under_way.add(task)
@@ -52,7 +52,7 @@ class Gateway(Shared):
             log.exception("request %s failed in the proxy itself", way.record.request_id)
             return way.told.refuse(failure("internal", "The proxy failed; its log names the cause."))
         finally:
-            self.metrics.in_flight.dec()
+            self.metrics.in_flight -= 1
             way.told.close()
             self._under_way.discard(task)
             self.close_retired()

@@ -88,7 +88,7 @@ def make_app(
         config = load_file(config, os.environ)
     stages = StageLog(stage_log) if stage_log is not None else None
     files = RecordFiles(records) if records is not None else None
-    gateway = Gateway(config, door, PROTOCOLS, clock=clock, ids=ids, stages=stages, record_files=files)
+    gateway = Gateway(config, door, clock=clock, ids=ids, stages=stages, record_files=files)
     app = web.Application(client_max_size=config.settings.body_limit)
     app[_GATEWAY] = gateway
     for protocol in PROTOCOLS.values():

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 from . import ledger
 from .backends.door import Door
@@ -34,7 +34,6 @@ class Shared:
         self,
         config: Config,
         make_door: MakeDoor,
-        frontends: Iterable[str],
         *,
         clock: Callable[[], float],
         now: Callable[[], float] = time.monotonic,
@@ -49,7 +48,7 @@ class Shared:
         self.stages = stages
         self.record_files = record_files
         self.records = Ring(config.settings.records)
-        self.metrics = Metrics(frontends)
+        self.metrics = Metrics()
         self.health = Health(config.settings.breaker)
         self.budget = Budget(config.settings.retry, now())
         self.config_complaints: tuple[str, ...] = ()
@@ -103,7 +102,7 @@ class Shared:
     def rendered_metrics(self) -> bytes:
         """The counters, with what is believed of the backends right now."""
         now = self.now()
-        self.metrics.breakers({name: self.health.state(name, now) for name in self.doors})
+        self.metrics.breakers = {name: self.health.state(name, now) for name in self.doors}
         return self.metrics.render()
 
     async def close(self) -> None:

@@ -97,7 +97,7 @@ class Canned:
             number = next(requests)
             return lambda prefix: f"{prefix}{number:x}-{next(counts):x}"
 
-        self.gateway = Gateway(config, door, PROTOCOLS, clock=lambda: 1_760_000_000.0, ids=ids)
+        self.gateway = Gateway(config, door, clock=lambda: 1_760_000_000.0, ids=ids)
 
     async def ask(
         self, frontend: str, body: bytes, *, stream: bool = False, headers: Mapping[str, str] | None = None

@@ -41,13 +41,13 @@ def samples(text: str) -> dict[str, float]:
 
 
 def test_the_names_are_an_interface() -> None:
-    text = Metrics(["ollama"]).render().decode()
+    text = Metrics().render().decode()
     kinds = dict(re.findall(r"^# TYPE (crosswire_\w+?)(?:_total)? (\w+)$", text, re.M))
     assert {name: kind for name, kind in kinds.items() if not name.endswith("_created")} == FAMILIES
 
 
 def test_what_one_record_counts() -> None:
-    metrics = Metrics(["ollama"])
+    metrics = Metrics()
     chosen = Candidate("b", "m", True, "why")
     record = Record("r", 0.0, "ollama")
     record.decision = Decision(chosen, "auto", "because", (chosen,))
@@ -72,7 +72,7 @@ def test_what_one_record_counts() -> None:
 
 
 def test_what_was_refused_has_no_backend() -> None:
-    metrics = Metrics(["ollama"])
+    metrics = Metrics()
     record = Record("r", 0.0, "ollama")
     record.decision = Decision(None, "failed", "because", ())
     record.outcome = "model_not_found"
@@ -83,7 +83,7 @@ def test_what_was_refused_has_no_backend() -> None:
 
 
 def test_two_apps_do_not_mix() -> None:
-    one_app, other = Metrics(["ollama"]), Metrics(["ollama"])
+    one_app, other = Metrics(), Metrics()
     one_app.add(Record("r", 0.0, "ollama"))
     assert "aborted" in one_app.render().decode()
     assert "aborted" not in other.render().decode()
