@@ -65,14 +65,24 @@ class Record(Struct):
         return f"exec_{came}_{self.request_id[-8:]}"
 
     def rendered(self) -> dict[str, Any]:
-        """The record as it is shown and written: with its name, its mode, and each stage with its own ms."""
+        """The record as it is shown and written: with its name, its mode, and each stage with its own ms.
+
+        Of the decision notes, score, cascade and a chain are there only where they say something.
+        """
         ends = [0.0, *(end for _, end in self.stages)]
         stages = [
             {"stage": name, "ms": round(end - before, 3)}
             for (name, end), before in zip(self.stages, ends, strict=False)
         ]
-        mode = self.decision.mode if self.decision is not None else None
-        return {"id": self.id, **msgspec.to_builtins(self), "mode": mode, "stages": stages}
+        shown: dict[str, Any] = {"id": self.id, **msgspec.to_builtins(self), "mode": None, "stages": stages}
+        if self.decision is not None:
+            shown["mode"] = self.decision.mode
+            for key in ("notes", "score", "cascade"):
+                if not shown["decision"][key]:
+                    del shown["decision"][key]
+            if len(self.decision.chain) <= 1:  # `chosen` once more
+                del shown["decision"]["chain"]
+        return shown
 
     def headers(self) -> dict[str, str]:
         """What the client is told of the way that its request took, as far as it is true by now."""

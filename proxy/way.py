@@ -51,6 +51,9 @@ HEARD_HEADERS = (*PASSED_UP, STRICT_HEADER, PIN_HEADER, MODE_HEADER)
 UNLISTED = ("explicit", "auto", "capability")
 """Modes whose chain is everybody who fits, where a 404 of one says nothing about the next."""
 
+LOCAL = ("mlx", "ollama")
+"""Protocols of hosts that a log may call local."""
+
 ABSENT = ("not_found", "model_not_found")
 """Kinds by which a backend says that it has no such model: a route that lists others goes on to them."""
 
@@ -327,7 +330,7 @@ class Way:
             # a cascade is no repair: the better model is a part of the plan
             if not decision.cascade and not shared.budget.spend(now):
                 return None
-            origin = "Local" if ready.door.backend.protocol == "mlx" else ready.door.backend.name
+            origin = "Local" if ready.door.backend.protocol in LOCAL else ready.door.backend.name
             log.warning("%s failed, falling back to %s: %s", origin, other.door.backend.name, broken.message)
             return other
         if broken.kind not in RETRIABLE:
