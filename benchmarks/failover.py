@@ -137,7 +137,9 @@ async def _run(kind: str, count: int, connections: int, url: str, victim: int) -
 
 
 def _start(arguments: Sequence[str], ready: str) -> subprocess.Popen[str]:
-    process = subprocess.Popen([sys.executable, *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
     assert process.stdout is not None
     for line in process.stdout:
         if ready in line:

@@ -18,7 +18,7 @@ from . import wire
 from .backends.door import Door, Piece
 from .backends.http import PASSED_UP
 from .cascade import unsure
-from .errors import ClientError, Malformed, Refused, RequestError, UpstreamError, failure, upstream_failure
+from .errors import ClientError, Malformed, Refused, RequestError, UpstreamError, failure
 from .health import RETRIABLE, backoff
 from .ir import SEMANTIC, Failure, Finish, Loss, Request, Start, Usage, fold
 from .line import ClientGone, Line, Out, Sink
@@ -266,7 +266,7 @@ class Way:
             if not self._deadline.expired():
                 raise
             text = f"No backend answered within {limit:g} s (retry.deadline_s)."
-            raise UpstreamError(upstream_failure(504, kind="upstream_timeout", message=text)) from None
+            raise UpstreamError(failure("upstream_timeout", text)) from None
 
     async def _attempt(self, ready: _Ready, asked: Asked, line: Line | None) -> Whole | None:
         """Ask one backend; raises UpstreamError where it failed before the client heard a word."""

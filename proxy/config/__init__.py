@@ -15,14 +15,25 @@ from msgspec.structs import replace
 
 from ..errors import ConfigError
 from ..protocols import PROTOCOLS
-from ..routing import Backend, Family, Plan
+from ..registry import Row, index
+from ..routing import Backend, Family, Plan, Smart
+from ..store.snapshot import NOTHING, Snapshot
 from .address import is_own
-from .backend import Speech, read_backends
-from .environment import ENVIRONMENT, read_environment
+from .backend import read_backends
+from .credential import with_credentials
+from .environment import nothing_set, read_environment, with_families
+from .llm import LLM, UNWRITTEN, Resolver, read_rows, read_wishes, resolve
+from .mapping import stored_routes
 from .nodes import Reader, meant, shown
+from .overlay import overlaid
+from .provider import Speech
+from .rules import OPENROUTER_VENDORS, RULES, Rules, bound_prefixes, provider_names, read_rules, settled
 from .settings import SETTINGS, Settings, read_settings
 
-__all__ = ["ENVIRONMENT", "SETTINGS", "Config", "Settings", "from_environment", "load", "load_file"]
+__all__ = ["KEYS", "SETTINGS", "Config", "Settings", "from_environment", "load", "load_file"]
+
+KEYS = ("backends", *RULES, *LLM, *SETTINGS)
+"""The top-level keys of a config."""
 
 
 class Config(Struct, frozen=True):
@@ -40,6 +51,7 @@ def load_file(
     *,
     port: int | None = None,
     backend: str | None = None,
+    stored: Snapshot = NOTHING,
 ) -> Config:
     """The config in this file; see `load`."""
     try:
@@ -49,7 +61,7 @@ def load_file(
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise ConfigError([f"{path}:{line}: is not UTF-8; save it as UTF-8"]) from error
-    return load(text, str(path), env, protocols, port=port, backend=backend)
+    return load(text, str(path), env, protocols, port=port, backend=backend, stored=stored)
 
 
 def load(
@@ -60,23 +72,28 @@ def load(
     *,
     port: int | None = None,
     backend: str | None = None,
+    stored: Snapshot = NOTHING,
 ) -> Config:
     """The config that this YAML says; `port` and `backend` are the flags, which override the port and the last resort.
 
-    Raises ConfigError with all complaints in the order of the lines.
+    What is `stored` lies over the file: settings beat the environment, which beats the file. Raises ConfigError with
+    all complaints in the order of the lines.
     """
     reader = Reader(file, env)
     root = reader.compose(text)
-    settings = Settings()
+    given = reader.mapping(root, "", KEYS) if root is not None else {}
+    found = overlaid(reader, given, stored.settings, KEYS)
+    settings = read_settings(reader, found)
+    rows = index(read_rows(reader, found, protocols))
     backends: tuple[Backend, ...] = ()
-    if root is not None:
-        found = reader.mapping(root, "", ("backends", *SETTINGS))
-        settings = read_settings(reader, found)
-        if "backends" in found:
-            backends = read_backends(reader, found["backends"], protocols, settings)
-        elif isinstance(root, yaml.MappingNode):
-            reader.complain(root, "backends", "is missing; name at least one backend under it")
-    return _finish(reader, settings, backends, (), port, backend)
+    if "backends" in found:
+        backends = read_backends(reader, found["backends"], protocols, settings, rows, settled(found))
+    elif isinstance(root, yaml.MappingNode):
+        reader.complain(root, "backends", "is missing; name at least one backend under it")
+    backends = with_credentials(reader, backends, stored.credentials, rows, protocols)
+    rules = read_rules(reader, found, backends)
+    resolver = Resolver(reader, backends, rows, protocols)
+    return _finish(reader, found, settings, (), port, backend, rules, stored, resolver, rows)
 
 
 def from_environment(
@@ -85,35 +102,94 @@ def from_environment(
     *,
     port: int | None = None,
     backend: str | None = None,
+    stored: Snapshot = NOTHING,
 ) -> Config:
     """The config where there is no file: a backend for each provider whose variable is set, by name families.
 
-    Raises ConfigError where none is set, and names them.
+    A credential that is `stored` makes a backend as its variable would. Raises ConfigError where there is none, and
+    names the variables.
     """
     reader = Reader("environment", env)
-    backends, families = read_environment(reader, protocols)
-    return _finish(reader, Settings(), backends, families, port, backend)
+    found = overlaid(reader, {}, stored.settings, KEYS)
+    settings = read_settings(reader, found)
+    rows = index(read_rows(reader, found, protocols))
+    own = with_credentials(reader, read_environment(reader, protocols), stored.credentials, rows, protocols)
+    backends, families = with_families(own)
+    if not backends:
+        nothing_set(reader)
+    rules = read_rules(reader, found, backends)
+    # a vendor's name at OpenRouter is whole, although the vendor itself may be here too
+    whole = dict.fromkeys(OPENROUTER_VENDORS if any(entry.name == "openrouter" for entry in backends) else ())
+    rules = replace(rules, prefixes={**whole, **rules.prefixes})
+    resolver = Resolver(reader, backends, rows, protocols)
+    return _finish(reader, found, settings, families, port, backend, rules, stored, resolver, rows)
 
 
 def _finish(
     reader: Reader,
+    found: Mapping[str, yaml.Node],
     settings: Settings,
-    backends: tuple[Backend, ...],
     families: tuple[Family, ...],
     port: int | None,
     backend: str | None,
+    rules: Rules,
+    stored: Snapshot,
+    resolver: Resolver,
+    rows: Mapping[str, Row],
 ) -> Config:
     """What both ways of loading end with: the flags, what only the whole shows, and all complaints at once."""
     if port is not None:
         if not 0 <= port <= 65535:
             reader.flag_complaints.append(f"--port: {port} is no port; give one from 0 to 65535")
         settings = replace(settings, port=port)
-    names = [entry.name for entry in backends]
+    names = [entry.name for entry in resolver.backends]
     if backend is not None and names and backend not in names:
         reader.flag_complaints.append(f"--backend: no backend is called {shown(backend)}; {meant(backend, names)}")
-    _refuse_loops(reader, backends, settings)
+    prefixes = bound_prefixes(reader, rules.prefixes, resolver.backends)
+    routes = (*rules.routes, *stored_routes(reader, stored.mappings, resolver))
+    smart = [model for wish in read_wishes(reader, found, rules.wishes) if (model := resolve(reader, wish, resolver))]
+    _refuse_loops(reader, resolver.backends, settings)
+    _miss_keys(reader, resolver.backends, rows)
     reader.finish()
-    return Config(Plan(backends, families, backend), settings, tuple(reader.warnings))
+    providers, keys = provider_names(rows)
+
+    def plan(smart: Iterable[Smart]) -> Plan:
+        return Plan(
+            tuple(resolver.backends),
+            families,
+            backend,
+            routes=routes,
+            prefixes=prefixes,
+            providers=providers,
+            keys=keys,
+            vendors=dict.fromkeys(OPENROUTER_VENDORS, "openrouter"),
+            modes=rules.modes,
+            mode=rules.mode,
+            smart=tuple(smart),
+            unmapped=rules.unmapped,
+            pins=rules.pins,
+            places=rules.places,
+        )
+
+    try:
+        whole = plan(smart)
+    except ConfigError as fault:
+        # the model of the `llm_…` keys may be another program's: it gives way to what the config says
+        whole = plan(model for model in smart if model.place != UNWRITTEN)
+        reader.warnings += fault.complaints
+    return Config(whole, settings, (*reader.warnings, *stored.warnings, *whole.warnings))
+
+
+def _miss_keys(reader: Reader, backends: Iterable[Backend], rows: Mapping[str, Row]) -> None:
+    """Say which backends can serve nobody for want of a key."""
+    for backend in backends:
+        if backend.keyless is None:
+            continue
+        row = rows.get(backend.provider.lower())
+        ways = "" if row is None or row.key_variable is None else f"set {row.key_variable}, "
+        what = f"{backend.keyless}; {ways}give it an api_key, or: crosswire credentials add {backend.provider}"
+        line, _ = reader.places[backend.name]
+        reader.warnings.append(f"{reader.file}{f':{line}' if line else ''}: backends.{backend.name}: {what}")
 
 
 def _refuse_loops(reader: Reader, backends: Iterable[Backend], settings: Settings) -> None:

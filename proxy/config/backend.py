@@ -5,15 +5,19 @@ from __future__ import annotations
 import re
 import typing
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TypeVar
 
 import yaml
+from msgspec.structs import replace
 
 from ..ir import CAPABILITIES
 from ..protocols import PROTOCOLS
+from ..registry import Row
 from ..routing import Backend
 from .address import base_url as read_url
 from .nodes import UNSEEN, Reader, line_of, shown, under
+from .provider import Speech, key_of
 from .settings import Settings, flag, plain, relay, secret
 
 T = TypeVar("T")
@@ -43,26 +47,24 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
-class Speech(typing.Protocol):
-    """What a config must know of a protocol."""
-
-    @property
-    def capabilities(self) -> frozenset[str]: ...
-    @property
-    def quirks(self) -> Mapping[str, str]: ...
-    @property
-    def limits(self) -> Mapping[str, float]: ...
-
-
 def read_backends(
-    reader: Reader, node: yaml.Node, protocols: Mapping[str, Speech], settings: Settings
+    reader: Reader,
+    node: yaml.Node,
+    protocols: Mapping[str, Speech],
+    settings: Settings,
+    rows: Mapping[str, Row] = MappingProxyType({}),
+    settled: frozenset[str] = frozenset(),
 ) -> tuple[Backend, ...]:
-    """All backends in the order of the file; a model that two of them name is a mistake of the later one."""
+    """All backends in the order of the file; a model that two of them name is a mistake of the later one.
+
+    `rows` are the registry's, by every name: a backend's `provider`, or its own name, has there what it does not say.
+    `settled` are names of which a route says whose they are, so that several backends may have them.
+    """
     found = reader.mapping(node, "backends", None)
     if not found and isinstance(node, yaml.MappingNode):
         reader.complain(node, "backends", "is empty; name at least one backend")
-    owners: dict[str, tuple[str, int]] = {}
-    return tuple(_backend(reader, name, value, protocols, settings, owners) for name, value in found.items())
+    owners: dict[str, tuple[str, int] | None] = dict.fromkeys(settled)
+    return tuple(_backend(reader, name, value, protocols, settings, rows, owners) for name, value in found.items())
 
 
 def _backend(
@@ -71,7 +73,8 @@ def _backend(
     node: yaml.Node,
     protocols: Mapping[str, Speech],
     settings: Settings,
-    owners: dict[str, tuple[str, int]],
+    rows: Mapping[str, Row],
+    owners: dict[str, tuple[str, int] | None],
 ) -> Backend:
     """One backend; where something of it is wrong a stand-in fills the place, and the complaint stops the start."""
     path = under("backends", name)
@@ -85,14 +88,21 @@ def _backend(
         value = read(reader, found[key], f"{path}.{key}") if key in found else None
         return default if value is None else value
 
-    for key in ("protocol", "base_url"):
-        if key not in found and isinstance(node, yaml.MappingNode):
+    provider = get("provider", plain, "")
+    # a backend that gives its address is what it says it is, whatever its name
+    row = rows.get((provider if provider or "base_url" in found else name).lower())
+    own_place = None if row is None else row.address(reader.env)[0]
+    for key, known in (("protocol", row), ("base_url", own_place)):
+        if key not in found and known is None and isinstance(node, yaml.MappingNode):
             reader.complain(reader.keys["backends", name], f"{path}.{key}", f"is missing; {BACKEND[key]}")
-    protocol = get("protocol", lambda r, n, p: r.choice(n, p, protocols), "")
+    protocol = get("protocol", lambda r, n, p: r.choice(n, p, protocols), "" if row is None else row.protocol)
     speech = protocols.get(protocol)
-    base_url = get("base_url", _base_url, "")
+    base_url = get("base_url", _base_url, "") or _address(reader, row if "base_url" not in found else None)
     reader.places[name] = (line_of(found.get("base_url", node)), f"{path}.base_url")
-    for end in VERSIONED.get(protocol, ()):
+    # what a row says of its protocol holds in that protocol, and its key goes to its own address and nowhere else
+    spoken = row if row is not None and protocol == row.protocol else None
+    home = row if row is not None and (row.base_url is None or base_url in (row.base_url, own_place)) else None
+    for end in VERSIONED.get(protocol, ()) if "base_url" in found else ():
         if base_url.endswith(end):
             what = f"ends in {end}, which {protocol} adds to it; leave that out unless the host wants it twice"
             reader.warn(found["base_url"], f"{path}.base_url", what)
@@ -100,19 +110,25 @@ def _backend(
     models = get("models", _models, unmapped)
     for model in models:
         line = reader.keys[f"{path}.models", model]
-        if model in owners:
-            first, where = owners[model]
+        if (owner := owners.get(model)) is not None:
+            first, where = owner
             what = f"the model {shown(model)} is named by {first} on line {where} too; keep one of them"
             reader.complain(line, under(f"{path}.models", model), what)
         owners.setdefault(model, (f"backends.{name}", line))
     own = frozenset[str]() if speech is None else speech.capabilities
+    if spoken is not None and spoken.capabilities is not None and "capabilities" not in found:
+        own = spoken.capabilities
     listed = get("capabilities", _capabilities, own)
-    keys = get("api_key", _keys, ())
+    usual = frozenset[str]() if spoken is None else spoken.quirks
+    unset: tuple[str, ...] = ()
+    keys = get("api_key", _keys, unset)
+    if home is not None and "api_key" not in found:
+        keys = tuple(filter(None, (key_of(reader, home),)))
     is_list = isinstance(found.get("capabilities"), yaml.SequenceNode)
     return Backend(
         name=name,
         protocol=protocol,
-        provider=get("provider", plain, ""),
+        provider=provider if row is None else row.name,
         base_url=base_url,
         api_key=keys[0] if keys else None,
         spare_keys=keys[1:],
@@ -121,13 +137,45 @@ def _backend(
         capabilities=listed if is_list else own,
         capabilities_from="explicit" if is_list else "auto",
         priority=get("priority", lambda r, n, p: r.whole(n, p, None), 0),
-        quirks=get("quirks", lambda r, n, p: _quirks(r, n, p, speech), frozenset()),
+        quirks=get("quirks", lambda r, n, p: _quirks(r, n, p, speech), usual),
         limits=get("limits", lambda r, n, p: _limits(r, n, p, speech), {}),
         max_tokens=get("max_tokens", lambda r, n, p: r.whole(n, p, 1), None),
         relay=get("relay", relay, settings.relay),
         strict=get("strict", flag, settings.strict),
         headers=get("headers", _headers, {}),
+        needs_key=home is not None and home.needs_key,
     )
+
+
+def read_provider(reader: Reader, node: yaml.Node, path: str, row: Row, protocols: Mapping[str, Speech]) -> Row:
+    """A provider that the config writes itself: what it does not say stays as the row has it."""
+    found = reader.mapping(node, path, PROVIDER)
+    for key in ("protocol", "base_url"):
+        if key not in found and not getattr(row, key) and isinstance(node, yaml.MappingNode):
+            reader.complain(node, f"{path}.{key}", f"is missing; {BACKEND[key]}")
+    given: dict[str, typing.Any] = {}
+    if "protocol" in found:
+        given["protocol"] = reader.choice(found["protocol"], f"{path}.protocol", protocols) or row.protocol
+    speech = protocols.get(given.get("protocol", row.protocol))
+    for key, read in (("base_url", _base_url), ("default_model", plain), ("capabilities", _capabilities)):
+        if key in found and (value := read(reader, found[key], f"{path}.{key}")) is not None:
+            given[key] = value
+    if "quirks" in found:
+        given["quirks"] = _quirks(reader, found["quirks"], f"{path}.quirks", speech)
+    if "api_key" in found:
+        given["own_key"] = secret(reader, found["api_key"], f"{path}.api_key")
+    return replace(row, **given)
+
+
+def _address(reader: Reader, row: Row | None) -> str:
+    """The address of a provider of the registry, or of the variable that moves it; empty where there is none."""
+    given, variable = (None, "") if row is None else row.address(reader.env)
+    if given is None:
+        return ""
+    url, wrong = read_url(given)
+    if wrong:
+        reader.complain(0, variable, wrong)
+    return url
 
 
 def _base_url(reader: Reader, node: yaml.Node, path: str) -> str | None:
@@ -203,10 +251,13 @@ def _headers(reader: Reader, node: yaml.Node, path: str) -> dict[str, str]:
     return headers
 
 
+PROVIDER = ("protocol", "base_url", "api_key", "default_model", "capabilities", "quirks")
+"""The keys of a provider that the config writes itself; each means what it means of a backend."""
+
 BACKEND: dict[str, str] = {
     "protocol": f"one of {', '.join(PROTOCOLS)}",
     "base_url": "give the address that the protocol's official SDK takes",
-    "provider": "who mints the signatures; the backend's own name by default",
+    "provider": "a provider of the registry, which has every key that is not given; else who mints the signatures",
     "api_key": "the provider's key, as ${NAME}, or a list of keys: where one is refused the next is tried",
     "models": "the client's names and the upstream's",
     "default_model": "the upstream's name for any other model",

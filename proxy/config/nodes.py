@@ -81,6 +81,8 @@ class Reader:
         self.warnings: list[str] = []
         self.keys: dict[tuple[str, str], int] = {}
         """By a mapping's path and a key in it, the line of the key."""
+        self.origins: dict[str, str] = {}
+        """By top-level key, where its value is from, where that is not the file."""
         self.places: dict[str, tuple[int, str]] = {}
         """By backend, the line and the path of its address, which is judged once all is read."""
 
@@ -92,7 +94,9 @@ class Reader:
         self.warnings.append(self._said(line_of(at), path, what))
 
     def _said(self, line: int, path: str, what: str) -> str:
-        where = f"{self.file}:{line}" if line else self.file
+        where = self.origins.get(re.split(r"[.\[]", path, maxsplit=1)[0])
+        if where is None:
+            where = f"{self.file}:{line}" if line else self.file
         return f"{where}: {path}: {what}" if path else f"{where}: {what}"
 
     def finish(self) -> None:
@@ -101,7 +105,7 @@ class Reader:
         if said:
             raise ConfigError(list(dict.fromkeys(said)))
 
-    def compose(self, text: str) -> yaml.Node | None:
+    def compose(self, text: str, path: str = "") -> yaml.Node | None:
         """The tree of nodes; None, with a complaint, where this is no YAML."""
         try:
             root: yaml.Node | None = yaml.compose(text, Loader=_Loader)
@@ -110,18 +114,19 @@ class Reader:
             # PyYAML repeats the names of aliases and anchors, and an unquoted secret may look like one
             problem = re.sub(r"(alias|anchor|handle) .*", r"\1", error.problem or "cannot be read")
             self.complain(
-                0 if mark is None else mark.line + 1, "", f"is no YAML: {problem}; mend it, or quote the value"
+                0 if mark is None else mark.line + 1, path, f"is no YAML: {problem}; mend it, or quote the value"
             )
             return None
         except yaml.reader.ReaderError as error:
             line = text.count("\n", 0, int(error.position)) + 1
-            self.complain(line, "", "holds a character that YAML forbids; remove it")
+            self.complain(line, path, "holds a character that YAML forbids; remove it")
             return None
         except RecursionError:
-            self.complain(1, "", "is nested too deeply; a config has four levels")
+            self.complain(1, path, "is nested too deeply; a config has four levels")
             return None
         if root is None:
-            self.complain(1, "", "is empty; name at least one backend under backends")
+            wanted = "give a value" if path else "name at least one backend under backends"
+            self.complain(1, path, f"is empty; {wanted}")
         return root
 
     def mapping(

@@ -30,6 +30,8 @@ RESPONSE_HEADERS = (
 SIZES: dict[str, int] = {"": 1, "KiB": 1024, "MiB": MIB, "GiB": 1024 * MIB}
 
 _LISTEN = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:\[\]/@]+):([0-9]{1,5})")
+_STORE = re.compile(r"(sqlite|postgres(ql)?)(\+[a-z0-9]+)?://\S+")
+_PASSWORD = re.compile(r"(//[^/:@]*):[^/]*@")
 _SIZE = re.compile(r"([0-9]+) ?(KiB|MiB|GiB)?")
 
 
@@ -64,12 +66,17 @@ class Settings(Struct, frozen=True, kw_only=True):
     ledger: Mapping[str, Action] = {}
     """The ledger's words with another action than its own table says."""
     response_headers: frozenset[str] = frozenset(RESPONSE_HEADERS)
+    store: str | None = None
+    """The database of mappings, settings and credentials, as a URL; it may hold a password."""
+    store_poll_s: float = 2
+    """How often a running proxy looks whether the store has changed; 0 = never."""
     admin_key: str | None = None
     """Who shows it may read the records from another machine."""
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         shown = {field: getattr(self, field) for field in self.__struct_fields__}
         shown["admin_key"] = None if self.admin_key is None else "…"
+        shown["store"] = None if self.store is None else _PASSWORD.sub(r"\1:…@", self.store)
         return list(shown.items())
 
     def __repr__(self) -> str:
@@ -114,6 +121,15 @@ def _size(reader: Reader, node: yaml.Node, path: str) -> int | None:
         reader.complain(node, path, "is no size; give a number of bytes, or such as 32 MiB")
         return None
     return int(match[1]) * SIZES[match[2] or ""]
+
+
+def _store(reader: Reader, node: yaml.Node, path: str) -> str | None:
+    text = reader.text(node, path, "give a database's URL, such as sqlite:///crosswire.db")
+    if text is not None and not _STORE.fullmatch(text):
+        what = "is no URL of a database; write sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE"
+        reader.complain(node, path, what)
+        return None
+    return text
 
 
 def _seconds(reader: Reader, node: yaml.Node, path: str) -> float | None:
@@ -207,6 +223,8 @@ SETTINGS: dict[str, Callable[[Reader, yaml.Node, str], Any]] = {
     "relay": relay,
     "ledger": _ledger,
     "response_headers": _response_headers,
+    "store": _store,
+    "store_poll_s": lambda reader, node, path: reader.number(node, path, 0),
     "admin_key": secret,
 }
 """The keys beside `backends`, and who reads each."""

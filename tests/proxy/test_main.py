@@ -394,6 +394,50 @@ async def test_the_stage_log(tmp_path: Path) -> None:
     assert found == ["client_request", "backend_request", "backend_response", "client_response"]
 
 
+async def test_the_records_as_files(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "records"
+    async with (
+        upstream([http(dumps(reply("anthropic")))]) as up,
+        serving(tmp_path, one("anthropic", up.url), "--records", str(folder)) as it,
+    ):
+        answers = [await it.ask(request("/api/chat", ask("ollama"))) for _ in range(2)]
+        assert (await it.stop())[0] == 0
+    records = [json.loads(file.read_text()) | {"file": file.stem} for file in folder.iterdir()]
+    assert {record["request_id"] for record in records} == {answer.headers["x-request-id"] for answer in answers}
+    for record in records:
+        assert re.fullmatch(r"exec_\d{8}_\d{6}_[0-9a-f]{8}", record["id"])
+        assert record["file"] == record["id"]
+        assert (record["backend_used"], record["model_used"], record["mode"]) == ("b", "m", "auto")
+        assert sum(stage["ms"] for stage in record["stages"]) <= record["total_ms"]
+    assert KEY not in str(records)
+
+
+async def test_a_new_config_at_a_signal_and_when_the_file_changes(tmp_path: Path) -> None:
+    file = tmp_path / "crosswire.yaml"
+    async with (
+        upstream([http(dumps(reply("anthropic")))]) as up,
+        serving(tmp_path, one("anthropic", up.url, models={"old": "old"}), reload_s=0) as it,
+    ):
+        config = json.loads(file.read_text())
+        for name, settings, asked in (("new", {"reload_s": 0.02}, True), ("newest", {"reload_s": 0}, False)):
+            config["backends"]["b"]["models"] = {name: name}
+            file.write_text(json.dumps(config | settings))
+            if asked:
+                it.process.send_signal(signal.SIGHUP)
+            async with asyncio.timeout(10):
+                while name.encode() not in (await it.ask(request("/v1/models", None))).body:
+                    pass
+        file.write_text("backends: {b: {protocol: anthropc}}")
+        it.process.send_signal(signal.SIGHUP)
+        async with asyncio.timeout(10):
+            while b"refused" not in (await it.ask(request("/readyz", None))).body:
+                pass
+        assert b"newest" in (await it.ask(request("/v1/models", None))).body
+        code, err = await it.stop()
+    assert code == 0
+    assert "did you mean anthropic?" in err
+
+
 async def test_a_graceful_shutdown(tmp_path: Path) -> None:
     """A running stream ends as it would; meanwhile /readyz says 503, and a new request hears why."""
     gate = asyncio.Event()
