@@ -195,8 +195,12 @@ class Way:
         door = self._doors[candidate.backend]
         target = door.target(candidate.model or request.model)
         self._strict = self._asks_strict or door.backend.strict
-        # backends stream as SSE: a client that wants one array gets a converted stream
-        relay = None if self._wants_array(request) else Relay.between(self._frontend, request, door.backend, target)
+        decision = self.record.decision
+        judged = decision is not None and decision.cascade and candidate != decision.chain[-1]
+        # backends stream as SSE: a client that wants one array gets a converted stream; and of a relayed stream nobody
+        # reads enough to judge it
+        converts = self._wants_array(request) or (judged and request.stream)
+        relay = None if converts else Relay.between(self._frontend, request, door.backend, target)
         if relay is not None:
             return _Ready(candidate, door, Sent({}, (), target), relay)
         try:

@@ -421,3 +421,57 @@ async def test_a_poison_request_opens_no_breaker() -> None:
         statuses = [(await it.ask("/v1/messages", poison)).status for _ in range(2)]
         answer = await it.ask("/v1/messages", ask("anthropic"))
     assert (statuses, answer.status, len(local.requests)) == ([502, 502], 200, 7)
+
+
+# ---- the cascade -----------------------------------------------------------------------------------------------------
+
+SMART = {
+    "auto": {
+        "cheap": {"backend": "local", "model": "home"},
+        "primary": {"backend": "cloud", "model": "big"},
+        "cascade": True,
+    }
+}
+
+JUDGED: dict[str, tuple[Script, str | None]] = {
+    "good enough": (fine("anthropic", "It is four."), None),
+    "unsure": (fine("anthropic", "I'm not sure."), "unsure"),
+    "empty": (fine("anthropic", ""), "unsure"),
+    "an error": (error(500, "Oops"), "upstream_error"),
+    "a request that is too much for it": (error(400, "Too long"), "bad_request"),
+}
+
+
+@pytest.mark.parametrize("streams", [False, True], ids=["unary", "stream"])
+async def test_a_poor_answer_of_the_cheap_model_is_never_seen(streams: bool) -> None:
+    for name, (script, outcome) in JUDGED.items():
+        if streams and outcome in (None, "unsure"):
+            word = {"good enough": "It is four.", "unsure": "I'm not sure."}.get(name, "")
+            script = streamed("anthropic", word)
+        second = streamed("openai-chat") if streams else fine("openai-chat")
+        async with two(script, second, routes=[], smart=SMART) as (_, cloud, it):
+            answer = await it.ask("/v1/messages", ask("anthropic", "auto", stream=streams))
+            record = await it.record(answer)
+        text = said("anthropic", answer.body) if streams else text_of("anthropic", answer.body)
+        assert (name, answer.status, text) == (name, 200, "It is four." if outcome is None else OTHER)
+        assert [each["outcome"] for each in record["attempts"]] == [*([outcome] if outcome else []), "answered"]
+        assert len(cloud.requests) == (outcome is not None)
+        assert record["backend_used"] == ("local" if outcome is None else "cloud")
+        assert record["decision"]["cascade"] is True
+        assert record["decision"]["score"]["tier"] in ("flash", "standard")
+
+
+async def test_the_better_model_has_the_last_word_whatever_it_says() -> None:
+    async with two(fine("anthropic", ""), fine("openai-chat", "I don't know."), routes=[], smart=SMART) as (_, _, it):
+        answer = await it.ask("/v1/messages", ask("anthropic", "auto"))
+    assert text_of("anthropic", answer.body) == "I don't know."
+
+
+async def test_where_the_better_model_is_down_an_unsure_answer_will_do() -> None:
+    scripts = [fine("anthropic", "I'm not sure.")]
+    breaker = {"failures": 1, "open_s": 60}
+    async with two(scripts, ["reset"], routes=[], smart=SMART, breaker=breaker) as (_, cloud, it):
+        await it.ask("/v1/messages", ask("anthropic", "big"))  # opens its breaker
+        answer = await it.ask("/v1/messages", ask("anthropic", "auto"))
+    assert text_of("anthropic", answer.body) == "I'm not sure."
+    assert len(cloud.requests) == 1
