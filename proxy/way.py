@@ -376,7 +376,7 @@ class Way:
 
     async def _unary(self, ready: _Ready, asked: Asked, body: bytes) -> Whole:
         door, sent, relay = ready.door, ready.sent, ready.relay
-        reply, raw = await door.reply(sent, body, self._passed_up(relay), self._new_id)
+        reply, raw = await door.reply(sent, body, self._passed_up(door), self._new_id)
         self.told.log("backend_response", raw)
         self.told.stage("backend")
         if self._may_cascade(ready) and (why := unsure(reply)):
@@ -403,8 +403,9 @@ class Way:
             self._shared.now()
         )
 
-    def _passed_up(self, relay: Relay | None) -> dict[str, str]:
-        if relay is None:
+    def _passed_up(self, door: Door) -> dict[str, str]:
+        """The client's headers that a backend of its own protocol gets, relayed or converted."""
+        if door.backend.protocol != self._frontend.name:
             return {}
         headers = self._incoming.headers
         found = {name: headers[name] for name in PASSED_UP if name in headers}
@@ -428,7 +429,7 @@ class Way:
     async def _stream(self, ready: _Ready, asked: Asked, body: bytes, line: Line) -> None:
         """Waiting, held open, committed: see the design's section 4. Before the last, every failure is raised."""
         door, relay = ready.door, ready.relay
-        pieces = door.stream(ready.sent, body, self._passed_up(relay), self._new_id, relayed=relay is not None)
+        pieces = door.stream(ready.sent, body, self._passed_up(door), self._new_id, relayed=relay is not None)
         out = Out(relay, self._frontend, self._frontend.stream_encoder(asked))
         heard: list[bytes] = []
         source = _judged(pieces) if self._may_cascade(ready) else pieces
