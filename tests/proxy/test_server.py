@@ -586,9 +586,10 @@ async def test_a_clients_credentials_never_go_upstream(frontend: str, backend: s
 PASSED = {"anthropic-beta": "a-1,b-2", "anthropic-version": "2024-01-01", "openai-beta": "x=v1"}
 
 
+@pytest.mark.parametrize("relay", ["auto", "never"])
 @pytest.mark.parametrize("backend", PROTOCOLS)
-async def test_headers_pass_between_equal_protocols_alone(frontend: str, backend: str) -> None:
-    async with upstream([http(dumps(reply(backend)))]) as up, stage(config(one(backend, up.url))) as it:
+async def test_headers_pass_between_equal_protocols_alone(frontend: str, backend: str, relay: str) -> None:
+    async with upstream([http(dumps(reply(backend)))]) as up, stage(config(one(backend, up.url, relay=relay))) as it:
         assert (await it.ask(path(frontend), ask(frontend), PASSED)).status == 200
     heard = up.requests[0].headers
     passed = {name: heard[name] for name in PASSED if name in heard}
