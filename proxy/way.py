@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from . import wire
 from .backends.door import Door, Piece
-from .backends.http import PASSED_UP
+from .backends.http import PASSED_UP, passed_up
 from .cascade import unsure
 from .errors import ClientError, Malformed, Refused, RequestError, UpstreamError, failure
 from .health import RETRIABLE, backoff
@@ -269,6 +269,9 @@ class Way:
         except TimeoutError:
             if not self._deadline.expired():
                 raise
+            last = self.record.attempts[-1]  # it was cut off by us, but for its silence
+            last.outcome = "upstream_timeout"
+            self._shared.health.failed(last.backend, last.outcome, hash(self._incoming.body), self._shared.now())
             text = f"No backend answered within {limit:g} s (retry.deadline_s)."
             raise UpstreamError(failure("upstream_timeout", text)) from None
 
@@ -407,9 +410,7 @@ class Way:
         """The client's headers that a backend of its own protocol gets, relayed or converted."""
         if door.backend.protocol != self._frontend.name:
             return {}
-        headers = self._incoming.headers
-        found = {name: headers[name] for name in PASSED_UP if name in headers}
-        return {name: text for name, text in found.items() if text.isascii() and text.isprintable()}
+        return passed_up(self._incoming.headers, door.backend.betas)
 
     def _answered(self, door: Door, sent: Sent) -> None:
         """This attempt is the one that answers: from here on the record names it."""

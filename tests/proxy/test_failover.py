@@ -210,6 +210,7 @@ async def test_the_deadline() -> None:
             answer = await it.ask("/v1/messages", ask("anthropic", stream=streams))
             assert answer.status == 504
             assert "retry.deadline_s" in error_text("anthropic", 504, answer.body)
+            assert (await it.record(answer))["attempts"][-1]["outcome"] == "upstream_timeout"
 
 
 async def test_the_deadline_is_over_once_a_word_is_out() -> None:
