@@ -8,17 +8,23 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from . import wire
-from .config import Config, from_environment, load_file
-from .errors import ConfigError, Malformed
+from .config import Config, from_environment, load_file, store_of, where_stored
+from .errors import ConfigError, Malformed, StoreError
+from .explain import explain, table
+from .gateway import Gateway
 from .ir import CAPABILITIES
 from .protocols import PROTOCOLS
 from .protocols.contract import Target, Where
-from .routing import Facts, decide
-from .server import make_app, serve
+from .reload import Reloader
+from .routing import Plan, Route
+from .server import gateway_of, make_app, serve
+from .store.snapshot import NOTHING, Snapshot
 
 OK, FAILED, USAGE, ENVIRONMENT = 0, 1, 2, 3
 
@@ -48,7 +54,13 @@ def _parser() -> argparse.ArgumentParser:
         "--log-file", type=Path, metavar="FILE", help="write the four stages of each request as JSON lines"
     )
     one.add_argument("--records", type=Path, metavar="DIR", help="write the record of each request as a JSON file")
-    one.add_argument("-v", "--verbose", action="store_true", help="say for each request where it goes and why")
+    one.add_argument(
+        "-v",
+        "--verbose",
+        action="count",
+        default=0,
+        help="say for each request where it goes and why; twice: also how the plan was made",
+    )
     one.set_defaults(run=_serve)
 
     one = commands.add_parser("check", help="report every mistake of a config")
@@ -62,6 +74,11 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument(
         "--needs", nargs="*", default=[], choices=CAPABILITIES, metavar="CAPABILITY", help="what else it needs"
     )
+    one.add_argument("--prompt", metavar="TEXT", help="what the client says, for a smart model's score")
+    one.add_argument("--mode", help="what the client's header x-crosswire-mode says")
+    one.add_argument("--pin", metavar="BACKEND", help="what the client's header x-crosswire-backend says")
+    one.add_argument("--down", nargs="*", default=[], metavar="BACKEND", help="backends to think of as down")
+    one.add_argument("--json", action="store_true", help="print the whole decision as JSON")
     one.set_defaults(run=_explain, port=None)
 
     one = commands.add_parser("convert", help="convert a request body from standard input, and name the losses")
@@ -70,6 +87,10 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--model", help="the upstream's model (default: the body's own); for gemini also the asked one")
     one.add_argument("--stream", action="store_true", help="for gemini, whose address says it: the request streams")
     one.set_defaults(run=_convert)
+
+    _store_arguments(commands.add_parser("mappings", **_PASSED_ON, help="rules for models' names in the store"))
+    _store_arguments(commands.add_parser("credentials", **_PASSED_ON, help="the providers' keys, sealed in the store"))
+    _store_arguments(commands.add_parser("settings", **_PASSED_ON, help="keys of the config in the store"))
     return parser
 
 
@@ -80,12 +101,37 @@ def _config_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", metavar="NAME", help="the last resort for requests that nothing else fits")
 
 
-def _config(args: argparse.Namespace) -> Config:
-    """The config of the file that was named or is here, else of the environment."""
+_PASSED_ON: dict[str, Any] = {"add_help": False, "prefix_chars": "\0"}
+"""Of a command whose arguments are another parser's, imported with its libraries only where it is asked for."""
+
+
+def _store_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("rest", nargs="*")
+    parser.set_defaults(run=_store, command=parser.prog.split()[-1])
+
+
+def _config(args: argparse.Namespace, stored: Snapshot | None = None) -> Config:
+    """The config of the file that was named or is here, else of the environment, under what the store holds."""
     file = _config_file(args)
+    if stored is None:
+        url = where_stored(file, os.environ)
+        stored = NOTHING if url is None else _store_commands().read_store(url)
     if file is not None:
-        return load_file(file, os.environ, port=args.port, backend=args.backend)
-    return from_environment(os.environ, port=args.port, backend=args.backend)
+        return load_file(file, os.environ, port=args.port, backend=args.backend, stored=stored)
+    return from_environment(os.environ, port=args.port, backend=args.backend, stored=stored)
+
+
+def _store(args: argparse.Namespace) -> int:
+    return int(_store_commands().main(args.command, args.rest, _config))
+
+
+def _store_commands() -> ModuleType:
+    """The store's commands; its libraries are an extra, and nobody without a store needs them."""
+    try:
+        from . import store_commands
+    except ModuleNotFoundError as missing:
+        raise StoreError(f"the store needs {missing.name}; install it with: pip install 'crosswire[store]'") from None
+    return store_commands
 
 
 def _config_file(args: argparse.Namespace) -> Path | None:
@@ -98,10 +144,11 @@ def _config_file(args: argparse.Namespace) -> Path | None:
 
 
 def _serve(args: argparse.Namespace) -> int:
+    level = logging.INFO if args.verbose else logging.WARNING
+    logging.basicConfig(level=level, format="%(asctime)s %(message)s", stream=sys.stderr)
+    if args.verbose > 1:
+        logging.getLogger("crosswire").setLevel(logging.DEBUG)  # the libraries' own debugging helps nobody here
     config = _config(args)
-    logging.basicConfig(
-        level=logging.INFO if args.verbose else logging.WARNING, format="%(asctime)s %(message)s", stream=sys.stderr
-    )
     for warning in config.warnings:
         print(f"warning: {warning}", file=sys.stderr)
 
@@ -111,6 +158,7 @@ def _serve(args: argparse.Namespace) -> int:
         except OSError as fault:
             print(f"--log-file, --records: {fault.filename} cannot be written: {fault.strerror}", file=sys.stderr)
             return ENVIRONMENT
+        app.cleanup_ctx.append(lambda app: _watching(gateway_of(app), args))
         host, port = config.settings.host, config.settings.port
         try:
             await serve(
@@ -133,6 +181,32 @@ def _serve(args: argparse.Namespace) -> int:
         return OK
 
 
+async def _watching(gateway: Gateway, args: argparse.Namespace) -> AsyncIterator[None]:
+    """While the proxy runs, what changes in its store serves soon, as a changed file does."""
+    task = asyncio.ensure_future(_watch(gateway, args))
+    yield
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def _watch(gateway: Gateway, args: argparse.Namespace) -> None:
+    settings = gateway.config.settings
+    while store_of(gateway.config.settings) is None:  # noqa: ASYNC110 - a file that appears tells nobody
+        await asyncio.sleep(settings.store_poll_s or 1.0)
+    try:
+        watcher = _store_commands().Watcher(
+            where=lambda: store_of(gateway.config.settings),
+            env=os.environ,
+            interval=lambda: gateway.config.settings.store_poll_s,
+            serving=lambda: gateway.config.revision,
+            changed=Reloader(gateway, lambda: _config(args), None).reload,
+        )
+    except StoreError as fault:
+        logging.getLogger("crosswire").warning("%s", fault)
+    else:
+        await watcher.watch()
+
+
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     """uvloop's loops where it is installed (the extra `speed`), else asyncio's own."""
     try:
@@ -152,13 +226,25 @@ def _welcome(config: Config, port: int) -> str:
     for protocol in PROTOCOLS.values():
         lines.append(f"  {protocol.title:26} {base}{protocol.paths[0].replace('{tail}', '{model}:generateContent')}")
     lines += ["", "  model -> backend (upstream model)"]
-    rows = [(name, b.name, upstream) for b in config.plan.backends for name, upstream in b.models.items()]
-    rows += [(family.pattern, family.backend, "the same") for family in config.plan.families]
+    plan = config.plan
+    rows = [(route.match, route.targets[0].backend, _called(route, plan)) for route in plan.sorted_routes]
+    models = [(name, b.name, upstream) for b in plan.backends for name, upstream in b.models.items()]
+    rows += [row for row in models if row[0] not in plan.by_exact]
+    rows += [(smart.name, f"{smart.cheap.backend} or {smart.primary.backend}", "by score") for smart in plan.smart]
+    rows += [(family.pattern, family.backend, "the same") for family in plan.families]
     if not rows:
-        rows = [("any", backend.name, backend.default_model or "the same") for backend in config.plan.ordered]
+        rows = [("any", backend.name, backend.default_model or "the same") for backend in plan.ordered]
     width = max(len(row[0]) for row in rows)
     lines += [f"  {name:{width}} -> {backend} ({upstream})" for name, backend, upstream in rows]
     return "\n".join([*lines, "", "Try it:", _curl(base, config), ""])
+
+
+def _called(route: Route, plan: Plan) -> str:
+    """What the first target of a route is asked for."""
+    target = route.targets[0]
+    name = target.model or route.model or route.match
+    name = plan.by_name[target.backend].models.get(name, name)
+    return "the same" if name == route.match else name
 
 
 def _curl(base: str, config: Config) -> str:
@@ -176,7 +262,7 @@ def _curl(base: str, config: Config) -> str:
 
 
 def _check(args: argparse.Namespace) -> int:
-    config = load_file(args.config, os.environ)
+    config = _config(args)
     for warning in config.warnings:
         print(f"warning: {warning}")
     models = sum(len(backend.models) for backend in config.plan.backends)
@@ -185,19 +271,14 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _explain(args: argparse.Namespace) -> int:
-    config = _config(args)
-    needs = frozenset({"text", *args.needs, *(["tools"] if args.tools else [])})
-    decision = decide(Facts(args.model, needs), config.plan)
-    if decision.chosen is not None:
-        print(f"{args.model} -> {decision.chosen.backend} ({decision.chosen.model})")
-    elif decision.refusal is not None:
-        print(f"{args.model} is refused with {decision.refusal.status}: {decision.refusal.message}")
-    print(f"mode: {decision.mode}; {decision.because}")
-    width = max(len(candidate.backend) for candidate in decision.considered)
-    for candidate in decision.considered:
-        mark = "✓" if candidate.taken else "✗"
-        print(f"  {mark} {candidate.backend:{width}}  {candidate.model or '-'}  {candidate.why}")
-    return OK if decision.chosen is not None else FAILED
+    body = {"model": args.model, "needs": args.needs, "tools": args.tools, "prompt": args.prompt, "down": args.down}
+    try:
+        found = explain(_config(args), {**body, "mode": args.mode, "pin": args.pin})
+    except Malformed as fault:
+        print(f"--{fault}", file=sys.stderr)
+        return USAGE
+    print(json.dumps(found, indent=2, ensure_ascii=False) if args.json else table(found))
+    return OK if found["chosen"] is not None else FAILED
 
 
 def _convert(args: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 CrosswireError
 ├── ConfigError          the config is wrong: every complaint at once, before anything is served
+│   └── StoreError       its database cannot be used, or a change of it was refused
 ├── Malformed            a JSON value is not what its dialect says; only this module's callers know whose it was
 └── RequestError         one request ends; carries the Failure that the client hears
     ├── ClientError      the client broke a rule: 4xx
@@ -34,6 +35,7 @@ STATUS: dict[str, int] = {
     "rate_limit": 429,
     "internal": 500,
     "upstream_auth": 502,
+    "no_credentials": 502,
     "upstream_error": 502,
     "upstream_cut": 502,
     "upstream_garbage": 502,
@@ -66,6 +68,13 @@ class ConfigError(CrosswireError):
     def __init__(self, complaints: Sequence[str]) -> None:
         super().__init__("\n".join(complaints))
         self.complaints = tuple(complaints)
+
+
+class StoreError(ConfigError):
+    """The store cannot be used as asked; says which, why and what to do, and never a secret."""
+
+    def __init__(self, complaint: str) -> None:
+        super().__init__([complaint])
 
 
 class Malformed(CrosswireError):

@@ -56,7 +56,7 @@ class Gateway(Shared):
             way.told.close()
             self._under_way.discard(task)
             self.close_retired()
-            if not self._under_way:
+            if not self.metrics.in_flight:  # counts and embeddings are under way too
                 self.idle.set()
 
     def reject(self, frontend: Protocol, fault: Failure) -> Whole:

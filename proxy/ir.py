@@ -30,6 +30,7 @@ CAPABILITIES: dict[str, str] = {
     "reasoning.signed": "thinking whose signature must go back",
     "json_object": "an answer that is some JSON object",
     "json_schema": "an answer that fits a JSON Schema",
+    "embeddings": "vectors of texts, beside the chat",
 }
 """The closed vocabulary that configs, scenarios and decisions share."""
 

@@ -5,12 +5,12 @@ It knows every word that a loss may have, and no dialect's wire format.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from msgspec import Struct
 
-from .ir import Block, Loss, Opaque, Own, Reply, Request, Text, ToolResult
+from .ir import Block, Citation, Loss, Opaque, Own, Reply, Request, Text, ToolResult
 
 Action = Literal["refuse", "drop", "approximate"]
 
@@ -31,6 +31,9 @@ LEDGER: dict[str, Rule] = {
     "media_out": Rule("refuse", "an answer in pictures or sound"),
     "previous_response_id": Rule("refuse", "a conversation that only the provider's own store holds"),
     "forced_hosted_tool": Rule("refuse", "a tool that only its provider can run, and that must be called"),
+    "stored_response": Rule("refuse", "an answer that is to be fetched from the provider's own store"),
+    "token_input": Rule("refuse", "a text to embed as token ids, which only its own tokenizer can read"),
+    "dimensions": Rule("refuse", "vectors of several lengths in one batch"),
     # tools
     "hosted_tools": Rule("drop", "a tool that only its provider can run"),
     "hosted_output": Rule("drop", "what a hosted tool said or did"),
@@ -80,6 +83,7 @@ LEDGER: dict[str, Rule] = {
     "metadata": Rule("drop", "labels for the provider's own records"),
     "store": Rule("drop", "that the provider should keep the answer"),
     "safety_settings": Rule("drop", "the provider's own safety thresholds"),
+    "embedding_options": Rule("drop", "what a vector is for, or what to do with a text that is too long"),
     "unknown_field": Rule("drop", "a field that no table here knows"),
 }
 
@@ -143,7 +147,8 @@ WORDS: dict[str, str] = {
     "client_metadata": "metadata",
     "safety_identifier": "user",
     "store": "store",
-    "background": "store",
+    "response.store": "stored_response",
+    "background": "stored_response",
     "safetySettings": "safety_settings",
     "verbosity": "verbosity",
     "citations": "citations",
@@ -164,12 +169,17 @@ WORDS: dict[str, str] = {
     "stop_details": "stop_details",
     "finishMessage": "stop_details",
     "promptFeedback": "stop_details",
+    "blockReasonMessage": "stop_details",
     "context_management": "metadata",
     "diagnostics": "metadata",
     "speed": "service_tier",
     "effort": "reasoning",
     "thinking": "reasoning",
     "display": "reasoning",
+    "embed.taskType": "embedding_options",
+    "embed.title": "embedding_options",
+    "embed.truncate": "embedding_options",
+    "embed.autoTruncate": "embedding_options",
     "search_result": "citations",
     "source": "citations",
     "defer_loading": "hosted_tools",
@@ -244,6 +254,7 @@ HARMLESS: dict[str, tuple[Any, ...]] = {
     "prompt_filter_results": (ANY,),
     "content_filter_results": (ANY,),
     "safetyRatings": (ANY,),
+    "blockReason": (ANY,),  # told as the reason of the stop, as `finishReason` is
     "safetySettings": ([],),
     "avgLogprobs": (ANY,),
     "tokenCount": (ANY,),
@@ -343,6 +354,15 @@ def _block_leftovers(block: Block, path: str) -> Iterator[Loss]:
     if isinstance(block, ToolResult):
         for b, inner in enumerate(block.blocks):
             yield from _block_leftovers(inner, f"{path}.blocks[{b}]")
+
+
+def quote_losses(citations: Sequence[Citation], path: str, first: int = 0) -> list[Loss]:
+    """The words of the sources themselves, for a dialect that has room for their addresses alone."""
+    return [
+        loss(f"{path}.citations[{c}].text", "citations")
+        for c, citation in enumerate(citations, first)
+        if citation.text is not None
+    ]
 
 
 def words(losses: Mapping[Loss, None] | list[Loss] | tuple[Loss, ...]) -> list[str]:

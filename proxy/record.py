@@ -37,12 +37,14 @@ class Attempt(Struct):
 class Record(Struct):
     """One request from arrival to end. `backend_used` and `model_used` are of the attempt that answered, or None.
 
+    `what` was asked: `chat`, `count`, `embeddings`, `compact` or `stored`.
     `stages` are the ends of its stages, in milliseconds since it arrived.
     """
 
     request_id: str
     at: float
     frontend: str
+    what: str = "chat"
     model: str | None = None
     stream: bool = False
     decision: Decision | None = None
@@ -89,8 +91,9 @@ class Record(Struct):
         out = {}
         if self.attempts:
             out["x-crosswire-attempts"] = str(len(self.attempts))
-        if self.backend_used is not None and self.model_used is not None:
+        if self.backend_used is not None:
             out["x-crosswire-backend"] = self.backend_used
+        if self.model_used is not None:
             out["x-crosswire-model"] = ascii_header(self.model_used)
         if self.decision is not None:
             out["x-crosswire-route"] = ascii_header(f"{self.decision.mode}; {self.decision.because}")

@@ -49,6 +49,11 @@ class Row(Struct, frozen=True, kw_only=True):
             return self.base_url, ""
         return (ollama_address(given) if self.protocol == "ollama" else given), str(self.base_url_variable)
 
+    def at_home(self, url: str, env: Mapping[str, str]) -> bool:
+        """Whether this is its own address, where its key may go; one that has none of its own is where it is said."""
+        homes = (self.base_url, self.address(env)[0])
+        return self.base_url is None or url.rstrip("/") in [home.rstrip("/") for home in homes if home]
+
     @property
     def trigger(self) -> str | None:
         """The variable that, set, makes a backend of it where there is no config file."""
@@ -140,6 +145,9 @@ ROWS: tuple[Row, ...] = (
         base_url_variable="GROQ_BASE_URL",
         key_variable="GROQ_API_KEY",
         capabilities=_OPEN,
+        # "for 'role:assistant' the following must be satisfied[('messages.1' : property 'reasoning_content' is
+        # unsupported)]": https://github.com/janhq/jan/issues/8136
+        quirks=frozenset(("no_reasoning_content",)),
         source="https://console.groq.com/docs/openai",
     ),
     Row(

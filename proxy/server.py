@@ -21,11 +21,17 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from . import wire
+from .around import METHODS, PLACES, Place, answer, by_signs
 from .backends.door import Door
 from .backends.http import HttpBackend, aiohttp_transport
+from .backends.mlx.door import MlxBackend
+from .backends.mlx.folder import folder_of, read_folder
+from .backends.mlx.speech import NAME as LOCAL
 from .backends.transport import Timeouts, Transport
 from .config import Config, load_file
-from .errors import failure
+from .errand import Asking
+from .errors import Malformed, failure
+from .explain import explain
 from .gateway import Gateway
 from .ir import Failure
 from .line import ClientGone
@@ -51,8 +57,10 @@ _FAMILIES: dict[str, tuple[str, ...]] = {
     "openai-responses": ("/v1/responses", "/responses"),
     "ollama": ("/api/",),
 }
-_SIGNS = {"x-goog-api-key": "gemini", "anthropic-version": "anthropic", "x-api-key": "anthropic"}
 _ANY = r"[\s\S]*"  # a dot would not match a line end, which percent-encoded may stand in any path
+_NO_METHOD = rf"(?!{_ANY}:[a-zA-Z]+Contents?$|{_ANY}:countTokens$)"
+"""What a name that is to be shown must not be: a model and what Gemini's clients post to it."""
+
 _BROKEN_HTTP = (HttpProcessingError, web.RequestPayloadError)
 SERVER = {"server": "crosswire"}
 """What answers say of who sent them; aiohttp would name itself and its version."""
@@ -79,13 +87,15 @@ def make_app(
     ids: Ids = random_ids,
     stage_log: Path | None = None,
     records: Path | None = None,
+    env: Mapping[str, str] = os.environ,
 ) -> web.Application:
     """The proxy for this config, or for the config in this file. `clock` gives unix seconds, `ids` a request's ids.
 
-    `stage_log` is a file for the stages of each request, `records` a folder for a record of each.
+    `env` is where such a file's `${NAME}` and the variables beside it are read. `stage_log` is a file for the stages of
+    each request, `records` a folder for a record of each.
     """
     if isinstance(config, Path):
-        config = load_file(config, os.environ)
+        config = load_file(config, env)
     stages = StageLog(stage_log) if stage_log is not None else None
     files = RecordFiles(records) if records is not None else None
     gateway = Gateway(config, door, clock=clock, ids=ids, stages=stages, record_files=files)
@@ -93,12 +103,19 @@ def make_app(
     app[_GATEWAY] = gateway
     for protocol in PROTOCOLS.values():
         for path in protocol.paths:
-            app.router.add_post(path.replace("{tail}", "{tail:" + _ANY + "}"), _frontend(gateway, protocol))
+            app.router.add_post(_pattern(path), _frontend(gateway, protocol))
     app.router.add_get("/livez", _livez)
     app.router.add_get("/readyz", _readyz)
     app.router.add_get("/metrics", _metrics)
-    app.router.add_get("/v1/models", _models)
+    for place in PLACES:
+        for path in place.paths:
+            handler = _around(gateway, place)
+            if place.verb == "GET":
+                app.router.add_get(_pattern(path, _NO_METHOD), handler)  # and HEAD with it
+            else:
+                app.router.add_route(place.verb, _pattern(path), handler)
     app.router.add_get("/crosswire/requests/{id}", _record)
+    app.router.add_post("/admin/explain", _explain)
     app.router.add_route("*", "/{path:" + _ANY + "}", _nowhere)  # last: what nothing above takes
 
     async def shut(_: web.Application) -> None:
@@ -116,6 +133,8 @@ def gateway_of(app: web.Application) -> Gateway:
 def door(backend: Backend, config: Config) -> Door:
     """The way into this backend."""
     settings = config.settings
+    if backend.protocol == LOCAL:
+        return MlxBackend(backend, read_folder(folder_of(backend.folder)), first_s=settings.read_timeout_s)
     timeouts = Timeouts(settings.connect_timeout_s, settings.read_timeout_s)
     return HttpBackend(
         backend,
@@ -148,14 +167,42 @@ def _frontend(gateway: Gateway, protocol: Protocol) -> Handler:
         body = await _read(request)
         if isinstance(body, Failure):
             return _response(gateway.reject(protocol, body))
+        where = _where(request)
+        if where.method in METHODS:
+            place = METHODS[where.method]
+            return _response(await answer(gateway, place, _asking(request, protocol, where, body)))
         sink = _Sink(request)
         try:
-            whole = await gateway.handle(Incoming(protocol, _where(request), _heard(request), body), sink)
+            whole = await gateway.handle(Incoming(protocol, where, _heard(request), body), sink)
         except ClientGone:
             return sink.response
         return sink.response if whole is None else _response(whole)
 
     return handle
+
+
+def _around(gateway: Gateway, place: Place) -> Handler:
+    """The handler of one address beside the chat."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        protocol = PROTOCOLS[place.frontend or by_signs(request.headers, request.query)]
+        body = await _read(request) if place.has_body else b""
+        if isinstance(body, Failure):
+            return _response(gateway.reject(protocol, body))
+        where = Where(request.match_info.get("tail") or request.match_info.get("name"), place.method)
+        return _response(await answer(gateway, place, _asking(request, protocol, where, body)))
+
+    return handle
+
+
+def _asking(request: web.Request, protocol: Protocol, where: Where, body: bytes) -> Asking:
+    query = tuple(request.query.items())
+    return Asking(protocol, request.method, where, _heard(request), query, body)
+
+
+def _pattern(path: str, but: str = "") -> str:
+    """The path as the router takes it: a model's name may hold anything, but not begin as the expression `but`."""
+    return path.replace("{tail}", "{tail:" + but + _ANY + "}")
 
 
 def _where(request: web.Request) -> Where:
@@ -261,10 +308,7 @@ def _protocol_of(request: web.Request) -> Protocol:
     for name, roots in _FAMILIES.items():
         if request.path.startswith(roots):
             return PROTOCOLS[name]
-    for header, name in _SIGNS.items():
-        if header in request.headers:
-            return PROTOCOLS[name]
-    return PROTOCOLS["gemini" if "key" in request.query else "openai-chat"]
+    return PROTOCOLS[by_signs(request.headers, request.query)]
 
 
 # ---- around the chat -------------------------------------------------------------------------------------------------
@@ -290,17 +334,6 @@ async def _metrics(request: web.Request) -> web.Response:
     return web.Response(body=gateway.rendered_metrics(), headers={"content-type": gateway.metrics.content_type})
 
 
-async def _models(request: web.Request) -> web.Response:
-    """Every name that a backend's `models` maps, in OpenAI's shape."""
-    gateway = request.app[_GATEWAY]
-    models = [
-        {"id": model, "object": "model", "created": 0, "owned_by": backend.name}
-        for backend in gateway.config.plan.backends
-        for model in backend.models
-    ]
-    return _json({"object": "list", "data": models})
-
-
 async def _record(request: web.Request) -> web.Response:
     """What happened to one request; for the machine itself or an admin, as it tells the plan."""
     gateway = request.app[_GATEWAY]
@@ -309,6 +342,23 @@ async def _record(request: web.Request) -> web.Response:
         whole = gateway.reject(PROTOCOLS["openai-chat"], failure("not_found", "No record of this request."))
         return _response(whole)
     return _json(record.rendered())
+
+
+async def _explain(request: web.Request) -> web.Response:
+    """What would become of a request, without sending it; for the machine itself or an admin."""
+    gateway, protocol = request.app[_GATEWAY], PROTOCOLS["openai-chat"]
+    if not _is_admin(request, gateway):
+        return _response(gateway.reject(protocol, failure("not_found", "No such path for this caller.")))
+    body = await _read(request)
+    if isinstance(body, Failure):
+        return _response(gateway.reject(protocol, body))
+    try:
+        return _json(explain(gateway.config, wire.parse_object(body), gateway.health.down(gateway.now())))
+    except Malformed as fault:
+        fault_told = failure("bad_request", f"Invalid request: {fault}.", param=fault.path or None)
+    except RecursionError:
+        fault_told = failure("bad_request", "Invalid request: nested too deeply.")
+    return _response(gateway.reject(protocol, fault_told))
 
 
 def _is_admin(request: web.Request, gateway: Gateway) -> bool:

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from email.utils import parsedate_to_datetime
+from fnmatch import fnmatchcase
 from io import BytesIO
 from math import isfinite
 
@@ -30,6 +31,19 @@ from .transport import Answer, TimedOut, Timeouts, Transport, Unreachable
 
 PASSED_UP = ("anthropic-beta", "anthropic-version", "openai-beta")
 """The client's headers that an equal protocol's backend gets; no credential is among them."""
+
+
+def passed_up(headers: Mapping[str, str], betas: tuple[str, ...] | None) -> dict[str, str]:
+    """What of a client's headers goes up to a backend of its own protocol, and of its beta flags those allowed."""
+    found = {name: text for name in PASSED_UP if (text := headers.get(name)) and text.isascii() and text.isprintable()}
+    if betas is not None and "anthropic-beta" in found:
+        # a host that knows only some flags refuses the whole request for one more: "invalid beta flag"
+        # https://github.com/anthropics/claude-code/issues/49370
+        flags = (flag.strip() for flag in found.pop("anthropic-beta").split(","))
+        if kept := [flag for flag in flags if any(fnmatchcase(flag, pattern) for pattern in betas)]:
+            found["anthropic-beta"] = ",".join(kept)
+    return found
+
 
 SECRET_LENGTH = 8
 """Characters from which a header of the config may be a secret; shorter ones are words, and stay in texts."""
@@ -216,18 +230,37 @@ class HttpBackend:
         events = [self._scrubbed(event) if type(event) is Failure else event for event in events]
         return Piece(events, write(self.protocol.framing, frames) if whole else b"")
 
+    async def send(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> bytes:
+        """Ask what else stands below the base URL, beside the chat; the whole answer's bytes."""
+        self.busy += 1
+        try:
+            answer = await self._ask(method, self.backend.base_url + path, body, headers)
+            try:
+                return await self._read(answer)
+            finally:
+                answer.close()
+        finally:
+            self.busy -= 1
+
     async def _post(self, model: str, stream: bool, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """Send, and return a 2xx; anything else is an UpstreamError in neutral words."""
-        if self._transport is None:
-            self._transport = self._connect()
         url = self._urls.get((model, stream))
         if url is None:
             url = self.backend.base_url + self.protocol.address(model, stream)
             if len(self._urls) < 1000:
                 self._urls[model, stream] = url
+        return await self._ask("POST", url, body, headers)
+
+    async def _ask(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
+        """Send, and return a 2xx; anything else is an UpstreamError in neutral words."""
+        if self._transport is None:
+            self._transport = self._connect()
+        own = self._headers_by_key[self.key]
+        fields = {**own, **headers} if headers else own
         try:
-            own = self._headers_by_key[self.key]
-            answer = await self._transport.post(url, {**own, **headers} if headers else own, body)
+            if body is None:
+                answer = await self._transport.ask(method, url, fields)
+            else:
+                answer = await self._transport.post(url, fields, body)
         except TimedOut:
             raise UpstreamError(upstream_failure(504)) from None
         except Unreachable as fault:
@@ -323,6 +356,12 @@ class AiohttpTransport:
         self._parsed: dict[str, URL] = {}
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        return await self._request("POST", url, headers, body)
+
+    async def ask(self, method: str, url: str, headers: Mapping[str, str]) -> Answer:
+        return await self._request(method, url, headers, None)
+
+    async def _request(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
         parsed = self._parsed.get(url)
         if parsed is None:
             # encoded: a model named `../../admin` must not climb out of its place
@@ -331,8 +370,10 @@ class AiohttpTransport:
                 self._parsed[url] = parsed
         try:
             # aiohttp would forward x-api-key to wherever a redirect points
-            data = body if len(body) <= _LARGE else BytesIO(body)  # aiohttp warns of larger ones in one piece
-            response = await self._session.post(parsed, data=data, headers=headers, allow_redirects=False)
+            data = (
+                body if body is None or len(body) <= _LARGE else BytesIO(body)
+            )  # aiohttp warns of larger ones in one piece
+            response = await self._session.request(method, parsed, data=data, headers=headers, allow_redirects=False)
         except TimeoutError:
             raise TimedOut from None
         except (aiohttp.ClientError, OSError) as fault:

@@ -54,23 +54,29 @@ class LeanTransport:
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
         place = self._places.get(url) or self._place(url)
+        return await self._send(place, b"%bcontent-length: %d\r\n" % (place.head, len(body)), headers, body)
+
+    async def ask(self, method: str, url: str, headers: Mapping[str, str]) -> Answer:
+        place = self._place(url, method)
+        return await self._send(place, place.head, headers, b"")
+
+    async def _send(self, place: _Place, head: bytes, headers: Mapping[str, str], body: bytes) -> Answer:
         connection = self._reuse() or await self._connect(place)
         fields = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-        head = b"%bcontent-length: %d\r\n%b\r\n" % (place.head, len(body), fields.encode("latin-1", "replace"))
         try:
-            await connection.ask(head + body, self._timeouts.read)
+            await connection.ask(b"%b%b\r\n%b" % (head, fields.encode("latin-1", "replace"), body), self._timeouts.read)
         except BaseException:
             connection.drop()
             raise
         return _LeanAnswer(self, connection)
 
-    def _place(self, url: str) -> _Place:
+    def _place(self, url: str, method: str = "POST") -> _Place:
         parts = urlsplit(url)
         tls = parts.scheme == "https"
         path = parts.path + (f"?{parts.query}" if parts.query else "")
-        head = f"POST {path or '/'} HTTP/1.1\r\nhost: {parts.netloc}\r\n".encode()
+        head = f"{method} {path or '/'} HTTP/1.1\r\nhost: {parts.netloc}\r\n".encode()
         place = _Place(parts.hostname or "", parts.port or (443 if tls else 80), tls, head)
-        if len(self._places) < 1000:
+        if method == "POST" and len(self._places) < 1000:
             self._places[url] = place
         return place
 

@@ -13,6 +13,8 @@ import yaml
 from msgspec import Struct
 from msgspec.structs import replace
 
+from ..backends.mlx.speech import NAME as LOCAL
+from ..backends.mlx.speech import SPEECH
 from ..errors import ConfigError
 from ..protocols import PROTOCOLS
 from ..registry import Row, index
@@ -27,27 +29,68 @@ from .mapping import stored_routes
 from .nodes import Reader, meant, shown
 from .overlay import overlaid
 from .provider import Speech
-from .rules import OPENROUTER_VENDORS, RULES, Rules, bound_prefixes, provider_names, read_rules, settled
+from .rules import OPENROUTER_VENDORS, RULES, bound_prefixes, provider_names, read_rules, settled
 from .settings import SETTINGS, Settings, read_settings
 
-__all__ = ["KEYS", "SETTINGS", "Config", "Settings", "from_environment", "load", "load_file"]
+__all__ = [
+    "DEFAULT_STORE",
+    "KEYS",
+    "SETTINGS",
+    "Config",
+    "Settings",
+    "from_environment",
+    "load",
+    "load_file",
+    "store_of",
+    "where_stored",
+]
 
 KEYS = ("backends", *RULES, *LLM, *SETTINGS)
 """The top-level keys of a config."""
 
 
+SPOKEN: Mapping[str, Speech] = {**PROTOCOLS, LOCAL: SPEECH}
+"""What a backend may speak: a wire protocol, or nothing at all, being a model in this process."""
+
+
 class Config(Struct, frozen=True):
-    """A plan, the settings, and what is allowed but should be read, each warning ready to print."""
+    """A plan, the settings, and what is allowed but should be read, each warning ready to print.
+
+    `revision` is the store's count of changes when it was read.
+    """
 
     plan: Plan
     settings: Settings
     warnings: tuple[str, ...] = ()
+    revision: int = 0
+
+
+DEFAULT_STORE = Path("crosswire.db")
+"""SQLite's file in the working folder: the store where nothing else is said, once it is there."""
+
+
+def where_stored(path: Path | None, env: Mapping[str, str]) -> str | None:
+    """The store's URL, by the environment, this file, or because the default is there.
+
+    What is wrong with the file, loading it tells.
+    """
+    text = path.read_text("utf-8", "replace") if path is not None and path.is_file() else "{}"
+    reader = Reader(str(path), env)
+    root = reader.compose(text)
+    found = overlaid(reader, reader.mapping(root, "", KEYS) if root is not None else {}, (), KEYS)
+    settings = read_settings(reader, {"store": found["store"]} if "store" in found else {})
+    return settings.store if "store" in found else store_of(settings)
+
+
+def store_of(settings: Settings) -> str | None:
+    """The store's URL of these settings, or because the default is there."""
+    return f"sqlite:///{DEFAULT_STORE}" if settings.store is None and DEFAULT_STORE.is_file() else settings.store
 
 
 def load_file(
     path: Path,
     env: Mapping[str, str],
-    protocols: Mapping[str, Speech] = PROTOCOLS,
+    protocols: Mapping[str, Speech] = SPOKEN,
     *,
     port: int | None = None,
     backend: str | None = None,
@@ -68,7 +111,7 @@ def load(
     text: str,
     file: str,
     env: Mapping[str, str],
-    protocols: Mapping[str, Speech] = PROTOCOLS,
+    protocols: Mapping[str, Speech] = SPOKEN,
     *,
     port: int | None = None,
     backend: str | None = None,
@@ -81,24 +124,20 @@ def load(
     """
     reader = Reader(file, env)
     root = reader.compose(text)
-    given = reader.mapping(root, "", KEYS) if root is not None else {}
-    found = overlaid(reader, given, stored.settings, KEYS)
-    settings = read_settings(reader, found)
-    rows = index(read_rows(reader, found, protocols))
+    said = _said(reader, reader.mapping(root, "", KEYS) if root is not None else {}, protocols, stored)
     backends: tuple[Backend, ...] = ()
-    if "backends" in found:
-        backends = read_backends(reader, found["backends"], protocols, settings, rows, settled(found))
+    if "backends" in said.found:
+        node = said.found["backends"]
+        backends = read_backends(reader, node, protocols, said.settings, said.rows, settled(said.found))
     elif isinstance(root, yaml.MappingNode):
         reader.complain(root, "backends", "is missing; name at least one backend under it")
-    backends = with_credentials(reader, backends, stored.credentials, rows, protocols)
-    rules = read_rules(reader, found, backends)
-    resolver = Resolver(reader, backends, rows, protocols)
-    return _finish(reader, found, settings, (), port, backend, rules, stored, resolver, rows)
+    backends = with_credentials(reader, backends, stored.credentials, said.rows, protocols)
+    return _whole(said, backends, (), {}, port, backend)
 
 
 def from_environment(
     env: Mapping[str, str],
-    protocols: Mapping[str, Speech] = PROTOCOLS,
+    protocols: Mapping[str, Speech] = SPOKEN,
     *,
     port: int | None = None,
     backend: str | None = None,
@@ -110,34 +149,46 @@ def from_environment(
     names the variables.
     """
     reader = Reader("environment", env)
-    found = overlaid(reader, {}, stored.settings, KEYS)
-    settings = read_settings(reader, found)
-    rows = index(read_rows(reader, found, protocols))
-    own = with_credentials(reader, read_environment(reader, protocols), stored.credentials, rows, protocols)
+    said = _said(reader, {}, protocols, stored)
+    own = with_credentials(reader, read_environment(reader, protocols), stored.credentials, said.rows, protocols)
     backends, families = with_families(own)
     if not backends:
         nothing_set(reader)
-    rules = read_rules(reader, found, backends)
     # a vendor's name at OpenRouter is whole, although the vendor itself may be here too
-    whole = dict.fromkeys(OPENROUTER_VENDORS if any(entry.name == "openrouter" for entry in backends) else ())
-    rules = replace(rules, prefixes={**whole, **rules.prefixes})
-    resolver = Resolver(reader, backends, rows, protocols)
-    return _finish(reader, found, settings, families, port, backend, rules, stored, resolver, rows)
+    vendors = dict.fromkeys(OPENROUTER_VENDORS if any(entry.name == "openrouter" for entry in backends) else ())
+    return _whole(said, backends, families, vendors, port, backend)
 
 
-def _finish(
-    reader: Reader,
-    found: Mapping[str, yaml.Node],
-    settings: Settings,
+class _Said(Struct, frozen=True):
+    """What a file, the environment and the store say beside the backends: nodes by key, and what was read first."""
+
+    reader: Reader
+    protocols: Mapping[str, Speech]
+    stored: Snapshot
+    found: Mapping[str, yaml.Node]
+    settings: Settings
+    rows: Mapping[str, Row]
+
+
+def _said(reader: Reader, given: Mapping[str, yaml.Node], protocols: Mapping[str, Speech], stored: Snapshot) -> _Said:
+    """What both ways of loading begin with: the keys, whoever said them, the settings, the providers."""
+    found = overlaid(reader, given, stored.settings, KEYS)
+    rows = index(read_rows(reader, found, protocols))
+    return _Said(reader, protocols, stored, found, read_settings(reader, found), rows)
+
+
+def _whole(
+    said: _Said,
+    backends: tuple[Backend, ...],
     families: tuple[Family, ...],
+    vendors: Mapping[str, None],
     port: int | None,
     backend: str | None,
-    rules: Rules,
-    stored: Snapshot,
-    resolver: Resolver,
-    rows: Mapping[str, Row],
 ) -> Config:
     """What both ways of loading end with: the flags, what only the whole shows, and all complaints at once."""
+    reader, settings, stored = said.reader, said.settings, said.stored
+    rules = read_rules(reader, said.found, backends)
+    resolver = Resolver(reader, backends, said.rows, said.protocols)
     if port is not None:
         if not 0 <= port <= 65535:
             reader.flag_complaints.append(f"--port: {port} is no port; give one from 0 to 65535")
@@ -145,13 +196,14 @@ def _finish(
     names = [entry.name for entry in resolver.backends]
     if backend is not None and names and backend not in names:
         reader.flag_complaints.append(f"--backend: no backend is called {shown(backend)}; {meant(backend, names)}")
-    prefixes = bound_prefixes(reader, rules.prefixes, resolver.backends)
+    prefixes = bound_prefixes(reader, {**vendors, **rules.prefixes}, resolver.backends)
     routes = (*rules.routes, *stored_routes(reader, stored.mappings, resolver))
-    smart = [model for wish in read_wishes(reader, found, rules.wishes) if (model := resolve(reader, wish, resolver))]
+    wishes = read_wishes(reader, said.found, rules.wishes)
+    smart = [model for wish in wishes if (model := resolve(reader, wish, resolver)) is not None]
     _refuse_loops(reader, resolver.backends, settings)
-    _miss_keys(reader, resolver.backends, rows)
+    _miss_keys(reader, resolver.backends, said.rows)
     reader.finish()
-    providers, keys = provider_names(rows)
+    providers, keys = provider_names(said.rows)
 
     def plan(smart: Iterable[Smart]) -> Plan:
         return Plan(
@@ -168,16 +220,17 @@ def _finish(
             smart=tuple(smart),
             unmapped=rules.unmapped,
             pins=rules.pins,
+            unlisted=rules.unlisted,
             places=rules.places,
         )
 
     try:
-        whole = plan(smart)
+        made = plan(smart)
     except ConfigError as fault:
         # the model of the `llm_…` keys may be another program's: it gives way to what the config says
-        whole = plan(model for model in smart if model.place != UNWRITTEN)
+        made = plan(model for model in smart if model.place != UNWRITTEN)
         reader.warnings += fault.complaints
-    return Config(whole, settings, (*reader.warnings, *stored.warnings, *whole.warnings))
+    return Config(made, settings, (*reader.warnings, *stored.warnings, *made.warnings), stored.revision)
 
 
 def _miss_keys(reader: Reader, backends: Iterable[Backend], rows: Mapping[str, Row]) -> None:

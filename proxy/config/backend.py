@@ -11,11 +11,13 @@ from typing import TypeVar
 import yaml
 from msgspec.structs import replace
 
+from ..backends.mlx.speech import NAME as LOCAL
 from ..ir import CAPABILITIES
 from ..protocols import PROTOCOLS
 from ..registry import Row
 from ..routing import Backend
 from .address import base_url as read_url
+from .local import check_local, text_of_folder
 from .nodes import UNSEEN, Reader, line_of, shown, under
 from .provider import Speech, key_of
 from .settings import Settings, flag, plain, relay, secret
@@ -43,7 +45,7 @@ OWN_HEADERS = frozenset(
 VERSIONED: dict[str, tuple[str, ...]] = {"anthropic": ("/v1",), "gemini": ("/v1", "/v1beta"), "ollama": ("/api", "/v1")}
 """By protocol, ends of a base URL that its official SDK adds by itself."""
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+NAME_OF_BACKEND = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
@@ -78,7 +80,7 @@ def _backend(
 ) -> Backend:
     """One backend; where something of it is wrong a stand-in fills the place, and the complaint stops the start."""
     path = under("backends", name)
-    if not _NAME.fullmatch(name):
+    if not NAME_OF_BACKEND.fullmatch(name):
         reader.complain(
             reader.keys["backends", name], path, "is no name for a backend; use letters, digits, '.', '_' and '-'"
         )
@@ -92,16 +94,18 @@ def _backend(
     # a backend that gives its address is what it says it is, whatever its name
     row = rows.get((provider if provider or "base_url" in found else name).lower())
     own_place = None if row is None else row.address(reader.env)[0]
-    for key, known in (("protocol", row), ("base_url", own_place)):
-        if key not in found and known is None and isinstance(node, yaml.MappingNode):
-            reader.complain(reader.keys["backends", name], f"{path}.{key}", f"is missing; {BACKEND[key]}")
     protocol = get("protocol", lambda r, n, p: r.choice(n, p, protocols), "" if row is None else row.protocol)
+    for key, known in (("protocol", row), ("base_url", own_place or protocol == LOCAL)):
+        if key not in found and not known and isinstance(node, yaml.MappingNode):
+            reader.complain(reader.keys["backends", name], f"{path}.{key}", f"is missing; {BACKEND[key]}")
+    folder = get("folder", text_of_folder, "")
+    check_local(reader, found, path, protocol, folder, reader.keys["backends", name])
     speech = protocols.get(protocol)
     base_url = get("base_url", _base_url, "") or _address(reader, row if "base_url" not in found else None)
     reader.places[name] = (line_of(found.get("base_url", node)), f"{path}.base_url")
     # what a row says of its protocol holds in that protocol, and its key goes to its own address and nowhere else
     spoken = row if row is not None and protocol == row.protocol else None
-    home = row if row is not None and (row.base_url is None or base_url in (row.base_url, own_place)) else None
+    home = row if row is not None and row.at_home(base_url, reader.env) else None
     for end in VERSIONED.get(protocol, ()) if "base_url" in found else ():
         if base_url.endswith(end):
             what = f"ends in {end}, which {protocol} adds to it; leave that out unless the host wants it twice"
@@ -143,7 +147,9 @@ def _backend(
         relay=get("relay", relay, settings.relay),
         strict=get("strict", flag, settings.strict),
         headers=get("headers", _headers, {}),
+        betas=get("betas", _betas, None),
         needs_key=home is not None and home.needs_key,
+        folder=folder,
     )
 
 
@@ -155,7 +161,8 @@ def read_provider(reader: Reader, node: yaml.Node, path: str, row: Row, protocol
             reader.complain(node, f"{path}.{key}", f"is missing; {BACKEND[key]}")
     given: dict[str, typing.Any] = {}
     if "protocol" in found:
-        given["protocol"] = reader.choice(found["protocol"], f"{path}.protocol", protocols) or row.protocol
+        wires = [name for name in protocols if name != LOCAL]
+        given["protocol"] = reader.choice(found["protocol"], f"{path}.protocol", wires) or row.protocol
     speech = protocols.get(given.get("protocol", row.protocol))
     for key, read in (("base_url", _base_url), ("default_model", plain), ("capabilities", _capabilities)):
         if key in found and (value := read(reader, found[key], f"{path}.{key}")) is not None:
@@ -251,11 +258,15 @@ def _headers(reader: Reader, node: yaml.Node, path: str) -> dict[str, str]:
     return headers
 
 
+def _betas(reader: Reader, node: yaml.Node, path: str) -> tuple[str, ...]:
+    return tuple(reader.words(node, path, None))
+
+
 PROVIDER = ("protocol", "base_url", "api_key", "default_model", "capabilities", "quirks")
 """The keys of a provider that the config writes itself; each means what it means of a backend."""
 
 BACKEND: dict[str, str] = {
-    "protocol": f"one of {', '.join(PROTOCOLS)}",
+    "protocol": f"one of {', '.join((*PROTOCOLS, LOCAL))}",
     "base_url": "give the address that the protocol's official SDK takes",
     "provider": "a provider of the registry, which has every key that is not given; else who mints the signatures",
     "api_key": "the provider's key, as ${NAME}, or a list of keys: where one is refused the next is tried",
@@ -269,5 +280,7 @@ BACKEND: dict[str, str] = {
     "relay": "auto or never",
     "strict": "true or false",
     "headers": "what every request to this host carries",
+    "folder": "the folder of a local model, of protocol mlx alone; the one that is shipped where it is left out",
+    "betas": "the flags of anthropic-beta that this host takes, as shell patterns; all where it is left out",
 }
 """The keys of a backend, and what is wanted of each."""

@@ -80,8 +80,7 @@ def _takes(reader: Reader, backend: Backend, provider: str, keys: Keys, row: Row
         return named
     if not named and backend.provider != row.name:
         return False
-    at_home = backend.base_url in (row.base_url, row.address(reader.env)[0]) or row.base_url is None
-    if at_home or (named and keys.base_url is not None):
+    if row.at_home(backend.base_url, reader.env) or (named and keys.base_url is not None):
         return True
     if named:
         what = f"is not sent to backends.{backend.name}, whose address is not that of {row.name}"

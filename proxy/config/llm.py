@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from ..registry import Row, find
 from ..routing import Backend, Smart, Target
-from .backend import read_provider
+from .backend import NAME_OF_BACKEND, read_provider
 from .nodes import Reader, meant, shown, under
 from .provider import Speech, made
 from .rules import Wish
@@ -68,6 +68,9 @@ def read_rows(reader: Reader, found: Mapping[str, yaml.Node], protocols: Mapping
     if "llm_custom_providers" in found:
         path = "llm_custom_providers"
         for name, node in reader.mapping(found[path], path, None).items():
+            if not NAME_OF_BACKEND.fullmatch(name):  # it will be a backend's, and stand in headers
+                what = "is no name for a provider; use letters, digits, '.', '_' and '-'"
+                reader.complain(reader.keys[path, name], under(path, name), what)
             empty = Row(name=name, protocol="", base_url=None, needs_key=False)
             rows.append(read_provider(reader, node, under(path, name), empty, protocols))
     if NEARAI in found and (known := find(NEARAI)) is not None:
@@ -187,7 +190,9 @@ class _Say:
             self._reader.warnings.append(f"{self._wish.place}.{part.replace('_', '.')}: {what}")
             return
         key = next((key for key, name in PARTS.items() if name == part), "llm_backend")
-        self._reader.warnings.append(f"{self._reader.origins.get(key, self._reader.file)}: {key}: {what}")
+        line = self._reader.keys.get(("", key))
+        here = f"{self._reader.file}:{line}" if line else self._reader.file
+        self._reader.warnings.append(f"{self._reader.origins.get(key, here)}: {key}: {what}")
 
     def how(self, part: str) -> str:
         """How to give what is missing."""

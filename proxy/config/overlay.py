@@ -47,7 +47,7 @@ def overlaid(
     for setting in stored:
         if not setting.enabled:
             continue
-        reader.origins[setting.key] = f"store: setting {setting.key}"
+        reader.origins[setting.key] = "store: settings"
         if (wrong := unfit(setting.key, setting.value, allowed)) is not None:
             reader.complain(0, setting.key, wrong)
             continue

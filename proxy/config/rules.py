@@ -22,6 +22,7 @@ RULES: dict[str, str] = {
     "prefixes": "words before a model's first slash, and the backend of each, or false",
     "unmapped": "where a model without a rule goes: capability, or a backend",
     "pins": "whether clients may name a backend",
+    "unlisted": "models that are served and not listed, as shell patterns",
     "mode": "the mode of requests that choose none",
     "modes": "modes by name, each with a backend, models or both",
     "smart": "virtual models by name, each with a cheap and a primary target",
@@ -87,6 +88,7 @@ class Rules(Struct, frozen=True, kw_only=True):
     prefixes: Mapping[str, str | None] = {}
     unmapped: str | None = None
     pins: bool = True
+    unlisted: tuple[str, ...] = ()
     mode: str | None = None
     modes: Mapping[str, NamedMode] = {}
     wishes: tuple[Wish, ...] = ()
@@ -102,6 +104,7 @@ def read_rules(reader: Reader, found: Mapping[str, yaml.Node], backends: Iterabl
         "prefixes": _prefixes,
         "unmapped": _unmapped,
         "pins": lambda r, n, p, _: flag(r, n, p),
+        "unlisted": lambda r, n, p, _: tuple(r.words(n, p, None)),
         "modes": _modes,
         "smart": _wishes,
     }
@@ -292,12 +295,14 @@ def bound_prefixes(
     ]
     if "local" in bound or not local or any(backend.name == "local" for backend in backends):
         return bound
-    if len(local) > 1:
-        first, second = local[0].name, local[1].name
+    if len(local) == 1:
+        return {**bound, "local": local[0].name}
+    first, second = local[0].name, local[1].name
+    line = reader.keys.get(("backends", second))
+    if line is not None:  # without a file there is no place to say it, so the word stays a word
         what = f"is local, and so is {first}; say which one local/ means, as prefixes: {{local: {first}}}"
-        reader.complain(reader.keys.get(("backends", second), 0), f"backends.{second}", what)
-        return bound
-    return {**bound, "local": local[0].name}
+        reader.complain(line, f"backends.{second}", what)
+    return bound
 
 
 def provider_names(rows: Mapping[str, Row]) -> tuple[dict[str, str], dict[str, str]]:

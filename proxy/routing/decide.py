@@ -7,10 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from msgspec.structs import replace
+
 from .decision import BEHIND, FIRST, RESERVED, RESORT, UNSERVED, Candidate, Decision, Facts, Mode
 from .plan import Backend, Plan
 from .refusal import Flaw, refused
 from .rule import Aim, Rule, families_of, pattern_of, rule_of
+
+SUFFIX = "[1m]"
+"""What a client appends to a model's name for itself alone, and no provider knows: Claude Code's long context.
+
+"The suffix is a client-side convention -- the 1M window itself is carried by the context-1m beta header -- not an
+Anthropic model id." https://github.com/OnlyTerp/UltraCode-Shim/pull/8
+"""
 
 
 def decide(facts: Facts, plan: Plan) -> Decision:
@@ -21,6 +30,8 @@ def decide(facts: Facts, plan: Plan) -> Decision:
     a config says of it; but never where it is unfit, because strict and the ledger are promises to the client. Backends
     that are down or have no key leave a named request to the rule's other backends, and to nobody else.
     """
+    if facts.model.endswith(SUFFIX) and facts.model not in plan.named:
+        facts = replace(facts, model=facts.model.removesuffix(SUFFIX) or facts.model)
     ready = plan.ready.get(facts.model)
     if ready is not None and facts.pin is None and (facts.mode is None or facts.mode in plan.modes):
         able, names, decision = ready
@@ -100,39 +111,33 @@ def _upstream(backend: Backend, model: str, plan: Plan, families: Mapping[str, s
 def _decided(facts: Facts, plan: Plan, rule: Rule, fit: Sequence[Aim], flaws: Mapping[str, Flaw]) -> Decision:
     """A decision for the first that fits of those that the rule names."""
     families = families_of(facts.model, plan) if plan.families else {}
-    aims: dict[str, list[Aim]] = {}
+    told = []
     for aim in rule.aims:
-        aims.setdefault(aim.backend.name, []).append(aim)
-    chosen: Candidate | None = None
-    considered, chain = [], {}
+        flaw = flaws.get(aim.backend.name)
+        told.append(Candidate(aim.backend.name, aim.model, aim is fit[0], aim.why if flaw is None else flaw.why))
+    considered: list[Candidate] = []
     for backend in plan.ordered:
-        if backend.name not in aims:
+        named = [candidate for candidate in told if candidate.backend == backend.name]
+        if not named:
             upstream = None if rule.closed else _upstream(backend, facts.model, plan, families)
-            considered.append(Candidate(backend.name, upstream, False, rule.others))
-            continue
-        for aim in aims[backend.name]:
-            flaw = flaws.get(backend.name)
-            taken = aim is fit[0]
-            candidate = Candidate(backend.name, aim.model, taken, aim.why if flaw is None else flaw.why)
-            considered.append(candidate)
-            chain[id(aim)] = candidate
-            if taken:
-                chosen = candidate
+            named = [Candidate(backend.name, upstream, False, rule.others)]
+        considered += named
     because = rule.because
     if fit[0] is not rule.aims[0]:
         first = rule.aims[0].backend.name
         because += f"; {first!r} cannot: {flaws[first].why if first in _told(flaws) else 'unfit for this request'}"
         because += f"; {fit[0].backend.name!r} is the next"
-    asked = fit[:1] if rule.only_first else fit
+    chain = [candidate for candidate in told if candidate.backend not in flaws]
+    chain = chain[:1] if rule.only_first else chain
     return Decision(
-        chosen,
+        chain[0],
         rule.mode,
         because,
         tuple(considered),
-        chain=tuple(chain[id(aim)] for aim in asked),
+        chain=tuple(chain),
         notes=rule.notes,
         score=rule.score,
-        cascade=rule.cascade and len(asked) > 1,
+        cascade=rule.cascade and len(chain) > 1,
     )
 
 

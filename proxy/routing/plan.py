@@ -21,9 +21,10 @@ class Backend(Struct, frozen=True, kw_only=True):
     """One place that requests may go to.
 
     `models` maps the client's name to the upstream's. `provider` mints the signatures and is the backend's own name
-    where nothing else is said. `max_tokens` is for a dialect that requires a bound, when the client set none. A
-    `reserved` one serves only where a rule names it. `spare_keys` are tried where `api_key` is refused; one that
-    `needs_key` and has none serves nobody.
+    where nothing else is said. `max_tokens` is for a dialect that requires a bound, when the client set none. `betas`
+    are the flags of `anthropic-beta` that it takes, as shell patterns; None means all. A `reserved` one serves only
+    where a rule names it. `spare_keys` are tried where `api_key` is refused; one that `needs_key` and has none serves
+    nobody. `folder` is a local model's; empty is the model that is shipped.
     """
 
     name: str
@@ -42,9 +43,11 @@ class Backend(Struct, frozen=True, kw_only=True):
     relay: Literal["auto", "never"] = "auto"
     strict: bool = False
     headers: Mapping[str, str] = {}
+    betas: tuple[str, ...] | None = None
     spare_keys: tuple[str, ...] = ()
     needs_key: bool = False
     reserved: bool = False
+    folder: str = ""
 
     def __post_init__(self) -> None:
         if not self.provider:
@@ -138,7 +141,8 @@ class Plan(Struct, frozen=True, dict=True):
     before a name's first slash to a backend, or to None where it is no prefix; `providers` gives the providers' names
     by every alias in lower case, `keys` the variable of each provider's key, `vendors` the provider whose models'
     names begin with that word. `mode` is the mode of requests that choose none; `pins` whether clients may name a
-    backend; `places` where single keys were written, for complaints.
+    backend; `unlisted` are shell patterns of names that lists of models leave out; `places` where single keys were
+    written, for complaints.
 
     Raises ConfigError where rules contradict each other, can never be reached, or name what is not there.
     """
@@ -156,6 +160,7 @@ class Plan(Struct, frozen=True, dict=True):
     smart: tuple[Smart, ...] = ()
     unmapped: str | None = None
     pins: bool = True
+    unlisted: tuple[str, ...] = ()
     places: Mapping[str, str] = {}
 
     def __post_init__(self) -> None:
@@ -228,22 +233,23 @@ class Plan(Struct, frozen=True, dict=True):
 
         What the config binds comes before a backend's own name, that before its provider's.
         """
-        found: dict[str, str] = {word.lower(): name for word, name in self.prefixes.items() if name is not None}
-        for backend in self.backends:
-            if self.pins:
+        bound = {word.lower(): name for word, name in self.prefixes.items()}
+        found: dict[str, str] = {word: name for word, name in bound.items() if name is not None}
+        for backend in self.backends if self.pins else ():
+            if backend.name.lower() not in bound:
                 found.setdefault(backend.name.lower(), backend.name)
-                if backend.name not in self.prefixes:
-                    found[backend.name] = backend.name
+                found[backend.name] = backend.name
         for backend in self.ordered:
             provider = self.providers.get(backend.provider.lower())
             for alias, name in self.providers.items():
-                if name == provider:
+                if name == provider and alias not in bound:
                     found.setdefault(alias, backend.name)
-        for word, bound in self.prefixes.items():
-            if bound is None:
-                found.pop(word.lower(), None)
-                found.pop(word, None)
         return found
+
+    @cached_property
+    def whole(self) -> frozenset[str]:
+        """The words before a slash that are no prefixes here, in lower case."""
+        return frozenset(word.lower() for word, name in self.prefixes.items() if name is None)
 
     @cached_property
     def by_smart(self) -> dict[str, Smart]:
@@ -282,7 +288,7 @@ class Plan(Struct, frozen=True, dict=True):
         """The provider that this name's prefix means and that no backend is of."""
         word, slash, rest = model.partition("/")
         word = word.lower()
-        if not slash or not rest or word in self.splits or self.prefixes.get(word, word) is None:
+        if not slash or not rest or word in self.splits or word in self.whole:
             return None
         return self.providers.get(word)
 

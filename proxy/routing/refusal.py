@@ -72,12 +72,13 @@ def absent(provider: str, word: str, model: str, plan: Plan) -> Decision:
 def bad(plan: Plan, because: str, message: str) -> Decision:
     """The client's own words contradict each other or name what is not there."""
     considered = tuple(Candidate(backend.name, None, False, NOBODY) for backend in plan.ordered)
-    return Decision(None, "failed", because, considered, failure("bad_request", f"{message}."))
+    end = "" if message.endswith("?") else "."
+    return Decision(None, "failed", because, considered, failure("bad_request", message + end))
 
 
 def _each(candidates: Sequence[Candidate]) -> str:
-    listed = "; ".join(f"{candidate.backend}: {candidate.why}" for candidate in candidates[:LISTED])
-    return listed + (f"; and {len(candidates) - LISTED} more" if len(candidates) > LISTED else "")
+    reasons = list(dict.fromkeys(f"{candidate.backend}: {candidate.why}" for candidate in candidates))
+    return "; ".join(reasons[:LISTED]) + (f"; and {len(reasons) - LISTED} more" if len(reasons) > LISTED else "")
 
 
 def shown(text: str) -> str:

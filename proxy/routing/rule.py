@@ -254,7 +254,7 @@ def _smart(smart: Smart, facts: Facts, plan: Plan) -> Rule:
     behind = CASCADED if smart.cascade and easy else NOT_BY_SCORE
     cheap = _aim(plan, smart.cheap, facts.model, BY_SCORE if easy else behind)
     primary = _aim(plan, smart.primary, facts.model, behind if easy else BY_SCORE)
-    aims = (cheap, primary) if easy else (primary, cheap)
+    aims: tuple[Aim, ...] = (cheap, primary) if easy else (primary, cheap)
     if smart.cheap == smart.primary:
         aims = aims[:1]
     cascade = smart.cascade and easy and len(aims) > 1

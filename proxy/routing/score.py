@@ -60,7 +60,7 @@ _CODE = re.compile(
     r"|[{};]\s*$"
 )
 _STEP = re.compile(
-    r"^\s*(?:\d{1,3}[.)]|[-*\u2022])\s|\b(?:first|second|third|then|next|after that|finally|step \d+)\b",
+    r"^[ \t]*(?:\d{1,3}[.)]|[-*\u2022])[ \t]|\b(?:first|second|third|then|next|after that|finally|step \d+)\b",
     re.IGNORECASE | re.MULTILINE,
 )
 _REASONING = re.compile(

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from sqlite3 import OperationalError
 from typing import Any
 
 import asyncpg
@@ -19,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from ..errors import StoreError
+from . import credentials, mappings, settings
 from .crypto import Ring, read_keys
 from .migrations import migrate
 from .schema import STORE
@@ -43,7 +45,7 @@ def parse(url: str) -> URL:
     except (ArgumentError, ValueError):
         raise StoreError("store: is no database URL; write sqlite:///FILE or postgresql://USER@HOST/DATABASE") from None
     database, _, driver = parsed.drivername.partition("+")
-    if DRIVERS.get(database) != (driver or DRIVERS.get(database)):
+    if database not in DRIVERS or driver not in ("", DRIVERS[database]):
         known = "sqlite:///FILE or postgresql://USER@HOST/DATABASE"
         raise StoreError(f"store: {parsed.drivername} is not supported; write {known}")
     if database == "sqlite" and parsed.database in (None, "", ":memory:"):
@@ -88,21 +90,23 @@ class Store:
 
     async def snapshot(self) -> Snapshot:
         """All that it holds at one moment, credentials opened; nothing while SQLite's file is not there."""
-        from . import credentials, mappings, settings  # they stand on this module
-
         if self._is_absent():
             return NOTHING
         async with self.reading() as connection:
-            revision = (await connection.execute(select(STORE.c.revision))).scalar_one()
-            opened, wrong = await credentials.opened(connection, await self.ring(connection))
-            found, unread = await mappings.listed(connection)
-            return Snapshot(
-                revision=revision,
-                mappings=tuple(found),
-                settings=tuple(await settings.listed(connection)),
-                credentials=tuple(opened),
-                warnings=(*unread, *wrong),
-            )
+            return await self.seen(connection)
+
+    async def seen(self, connection: AsyncConnection) -> Snapshot:
+        """All that it holds as this transaction sees it."""
+        revision = (await connection.execute(select(STORE.c.revision))).scalar_one()
+        opened, wrong = await credentials.opened(connection, await self.ring(connection))
+        found, unread = await mappings.listed(connection)
+        return Snapshot(
+            revision=revision,
+            mappings=tuple(found),
+            settings=tuple(await settings.listed(connection)),
+            credentials=tuple(opened),
+            warnings=(*unread, *wrong),
+        )
 
     async def ring(self, connection: AsyncConnection) -> Ring | None:
         """The master keys as they are now; None where there are none."""
@@ -185,8 +189,9 @@ def _prepare_sqlite(connection: Any, _: ConnectionPoolEntry) -> None:
     """WAL, so that readers and the writer do not wait for each other; transactions begin where `begin` says."""
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL"):
-        cursor.execute(f"PRAGMA {pragma}")
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    with suppress(OperationalError):  # another has it locked: the file keeps the mode, and the next connection sets it
+        cursor.execute("PRAGMA journal_mode=WAL")
     cursor.close()
 
 

@@ -18,7 +18,7 @@ SALT_BYTES = 16
 _LOCK = 0x63_72_6F_73_73  # one number for all that migrate a store in the same PostgreSQL
 
 TYPES: dict[str, dict[str, str]] = {
-    "sqlite": {"id": "INTEGER PRIMARY KEY AUTOINCREMENT", "bytes": "BLOB"},
+    "sqlite": {"id": "INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT", "bytes": "BLOB"},
     "postgresql": {"id": "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY", "bytes": "BYTEA"},
 }
 """By database, what the statements' two words stand for. No id is used twice: a list that was printed stays true."""

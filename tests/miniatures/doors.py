@@ -15,8 +15,9 @@ from aiohttp import web
 from msgspec import Struct
 from msgspec.structs import replace
 
-from conformance.bench import Answer, Bench, proxy_config
+from conformance.bench import Answer, Bench, proxy_config, route_config
 from conformance.cells import Cell
+from mockserver.scenario import Story
 
 HOP = ("connection", "content-length", "date", "host", "keep-alive", "server", "transfer-encoding")
 """Headers of one connection, which each hop says anew."""
@@ -67,13 +68,15 @@ class Lie(Struct, frozen=True):
     """What a miniature does to what passes through it; an empty one is honest.
 
     `up` changes the request between proxy and provider, `down` the answer between proxy and client, `record` what
-    the record says. `twice` sends every request upstream twice, `canned` answers without asking anybody.
+    the record says. `twice` sends every request upstream twice, `beside` sends one more to somebody else, `canned`
+    answers without asking anybody.
     """
 
     up: Ask = _same_request
     down: Tell = _same_answer
     record: Callable[[dict[str, Any]], dict[str, Any] | None] = _same_record
     twice: bool = False
+    beside: Ask | None = None
     canned: Callable[[Scene], Answer] | None = None
 
 
@@ -87,25 +90,39 @@ class Miniature:
         self._bench = bench
         self._lie = HONEST
         self._scene: Scene | None = None
-        self._core_url = ""
+        self._core_url = self._all_url = self._back_url = ""
+        self._routed: dict[str, str] = {}
         self.url = ""
 
     async def open(self) -> None:
         """Start on the bench; it closes with the bench."""
-        back_url = await self._bench.start(_app(self._back))
-        self._core_url = await self._bench.start_proxy(proxy_config(self._bench.scenarios, back_url))
+        self._back_url = await self._bench.start(_app(self._back))
+        self._all_url = await self._bench.start_proxy(proxy_config(self._bench.scenarios, self._back_url))
         self.url = await self._bench.start(_app(self._front))
 
     @contextmanager
     def telling(self, lie: Lie, cell: Cell) -> Iterator[str]:
         """Tell this lie while the cell is played; the URL to play it against."""
         self._lie = lie
-        provider = self._bench.scenarios.providers[cell.provider]
+        scenarios = self._bench.scenarios
+        story = scenarios.stories[cell.story]
+        if story.proxy is None:
+            provider, self._core_url = scenarios.providers[cell.provider], self._all_url
+        else:
+            first, plays = next(iter(story.backends.items()))
+            provider, self._core_url = scenarios.providers[plays].account(first), self._core_of(story)
         self._scene = Scene(cell, provider.protocol, provider.auth.key)
         try:
             yield self.url
         finally:
             self._lie, self._scene = HONEST, None
+
+    def _core_of(self, story: Story) -> str:
+        """The honest proxy of a story's own config."""
+        if story.name not in self._routed:
+            config = route_config(story, self._bench.scenarios.providers, self._back_url)
+            self._routed[story.name] = self._bench.wait(self._bench.start_proxy(config))
+        return self._routed[story.name]
 
     async def _front(self, request: web.Request) -> web.StreamResponse:
         asked = await _asked(request)
@@ -130,6 +147,8 @@ class Miniature:
     async def _back(self, request: web.Request) -> web.StreamResponse:
         assert self._scene is not None
         asked = self._lie.up(self._scene, await _asked(request))
+        if self._lie.beside is not None:
+            await self._pass_on(self._bench.mock_url, self._lie.beside(self._scene, asked))
         if self._lie.twice:
             await self._pass_on(self._bench.mock_url, asked)
         return await _send(request, await self._pass_on(self._bench.mock_url, asked))

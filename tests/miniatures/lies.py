@@ -96,6 +96,11 @@ def count_twice(what: Told) -> Told:
     return replace(what, usage=replace(usage, input=(usage.input or 0) + (usage.cache_read or 0)))
 
 
+def forget_sources(what: Told) -> Told:
+    """The text is there, and nothing of where it is from; what is heard again keeps its words alone."""
+    return what
+
+
 def lose_words(what: Told) -> Told:
     """The last letter of the text is gone."""
     texts = tuple(SayText(("".join(item.deltas)[:-1],)) if isinstance(item, SayText) else item for item in what.items)
@@ -112,7 +117,10 @@ def _of(call: SayCall) -> dict[str, Any]:
 
 
 def cached_only_in_unary(scene: Scene, answer: Answer) -> Answer:
-    """A stream does not say how many of its input tokens came from a cache; the total is right."""
+    """A stream does not say how many of its input tokens came from a cache; the total is right.
+
+    Where they were none, no cell for itself can tell this from a provider that does not count them.
+    """
     if not scene.cell.stream:
         return answer
 
@@ -383,6 +391,16 @@ def forward_key_in_header(scene: Scene, asked: Asked) -> Asked:
     return replace(asked, headers={**asked.headers, "x-client-authorization": _key(scene.client)})
 
 
+def pass_flag_on(scene: Scene, asked: Asked) -> Asked:
+    """A flag of the client's own protocol goes along to another's provider."""
+    return replace(asked, headers={**asked.headers, "anthropic-beta": "extended-cache-ttl-2025-04-11"})
+
+
+def forget_flag(scene: Scene, asked: Asked) -> Asked:
+    """A flag of the client's own protocol does not reach the provider that it is for."""
+    return replace(asked, headers={name: value for name, value in asked.headers.items() if name != "anthropic-beta"})
+
+
 def forward_key_in_query(scene: Scene, asked: Asked) -> Asked:
     """The client's credential goes along in the address."""
     joint = "&" if "?" in asked.path else "?"
@@ -426,6 +444,7 @@ LIES: dict[str, Lie] = {
     "calls another tool": Lie(down=retold(rename_call)),
     "puts calls before text": Lie(down=retold(calls_first)),
     # words, stops, tokens
+    "forgets the sources": Lie(down=retold(forget_sources)),
     "loses a letter": Lie(down=retold(lose_words)),
     "invents a stop": Lie(down=retold(invent_stop)),
     "loses usage": Lie(down=lose_usage),
@@ -476,6 +495,8 @@ LIES: dict[str, Lie] = {
     "changes a letter of a call in the history": Lie(up=another_letter),
     "adds a field": Lie(up=one_more_field),
     "sets a temperature": Lie(up=own_temperature),
+    "passes a flag on to a stranger": Lie(up=pass_flag_on),
+    "forgets a flag": Lie(up=forget_flag),
     "forwards the client's key in a header": Lie(up=forward_key_in_header),
     "forwards the client's key in the address": Lie(up=forward_key_in_query),
     # what only a law sees

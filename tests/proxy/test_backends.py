@@ -498,6 +498,49 @@ async def test_a_hosts_name_that_is_a_word_stays_in_texts(bench: BenchOf) -> Non
     assert told.message == "ollama: no such model at ***"
 
 
+# ---- beside the chat -------------------------------------------------------------------------------------------------
+
+BESIDE: list[tuple[str, str, bytes | None]] = [
+    ("GET", "/responses/resp_1?limit=2", None),
+    ("DELETE", "/responses/resp_1", None),
+    ("POST", "/responses/resp_1/cancel", b""),
+    ("POST", "/responses/compact", b'{"model":  "m"}'),
+]
+
+
+async def test_every_method_goes_out_and_its_bytes_come_back(bench: BenchOf) -> None:
+    said = b'{"id":  "resp_1"}'
+    async with upstream([http(said)]) as up:
+        backend = bench(up, "openai-responses")
+        for method, path, body in BESIDE:
+            assert await backend.it.send(method, path, body, {"openai-beta": "x"}) == said
+            heard = up.requests[-1]
+            assert (heard.method, heard.target, heard.body) == (method, path, body or b"")
+            assert (heard.headers["openai-beta"], heard.headers["authorization"]) == ("x", f"Bearer {KEY}")
+            assert body is None or heard.headers["content-length"] == str(len(body))
+    assert up.connections == 1, "a bodyless request lets the connection live on"
+    assert backend.it.busy == 0
+
+
+@pytest.mark.parametrize(("method", "path", "body"), BESIDE)
+async def test_what_goes_wrong_beside_the_chat(bench: BenchOf, method: str, path: str, body: bytes | None) -> None:
+    scripts: dict[str, Script] = {
+        "not_found": [http(b'{"error": {"message": "gone"}}', "404 Not Found")],
+        "upstream_auth": [http(b"{}", "401 No")],
+        "upstream_cut": [http(b"{}", length=99), "close"],
+        "upstream_unreachable": ["close"],
+        "upstream_timeout": ["hold"],
+        "upstream_garbage": [http(b"x" * (FRAME_LIMIT + 1))],
+    }
+    for kind_, script in scripts.items():
+        async with upstream(script) as up:
+            backend = bench(up, "openai-responses", read=0.1)
+            with pytest.raises(UpstreamError) as fault:
+                await backend.it.send(method, path, body, {})
+        assert fault.value.failure.kind == kind_
+        assert backend.it.busy == 0
+
+
 # ---- models in paths -------------------------------------------------------------------------------------------------
 
 CLIMBERS: dict[str, str] = {

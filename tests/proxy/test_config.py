@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -13,13 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ollama._client import _parse_host
 
-from proxy.config import ENVIRONMENT, Config, Settings, from_environment, load, load_file
+from proxy.config import Config, Settings, from_environment, load, load_file
 from proxy.config.backend import BACKEND
-from proxy.config.environment import ollama_address
+from proxy.config.environment import triggered
 from proxy.config.settings import RESPONSE_HEADERS, SETTINGS
 from proxy.errors import ConfigError
 from proxy.ir import CAPABILITIES
 from proxy.protocols import PROTOCOLS
+from proxy.registry import ROWS, find, ollama_address
 from proxy.routing import Backend, Facts, decide, find_backend_for_model
 
 MIB = 1024 * 1024
@@ -184,6 +185,8 @@ def test_settings(line: str, field: tuple[str, ...], value: tuple[object, ...]) 
         ("relay: never", "relay", "never"),
         ("strict: true", "strict", True),
         ("headers: {X-Team: blue}", "headers", {"x-team": "blue"}),
+        ("betas: [context-1m-*, a]", "betas", ("context-1m-*", "a")),
+        ("betas: []", "betas", ()),
     ],
 )
 def test_backends(line: str, field: str, value: object) -> None:
@@ -265,7 +268,7 @@ MISTAKES: list[tuple[str, str, int, str, str]] = [
         "backends.b.models.m",
         "the model 'm' is named by backends.a on line 5 too; keep one of them",
     ),
-    ("an unknown key", BACK + "colour: red\n", 5, "colour", "is no key here; known are backends, listen"),
+    ("an unknown key", BACK + "colour: red\n", 5, "colour", "is no key here; known are backends, routes"),
     ("a mistyped key", BACK + "lissten: x\n", 5, "lissten", "did you mean listen?"),
     ("port", BACK + "port: 9001\n", 5, "port", "did you mean listen?"),
     ("a backend's mistyped key", BACK + "    priorty: 1\n", 5, "backends.a.priorty", "did you mean priority?"),
@@ -486,6 +489,42 @@ ADDRESSES = {
 }
 
 
+def unprefixed(made: Collection[str]) -> list[tuple[str, str]]:
+    """The models whose name is whole: at OpenRouter all, elsewhere not those that begin with a provider's."""
+    whole = "openrouter" in made
+    return [(model, name) for model, name in MODELS if whole or find(model.partition("/")[0]) is None]
+
+
+@pytest.mark.parametrize(
+    ("variables", "model", "goes"),
+    [
+        (["OPENAI_API_KEY"], "openai/gpt-5", ("openai", "gpt-5", "prefix")),
+        (["OPENAI_API_KEY", "OLLAMA_HOST"], "openai/gpt-5", ("openai", "gpt-5", "prefix")),
+        (["OPENAI_API_KEY", "OPENROUTER_API_KEY"], "openai/gpt-5", ("openrouter", "openai/gpt-5", "model_mapping")),
+        (["OLLAMA_HOST"], "openai/gpt-5", "set OPENAI_API_KEY"),
+        (["OLLAMA_HOST"], "openrouter/mistralai/mistral-nemo", "set OPENROUTER_API_KEY"),
+        (["OLLAMA_HOST", "OPENROUTER_API_KEY"], "openrouter/mistralai/mistral-nemo",
+         ("openrouter", "mistralai/mistral-nemo", "prefix")),
+        (["OLLAMA_HOST", "OPENROUTER_API_KEY"], "local/llama3.2:1b", ("ollama", "llama3.2:1b", "prefix")),
+        (["OLLAMA_HOST", "OPENROUTER_API_KEY"], "ollama/llama3.2", ("ollama", "llama3.2", "prefix")),
+        (["GEMINI_API_KEY", "OPENROUTER_API_KEY"], "google/gemini-2.5-pro",
+         ("openrouter", "google/gemini-2.5-pro", "model_mapping")),
+        (["GEMINI_API_KEY", "OPENROUTER_API_KEY"], "gemini/gemini-2.5-pro", ("gemini", "gemini-2.5-pro", "prefix")),
+    ],
+)  # fmt: skip
+def test_a_providers_prefix_in_the_environment(
+    variables: list[str], model: str, goes: tuple[str, str, str] | str
+) -> None:
+    decision = decide(Facts(model), from_environment({name: FULL[name] for name in variables}).plan)
+    if isinstance(goes, str):
+        assert decision.refusal is not None
+        assert decision.refusal.status == 404
+        assert goes in decision.refusal.message
+    else:
+        assert decision.chosen is not None
+        assert (decision.chosen.backend, decision.chosen.model, decision.mode) == goes
+
+
 @pytest.mark.parametrize(("model", "name"), MODELS)
 def test_all_variables_set(model: str, name: str) -> None:
     plan = from_environment(FULL).plan
@@ -507,11 +546,11 @@ def test_the_backends_of_the_environment() -> None:
 
 @pytest.mark.parametrize("alone", FULL)
 def test_each_variable_alone(alone: str) -> None:
-    (origin,) = [origin for origin in ENVIRONMENT if origin.variable == alone]
+    origin = next(row for row in ROWS if row.trigger == alone)
     env = {name: FULL[name] if name == alone else "" for name in FULL}
     plan = from_environment(env).plan
     assert [b.name for b in plan.backends] == [origin.name]
-    for model, name in MODELS:
+    for model, name in unprefixed(plan.by_name):
         found = find_backend_for_model(model, plan)
         if name == origin.name or origin.name == "ollama":
             assert found is plan.backends[0]
@@ -525,9 +564,9 @@ def test_each_variable_alone(alone: str) -> None:
 @pytest.mark.parametrize("names", [pair for n in (2, 3, 4) for pair in itertools.combinations(FULL, n)])
 def test_some_variables(names: tuple[str, ...]) -> None:
     plan = from_environment({name: FULL[name] for name in names}).plan
-    made = [origin.name for origin in ENVIRONMENT if origin.variable in names]
+    made = [row.name for row in triggered() if row.trigger in names]
     assert [b.name for b in plan.backends] == made
-    for model, name in MODELS:
+    for model, name in unprefixed(plan.by_name):
         found = find_backend_for_model(model, plan)
         expected = name if name in made else "ollama" if "ollama" in made else None
         assert (found and found.name) == expected

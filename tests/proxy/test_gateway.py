@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import logging
+import re
 from typing import Any
 
 import pytest
@@ -466,6 +467,23 @@ async def test_strict_and_the_response(how: str) -> None:
     for record in records:
         assert record["outcome"] == record["attempts"][0]["outcome"] == "loss"
         assert [loss["feature"] for loss in record["losses"]] == ["signature"]
+
+
+async def test_the_error_in_place_of_a_lossy_end_goes_on_where_the_answer_was() -> None:
+    """What would lose something does not go out, so the numbers of the events after it are those due before it."""
+    *frames, delta, stop = stream("anthropic")
+    ended = delta.replace(b'"end_turn"', b'"stop_sequence"').replace(
+        b'"stop_sequence": null', b'"stop_sequence": "END"'
+    )
+    assert b'"END"' in ended
+    late = [head(), *map(chunk, frames), 0.05, chunk(ended), chunk(stop), LAST]
+    async with upstream(late) as up, stage(config(one("anthropic", up.url))) as it:
+        asked = ask("openai-responses", stream=True)
+        answer = await it.ask("/v1/responses", asked, {"x-crosswire-strict": "1"})
+    assert (answer.status, answer.whole) == (200, False)
+    assert "matched_stop" in in_band_error("openai-responses", answer.body)
+    numbers = [int(number) for number in re.findall(rb'"sequence_number":(\d+)', answer.body)]
+    assert numbers == list(range(len(numbers)))
 
 
 async def test_strict_is_content_where_nothing_is_lost() -> None:

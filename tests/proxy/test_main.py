@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from proxy.__main__ import ENVIRONMENT, FAILED, OK, USAGE, _welcome, main
-from proxy.config import from_environment
+from proxy.config import from_environment, load
 from proxy.protocols import PROTOCOLS
 
 from .dialogue import TEXT, ask, dumps, in_band_error, reply, said, stream, text_of
@@ -160,6 +160,36 @@ mode: failed; no backend that serves this model has the capabilities
   ✗ home   llama  lacks tools
 """,
     ),
+    "pinned": (
+        ["--model", "fast", "--pin", "home"],
+        OK,
+        """\
+fast -> home (fast)
+mode: pin; pinned to 'home'
+  ✗ cloud  -  the request names another backend
+  ✓ home   fast  the request pins it
+""",
+    ),
+    "down": (
+        ["--model", "fast", "--down", "cloud"],
+        FAILED,
+        """\
+fast is refused with 503: No backend may serve the model 'fast' right now: cloud: is thought of as down.
+mode: failed; who could serve this model is down
+  ✗ cloud  claude-x  is thought of as down
+  ✗ home   -  the model is mapped to another backend
+""",
+    ),
+    "no such mode": (
+        ["--model", "fast", "--mode", "eco"],
+        FAILED,
+        """\
+fast is refused with 400: No mode is called 'eco'; this proxy has none.
+mode: failed; the mode that the client asks for is none
+  ✗ cloud  -  the request was not understood, so nobody is asked
+  ✗ home   -  the request was not understood, so nobody is asked
+""",
+    ),
     "the last resort": (
         ["--model", "llama", "--needs", "vision", "--backend", "cloud"],
         OK,
@@ -177,6 +207,18 @@ mode: failed; nothing fits; 'cloud' is the last resort
 def test_explain(good: Path, args: list[str], code: int, printed: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "--config", str(good), *args]) == code
     assert capsys.readouterr().out == printed
+
+
+def test_explain_as_json(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "--config", str(good), "--model", "fast", "--json", "--prompt", "Why?"]) == OK
+    found = json.loads(capsys.readouterr().out)
+    assert found["chosen"] == found["chain"][0] == found["considered"][0]
+    assert (found["model"], found["mode"], found["needs"]) == ("fast", "model_mapping", ["text"])
+
+
+def test_explain_with_a_backend_down_that_is_none(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "--config", str(good), "--model", "m", "--down", "clowd"]) == USAGE
+    assert capsys.readouterr().err == "--down: names a backend that is none; there are cloud, home\n"
 
 
 def test_explain_without_a_config_or_a_key(
@@ -362,6 +404,18 @@ def test_the_curl_line_of_other_configs() -> None:
     assert words[1] == "http://127.0.0.1:80/v1/chat/completions"
     assert json.loads(words[-1])["model"] == "llama"
     assert "curl http://[::1]:9001/" in _welcome(config(one("ollama", "http://x"), listen="[::1]:9001"), 9001)
+
+
+def test_the_welcome_shows_where_each_model_goes() -> None:
+    text = GOOD + """
+routes:
+  - {match: "gpt-*", backend: home, model: llama, fallback: [cloud]}
+  - {match: slow, to: [cloud]}
+smart: {auto: {cheap: {backend: home, model: a}, primary: {backend: cloud, model: b}}}
+"""
+    shown = _welcome(load(text, "c.yaml", {}), 9001)
+    for line in ("slow  -> cloud (claude-y)", "gpt-* -> home (llama)", "auto  -> home or cloud (by score)"):
+        assert f"  {line}\n" in shown
 
 
 async def test_verbose_log_lines(tmp_path: Path) -> None:

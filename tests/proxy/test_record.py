@@ -72,7 +72,7 @@ def test_headers_say_what_is_true_by_now() -> None:
     it.decision = Decision(chosen, "auto", "because", (chosen,))
     assert it.headers() == {"x-crosswire-route": "auto; because"}
     it.backend_used = "b"
-    assert "x-crosswire-backend" not in it.headers()
+    assert it.headers()["x-crosswire-backend"] == "b"
     it.model_used = "up-1"
     it.losses = [Loss("a", "top_k", "dropped"), Loss("b", "seed", "dropped"), Loss("c", "top_k", "dropped")]
     assert it.headers() == {
@@ -104,6 +104,7 @@ async def test_a_whole_record() -> None:
         "mode": "model_mapping",
         "at": 1_760_000_000.0,
         "frontend": "openai-chat",
+        "what": "chat",
         "model": "fast",
         "stream": False,
         "decision": {

@@ -296,11 +296,11 @@ async def test_model_names_never_break_a_header(frontend: str) -> None:
 UNKNOWN: dict[str, tuple[str, dict[str, str]]] = {
     "/v1/chat/nowhere": ("openai-chat", {}),
     "/": ("openai-chat", {}),
-    "/v1/embeddings": ("openai-chat", {}),
-    "/v1/embeddings?key=k": ("gemini", {}),
+    "/v1/images/generations": ("openai-chat", {}),
+    "/v1/images/generations?key=k": ("gemini", {}),
     "/v1/nowhere": ("anthropic", {"anthropic-version": "2023-06-01"}),
     "/v1/complete": ("anthropic", {"x-api-key": "k"}),
-    "/v1/responses/resp_1/cancel": ("openai-responses", {}),
+    "/v1/responses/resp_1/nowhere": ("openai-responses", {}),
     "/v1/messages/batches": ("anthropic", {}),
     "/v1beta/files": ("gemini", {}),
     "/v1/files": ("gemini", {"x-goog-api-key": "k"}),
@@ -348,7 +348,7 @@ async def test_a_websocket_is_sent_back_to_post() -> None:
     assert "POST" in error_text("openai-responses", 426, answer.body)
 
 
-@pytest.mark.parametrize("where", ["countTokens", "batchEmbedContents", "", "generateContent:x"])
+@pytest.mark.parametrize("where", ["computeTokens", "predict", "", "generateContent:x"])
 async def test_gemini_methods_that_are_none(where: str) -> None:
     async with stage(config(one("gemini", "http://127.0.0.1:1"))) as it:
         answer = await it.ask(f"/v1beta/models/m:{where}", ask("gemini"))
@@ -693,3 +693,41 @@ async def test_records_are_for_the_machine_itself_or_an_admin(admin: bool) -> No
         where = f"/crosswire/requests/{answer.headers['x-request-id']}"
         for name, (local, key, with_key, without) in VISITORS.items():
             assert await seen_by(it, where, local, key) == (with_key if admin else without), name
+
+
+# ---- the admin's door ------------------------------------------------------------------------------------------------
+
+
+async def test_explain_is_the_decision_that_serves() -> None:
+    backends = {
+        **one("ollama", "http://127.0.0.1:9", models={"small": "small"}),
+        "c": {"protocol": "anthropic", "base_url": "http://127.0.0.1:9", "models": {"big": "big"}},
+    }
+    once = {"attempts": 1}
+    async with stage(config(backends, breaker={"failures": 1, "open_s": 60}, retry=once)) as it:
+        found = json.loads((await it.ask("/admin/explain", {"model": "small", "prompt": "Hello!"})).body)
+        answer = await it.ask("/v1/chat/completions", ask("openai-chat", "small"))
+        decided = (await it.record(answer))["decision"]
+        after = json.loads((await it.ask("/admin/explain", {"model": "small"})).body)
+    assert found["model"] == "small"
+    assert {key: found[key] for key in decided} == decided
+    assert after["refusal"]["kind"] == "overloaded"
+    assert after["considered"][0]["why"] == "its breaker is open"
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({}, "model"),
+        ({"promt": "x", "model": "x"}, "did you mean prompt?"),
+        ({"model": 5}, "model"),
+        (b"[]", "object"),
+        (b"{", "JSON"),
+        (b'{"a":' + b"[" * 50_000, "deep"),
+    ],
+)
+async def test_explain_what_is_no_question(body: Any, words: str) -> None:
+    async with stage(config(one("ollama", "http://127.0.0.1:9"))) as it:
+        answer = await it.ask("/admin/explain", body)
+    assert answer.status == 400
+    assert words in answer.body.decode()

@@ -402,6 +402,8 @@ F = Tool("f", "d", {"type": "object", "properties": {}})
 G = Tool("g")
 WIRE_F = {"name": "f", "description": "d", "input_schema": {"type": "object", "properties": {}}}
 WIRE_G = {"name": "g", "input_schema": {"type": "object", "properties": {}}}
+LOOP = {"type": "object", "properties": {"next": {"$ref": "#/$defs/loop"}},
+        "$defs": {"loop": {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/loop"}]}}}  # fmt: skip
 ANSWER = {"type": "object", "properties": {"n": {"type": "integer", "minimum": 1}}}
 CLOSED = {"type": "object", "properties": {"n": {"type": "integer"}}, "additionalProperties": False}
 
@@ -458,6 +460,13 @@ ASKED: list[tuple[str, dict[str, Any], str, dict[str, Any], list[tuple[str, str,
     ("a schema on an older model", {"format": Format("json_schema", {"type": "object"})}, "claude-sonnet-4-0",
      {"system": 'Answer with JSON that fits this JSON Schema and nothing else, no prose, no code fence: '
                 '{"type":"object"}'}, [("format", "json_schema", "approximated")]),
+    ("a schema that comes back to itself", {"format": Format("json_schema", LOOP)}, "claude-sonnet-4-5",
+     {"system": 'Answer with JSON that fits this JSON Schema and nothing else, no prose, no code fence: '
+                '{"type":"object","properties":{"next":{"$ref":"#/$defs/loop"}},'
+                '"$defs":{"loop":{"anyOf":[{"type":"null"},{"$ref":"#/$defs/loop"}]}}}'},
+     [("format", "json_schema", "approximated")]),
+    ("a strict tool whose schema comes back to itself", {"tools": (Tool("f", None, LOOP, True),)}, "claude-sonnet-4-5",
+     {"tools": [{"name": "f", "input_schema": LOOP}]}, [("tools[0].strict", "tool_strict", "dropped")]),
     ("some JSON", {"format": Format("json_object")}, "claude-sonnet-4-5",
      {"system": "Answer with one JSON object and nothing else: no prose, no code fence."},
      [("format", "json_object", "approximated")]),
@@ -985,8 +994,27 @@ def test_a_failure_in_band_ends_the_stream_without_success() -> None:
 )
 def test_failure_out(kind: str, word: str, status: int) -> None:
     body = PROTOCOL.encode_failure(failure(kind, "why"), "req-1")
-    assert body == {"type": "error", "error": {"type": word, "message": "why"}, "request_id": "req-1"}
+    said = "prompt is too long: why" if kind == "context_length" else "why"
+    assert body == {"type": "error", "error": {"type": word, "message": said}, "request_id": "req-1"}
     assert PROTOCOL.failure_status.get(kind, STATUS[kind]) == status
+
+
+TOO_LONG = (
+    "prompt is too long: 209120 tokens > 200000 maximum",
+    "input length and `max_tokens` exceed context limit: 199000 + 8192 > 200000",
+)
+
+
+@pytest.mark.parametrize("said", TOO_LONG)
+def test_the_words_that_clients_act_on_are_said_once(said: str) -> None:
+    body = PROTOCOL.encode_failure(failure("context_length", said), "req-1")
+    assert body["error"]["message"] == said
+
+
+def test_an_answer_that_would_lose_something_is_no_fault_of_the_client() -> None:
+    asked = PROTOCOL.encode_failure(failure("loss", "why"), "req-1")
+    told = PROTOCOL.encode_failure(Failure("loss", "why", 502), "req-1")
+    assert (asked["error"]["type"], told["error"]["type"]) == ("invalid_request_error", "api_error")
 
 
 @pytest.mark.parametrize(

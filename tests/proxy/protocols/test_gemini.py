@@ -220,8 +220,10 @@ RESPONSES: list[tuple[str, dict[str, Any], ToolResult]] = [
     ("wrapped text, Google's key", result({"output": "12"}),
      ToolResult("call_1", (Text("12"),), name="w", own={"functionResponse.output": None})),
     ("an object", result({"t": 12}), ToolResult("call_1", (Text('{"t":12}'),), name="w")),
-    ("text that is an object stays wrapped", result({"result": '{"t":12}'}),
-     ToolResult("call_1", (Text('{"result":"{\\"t\\":12}"}'),), name="w")),
+    ("wrapped text that is an object", result({"result": '{"t":12}'}),
+     ToolResult("call_1", (Text('{"t":12}'),), name="w", own={"functionResponse.result": None})),
+    ("an error whose text is an object", result({"error": '{"code":5}'}),
+     ToolResult("call_1", (Text('{"code":5}'),), True, "w", own={"functionResponse.error": None})),
     ("a number stays wrapped", result({"result": 12}), ToolResult("call_1", (Text('{"result":12}'),), name="w")),
     ("nothing at all", result({"result": ""}), ToolResult("call_1", (Text(""),), name="w")),
     ("an error", result({"error": "no"}), ToolResult("call_1", (Text("no"),), True, "w")),
@@ -649,10 +651,10 @@ MEANINGS: dict[str, dict[str, Any]] = {
                             '{"location":"New Delhi","days":[null,{"hour":12}],"exact":true,"unit":null}'),),
         "stop": "tool"},
     "blocked-reply": {"blocks": (), "stop": "filter", "native": "SAFETY", "usage": Usage(12),
-                      "own": {"promptFeedback": {"blockReason": "SAFETY", "safetyRatings": [
-                          {"category": "HARM_CATEGORY_DANGEROUS_CONTENT", "probability": "HIGH"}]}}},
+                      "own": {"promptFeedback.blockReason": "SAFETY", "promptFeedback.safetyRatings": [
+                          {"category": "HARM_CATEGORY_DANGEROUS_CONTENT", "probability": "HIGH"}]}},
     "blocked-stream": {"blocks": (), "stop": "filter", "native": "PROHIBITED_CONTENT", "usage": Usage(12),
-                       "own": {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}}},
+                       "own": {"promptFeedback.blockReason": "PROHIBITED_CONTENT"}},
     "stopped-reply": {"blocks": (), "stop": "length", "native": "MAX_TOKENS", "usage": Usage(9, 30, reasoning=30)},
     "grounded-reply": {
         "blocks": (Text("España won Euro 2024. It beat England 2-1.", citations=(

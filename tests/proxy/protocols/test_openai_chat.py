@@ -451,17 +451,65 @@ CONVERTED: dict[str, tuple[dict[str, Any], set[str], dict[str, Any], Losses]] = 
     "what OpenAI's other protocol calls by the same names": (
         {
             "dialect": "openai-responses",
-            "own": {"metadata": {"a": "b"}, "service_tier": "flex", "text.verbosity": "low", "truncation": "auto"},
+            "own": {"service_tier": "flex", "text.verbosity": "low", "truncation": "auto"},
         },
         set(),
-        {"metadata": {"a": "b"}, "service_tier": "flex", "verbosity": "low"},
+        {"service_tier": "flex", "verbosity": "low"},
         [("truncation", "unknown_field", "dropped")],
+    ),
+    "metadata of an answer that is kept": (
+        {"dialect": "openai-responses", "own": {"metadata": {"a": "b"}, "store": True}},
+        set(),
+        {"metadata": {"a": "b"}, "store": True},
+        [],
+    ),
+    "metadata of an answer that is not": (
+        {"dialect": "openai-responses", "own": {"metadata": {"a": "b"}}},
+        set(),
+        {},
+        [("metadata", "metadata", "dropped")],
     ),
     "defaults that it spells out": (
         {"dialect": "openai-responses", "own": {"metadata": {}, "service_tier": "auto", "text.verbosity": "medium"}},
         set(),
         {},
         [],
+    ),
+    "any JSON, and nobody said the word": (
+        {"turns": (Turn("system", (Text("Be brief."),)), *HELLO), "format": Format("json_object")},
+        set(),
+        {
+            "messages": [
+                {"role": "system", "content": "Be brief."},
+                {"role": "system", "content": "Answer with one JSON object and nothing else."},
+                *HELLO_WIRE,
+            ],
+            "response_format": {"type": "json_object"},
+        },
+        [("format", "json_object", "approximated")],
+    ),
+    "any JSON, and the word was said": (
+        {"turns": (Turn("user", (Text("As JSON, please."),)),), "format": Format("json_object")},
+        set(),
+        {"messages": [{"role": "user", "content": "As JSON, please."}], "response_format": {"type": "json_object"}},
+        [],
+    ),
+    "a strict tool that may leave a parameter out": (
+        {"tools": (Tool("f", None, {"type": "object", "properties": {"a": {}}}, True),)},
+        set(),
+        {
+            "tools": [
+                {
+                    "type": "function",
+                    "function": {
+                        "name": "f",
+                        "parameters": {"type": "object", "properties": {"a": {}}},
+                        "strict": False,
+                    },
+                }
+            ]
+        },
+        [("tools[0].strict", "tool_strict", "dropped")],
     ),
     "a budget": (
         {"reasoning": Thinking(budget=2000)},
@@ -878,6 +926,10 @@ def test_an_error_under_status_200_is_the_backends() -> None:
 UNSAID: dict[str, tuple[dict[str, Any], Losses]] = {
     "a pause": ({"stop": "pause"}, [("stop", "stop_reason", "approximated")]),
     "what was matched": ({"stop": "stop_sequence", "matched": "END"}, [("matched", "matched_stop", "dropped")]),
+    "a source's own words": (
+        {"blocks": (Text("a", (Citation("https://a"), Citation("https://b", None, "words"))),)},
+        [("blocks[0].citations[1].text", "citations", "dropped")],
+    ),
     "a picture": ({"blocks": (Image(Media("image/png", "AA")),)}, [("blocks[0]", "media_out", "dropped")]),
     "hosted": (
         {"blocks": (Opaque("anthropic", "server_tool_use", {}),)},
@@ -1120,7 +1172,9 @@ def test_calls_are_told_once_and_counted_alone() -> None:
 
 REMEMBERED: dict[str, tuple[Block, ...]] = {
     "a sealed thought": (Reasoning("Hm.", FOREIGN), Text("a")),
-    "a sealed thought without a word": (Reasoning("", FOREIGN, redacted=True), Text("a")),
+    "a redacted thought": (Reasoning("", FOREIGN, redacted=True), Text("a")),
+    "a sealed thought without a word": (Reasoning("", FOREIGN), Text("a")),
+    "a sealed thought without a word, before a sealed text": (Reasoning("", FOREIGN), Text("a", seal=FOREIGN)),
     "thoughts, of which one is sealed": (Reasoning("A"), Reasoning("B", FOREIGN), Reasoning("C"), Text("a")),
     "a sealed text": (Text("a", seal=FOREIGN),),
     "a sealed text after a sealed thought": (Reasoning("Hm.", FOREIGN), Text("a", seal=FOREIGN)),
@@ -1186,6 +1240,10 @@ def test_watch_sees_what_matters_after_the_first_word(data: bytes, seen: bool) -
 
 FAILURES: list[tuple[int, bytes, str, int]] = [
     (400, b'{"error":{"message":"too long","code":"context_length_exceeded"}}', "context_length", 400),
+    (400, b'{"error":{"message":"This model\'s maximum context length is 8 tokens."}}', "context_length", 400),
+    (400, b'{"error":{"message":"prompt too long; exceeded max context length by 9 tokens"}}', "context_length", 400),
+    (400, b'{"error":{"message":"The messages are too long.","type":"too_many_prompt_tokens"}}', "context_length", 400),
+    (500, b'{"error":{"message":"maximum context length"}}', "upstream_error", 502),
     (404, b'{"error":{"message":"no","code":"model_not_found"}}', "model_not_found", 404),
     (401, b'{"error":{"message":"bad key sk-1"}}', "upstream_auth", 502),
     (403, b"{}", "upstream_auth", 502),

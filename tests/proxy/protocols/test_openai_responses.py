@@ -304,7 +304,7 @@ FIELDS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
          Tool("note", kind="custom", namespace="crm"),
          Opaque(NAME, "web_search", {"type": "web_search"}))}),
     ("what needs a store, and what nobody knows", {"previous_response_id": "resp_1", "store": True, "x": 1},
-     {"own": {"previous_response_id": "resp_1", "store": True, "x": 1}}),
+     {"own": {"previous_response_id": "resp_1", "response.store": True, "x": 1}}),
 ]  # fmt: skip
 
 
@@ -363,8 +363,12 @@ HOME = Signature("enc", "anthropic", "openai")
 """A seal of this provider that comes back through a client of another dialect."""
 
 
-def message(role: str, content: Any) -> dict[str, Any]:
-    return {"type": "message", "role": role, "content": content}
+def message(role: str, content: Any, id_: str | None = None) -> dict[str, Any]:
+    given = {} if id_ is None else {"id": id_, "status": "completed"}
+    return {"type": "message", "role": role, "content": content, **given}
+
+
+CLOSED = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
 
 
 def user(*blocks: Any) -> Turn:
@@ -420,7 +424,12 @@ CONVERSATIONS: list[tuple[str, tuple[Turn, ...], dict[str, Any], list[tuple[str,
      (said(Text("", seal=FOREIGN)), user(Text("hi"))),
      {"input": [message("user", "hi")]}, [("turns[0].blocks[0].seal", "signature")]),
     ("a refusal", (said(Refusal("no")),),
-     {"input": [message("assistant", [{"type": "refusal", "refusal": "no"}])]}, []),
+     {"input": [message("assistant", [{"type": "refusal", "refusal": "no"}],
+                        "msg_06da9b0b7b8176da7e41bbf4f3c4e0b1574543cd")]}, []),
+    ("a cited text", (said(Text("abc", (Citation("https://a", "t", None, 1, 2),))),),
+     {"input": [message("assistant", [{"type": "output_text", "text": "abc", "annotations": [
+         {"type": "url_citation", "start_index": 1, "end_index": 2, "url": "https://a", "title": "t"}]}],
+                        "msg_ff2e1e9baeb2ec30fd6de3bd260d745d938735b0")]}, []),
     ("files by their address, id and words",
      (user(Document(Media(url="https://a/b.pdf")), Document(Media(file_id="file-1")),
            Document(Media("text/plain", text="words")), Document(Media("application/pdf", "JVBE"))),),
@@ -498,10 +507,13 @@ ASKED: list[tuple[str, dict[str, Any], dict[str, Any], list[tuple[str, str]]]] =
      {"reasoning": {"effort": "medium", "summary": "auto"}, "include": ["reasoning.encrypted_content"]},
      [("reasoning", "reasoning")]),
     ("no thinking", {"reasoning": Thinking(enabled=False)}, {"reasoning": {"effort": "none"}, "include": None}, []),
-    ("a schema", {"format": Format("json_schema", {"type": "object"}, strict=True)},
-     {"text": {"format": {"type": "json_schema", "name": "answer", "schema": {"type": "object"}, "strict": True}}}, []),
+    ("a schema", {"format": Format("json_schema", CLOSED, strict=True)},
+     {"text": {"format": {"type": "json_schema", "name": "answer", "schema": CLOSED, "strict": True}}}, []),
+    ("a schema that is open", {"format": Format("json_schema", {"type": "object"}, strict=True)},
+     {"text": {"format": {"type": "json_schema", "name": "answer", "schema": {"type": "object"}, "strict": False}}},
+     [("format.strict", "json_schema")]),
     ("a schema that nobody gave", {"format": Format("json_schema", name="n")},
-     {"text": {"format": {"type": "json_object"}}}, [("format", "json_schema")]),
+     {"text": {"format": {"type": "json_object"}}}, [("format", "json_schema"), ("format", "json_object")]),
     ("the user, and what nobody knows", {"user": "u-1", "own": {"n": 2, "x": 1, "stream": False}},
      {"user": "u-1", "n": None, "x": None}, [("n", "n"), ("x", "unknown_field")]),
     ("what OpenAI's other protocol calls by the same names",
@@ -898,7 +910,8 @@ ANSWERS: list[tuple[str, Reply, list[dict[str, Any]], list[tuple[str, str]]]] = 
      [thought("", token("\0redacted\0")), thought("", token("\0empty\0"))], []),
     ("sources", reply(Text("abc", (Citation("https://a", "t", "quote", 1, 2), Citation("https://b")))),
      [told(out("abc", {"type": "url_citation", "start_index": 1, "end_index": 2, "url": "https://a", "title": "t"},
-               {"type": "url_citation", "start_index": 0, "end_index": 3, "url": "https://b", "title": ""}))], []),
+               {"type": "url_citation", "start_index": 0, "end_index": 3, "url": "https://b", "title": ""}))],
+     [("blocks[0].citations[0].text", "citations")]),
     ("a refusal", reply(Refusal("no"), stop="filter"),
      [told({"type": "refusal", "refusal": "no"}, status="incomplete")], []),
     ("a text that broke off", reply(Text("a"), stop="length"), [told(out("a"), status="incomplete")], []),

@@ -1,0 +1,82 @@
+"""`python -m benchmarks.decide`: what one decision costs, with a thousand mappings; prints µs a call.
+
+Exact names are looked up; patterns are one expression that the engine tries branch by branch, so the last pattern and a
+name that none fits are the dearest. Each figure is the best of its rounds: what is slower is the machine's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from time import perf_counter
+
+from proxy.routing import Backend, Decision, Facts, Plan, Route, Shape, Smart, Target, decide
+
+TARGET_US = 50
+TEXT = frozenset(("text",))
+
+
+def a_plan(mappings: int, backends: int) -> Plan:
+    """Half of the mappings are names, a quarter patterns with a common beginning, a quarter with a common end."""
+    names = [f"b{i}" for i in range(backends)]
+    routes = [
+        Route(match=match, targets=(Target(names[i % backends]), Target(names[(i + 1) % backends], "spare")))
+        for i, match in enumerate(
+            [f"model-{i}" for i in range(mappings // 2)]
+            + [f"family-{i}-*" for i in range(mappings // 4)]
+            + [f"*-{i}-turbo" for i in range(mappings // 4)]
+        )
+    ]
+    made = tuple(Backend(name=name, protocol="openai-chat", base_url="http://host") for name in names)
+    smart = Smart(name="auto", cheap=Target("b0", "small"), primary=Target("b1", "large"), cascade=True)
+    return Plan(made, routes=tuple(routes), smart=(smart,), providers={"openrouter": "openrouter"})
+
+
+def microseconds(call: Callable[[], Decision], rounds: int, calls: int) -> float:
+    call()
+    best = float("inf")
+    for _ in range(rounds):
+        started = perf_counter()
+        for _ in range(calls):
+            call()
+        best = min(best, (perf_counter() - started) / calls)
+    return best * 1e6
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--mappings", type=int, default=1000)
+    parser.add_argument("--backends", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--calls", type=int, default=1000)
+    args = parser.parse_args()
+    started = perf_counter()
+    plan = a_plan(args.mappings, args.backends)
+    built = (perf_counter() - started) * 1e3
+    last = args.mappings // 4 - 1
+    cases = {
+        "an exact name": Facts("model-7", TEXT),
+        "an exact name, its backend down": Facts("model-7", TEXT, down={"b7": "its breaker is open"}),
+        "a prefix": Facts("b3/anything", TEXT),
+        "the first pattern": Facts("family-0-x", TEXT),
+        "the last pattern": Facts(f"x-{last}-turbo", TEXT),
+        "no mapping": Facts("nobody-maps-this", TEXT),
+        "a smart model": Facts("auto", TEXT, shape=Shape(length=400, code=12, tools=3)),
+    }
+    print(f"{args.mappings} mappings, {args.backends} backends: checked and compiled in {built:.0f} ms")
+    slow = 0
+    for name, facts in cases.items():
+
+        def call(facts: Facts = facts) -> Decision:
+            return decide(facts, plan)
+
+        cost = microseconds(call, args.rounds, args.calls)
+        slow += cost >= TARGET_US
+        print(f"  {name:32} {cost:7.2f} µs  {call().mode}")
+    print(f"target: below {TARGET_US} µs: {'missed' if slow else 'met'}")
+    return int(slow > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

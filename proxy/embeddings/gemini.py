@@ -1,0 +1,133 @@
+"""Gemini's embedContent and batchEmbedContents.
+
+Source: https://ai.google.dev/api/embeddings
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from .. import ledger, wire
+from ..errors import Malformed
+from ..ir import Loss
+from ..protocols.contract import Where
+from ..protocols.gemini.fields import camel
+from .contract import Dialect, Embedded, EmbedRequest, Item, foreign, left, size, vector
+
+BATCH = "batchEmbedContents"
+
+KINDS = {"image": "image", "audio": "audio", "video": "video"}
+"""The beginning of a MIME type, and the ledger's word for what has it; any other is a document."""
+
+
+# ---- as a frontend ---------------------------------------------------------------------------------------------------
+
+
+def decode_request(body: dict[str, Any], where: Where) -> EmbedRequest:
+    camel(body)
+    named = wire.take(body, "model", str, "")  # the address counts
+    model = where.model or named.removeprefix("models/")
+    if not model:
+        raise Malformed("model", "is required, in the address")
+    if where.method != BATCH:
+        return EmbedRequest(model=model, items=(_item(body),), single=True)
+    requests = wire.need(body, "requests", list)
+    if not requests:
+        raise Malformed("requests", "must hold at least one request")
+    return EmbedRequest(model=model, items=wire.each(requests, "requests", _item), own=left(body))
+
+
+def _item(body: dict[str, Any]) -> Item:
+    camel(body)
+    body.pop("model", None)  # each is of the batch's model: "The model in each of these requests must match"
+    content = wire.need(body, "content", dict)
+    try:
+        parts = wire.need(content, "parts", list)
+        if not parts:
+            raise Malformed("parts", "must hold at least one part")
+        texts = wire.each(parts, "parts", _text)
+    except Malformed as fault:
+        raise fault.under("content") from None
+    content.pop("role", None)
+    # "Deprecated: Please use EmbedContentConfig.output_dimensionality instead", and so for the others: either is taken
+    config = wire.take(body, "embedContentConfig", dict, {})
+    try:
+        length = size(config, "outputDimensionality")
+    except Malformed as fault:
+        raise fault.under("embedContentConfig") from None
+    older = size(body, "outputDimensionality")
+    length = older if length is None else length
+    body = {**body, **config}
+    media = next((kind for text, kind in texts if kind is not None), None)
+    own = {**(left(body) or {}), **{f"content.{key}": value for key, value in content.items()}}
+    return Item("\n".join(text for text, _ in texts), length, media, own or None)
+
+
+def _text(part: dict[str, Any]) -> tuple[str, str | None]:
+    """A part's text, or the ledger's word for what it is instead."""
+    camel(part)
+    if "text" in part:
+        return wire.need(part, "text", str), None
+    data = part.get("inlineData") or part.get("fileData")
+    if not isinstance(data, dict):
+        raise Malformed("text", "is required, or inlineData")
+    camel(data)
+    mime = wire.take(data, "mimeType", str, "")
+    return "", KINDS.get(mime.partition("/")[0], "document")
+
+
+def encode_reply(embedded: Embedded, request: EmbedRequest, tokens: int) -> dict[str, Any]:
+    vectors = [{"values": vector} for vector in embedded.vectors]
+    body: dict[str, Any] = {"embedding": vectors[0]} if request.single else {"embeddings": vectors}
+    return body if embedded.tokens is None else body | {"usageMetadata": {"promptTokenCount": tokens}}
+
+
+def renamed(body: dict[str, Any], model: str) -> dict[str, Any]:
+    name = f"models/{model}"
+    body = {**body, "model": name} if "model" in body else dict(body)
+    if isinstance(body.get("requests"), list):
+        body["requests"] = [{**each, "model": name} if isinstance(each, dict) else each for each in body["requests"]]
+    return body
+
+
+# ---- as a backend ----------------------------------------------------------------------------------------------------
+
+
+def path(model: str, single: bool) -> str:
+    return f"/v1beta/models/{quote(model, safe='')}:{'embedContent' if single else BATCH}"
+
+
+def encode_request(request: EmbedRequest, model: str) -> tuple[dict[str, Any], list[Loss]]:
+    requests = []
+    losses = foreign(request.items)
+    for i, item in enumerate(request.items):
+        each: dict[str, Any] = {"model": f"models/{model}", "content": {"parts": [{"text": item.content}]}}
+        if item.dimensions is not None:
+            each["outputDimensionality"] = item.dimensions
+        requests.append(each)
+        losses += ledger.leftovers(item.own, f"items[{i}]")
+    if request.user is not None:
+        losses.append(Loss("user", "user", "dropped"))
+    return {"requests": requests}, losses + list(ledger.leftovers(request.own, ""))
+
+
+def decode_reply(body: dict[str, Any]) -> Embedded:
+    found = [wire.need(body, "embedding", dict)] if "embedding" in body else wire.need(body, "embeddings", list)
+    vectors = []
+    for i, each in enumerate(found):
+        if type(each) is not dict:
+            raise Malformed(f"embeddings[{i}]", f"must be an object, is {wire.describe(each)}")
+        vectors.append(vector(each.get("values"), f"embeddings[{i}].values"))
+    usage = wire.take(body, "usageMetadata", dict, {})
+    return Embedded(tuple(vectors), wire.take(usage, "promptTokenCount", int))
+
+
+DIALECT = Dialect(
+    decode_request=decode_request,
+    encode_reply=encode_reply,
+    renamed=renamed,
+    path=path,
+    encode_request=encode_request,
+    decode_reply=decode_reply,
+)
