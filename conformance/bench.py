@@ -6,6 +6,7 @@ It knows HTTP and addresses. A cell hands it a request and gets back what went o
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import re
 import threading
@@ -21,7 +22,8 @@ from aiohttp import web
 from msgspec import Struct
 
 from mockserver import server as mock_server
-from mockserver.scenario import Provider, Scenarios
+from mockserver.scenario import Provider, Scenarios, Story
+from proxy.errors import ConfigError
 from proxy.server import make_app
 
 T = TypeVar("T")
@@ -32,13 +34,21 @@ CREATED = 1_770_000_000
 BACKEND_KEYS = ("protocol", "models", "default_model", "capabilities", "limits", "quirks", "priority", "max_tokens")
 """What a provider file and a backend of the proxy's config have in common."""
 
-BASE: dict[str, Any] = {"listen": "127.0.0.1:0", "retry": {"attempts": 1}}
-"""What every proxy of the suite has: where it listens, and that an error is seen as it is, not after more tries."""
+BASE: dict[str, Any] = {"listen": "127.0.0.1:0", "retry": {"attempts": 1}, "breaker": {"failures": 0}}
+"""What every proxy of the suite has: where it listens, that an error is seen as it is and not after more tries, and no
+memory of failures, so that no cell feels what another one met."""
+
+RETRY: dict[str, float] = {"attempts": 3, "base_s": 0.001, "cap_s": 0.002, "budget": 1, "floor_per_s": 1000}
+"""How a story's own proxy tries again where the story says nothing: as often as by default, and without its waits."""
 
 _OWN_ID = re.compile(r"c0ffee[0-9a-f]{18}")
 
 TIMEOUT_S = 20.0
 """How long any one answer may take: a bound for hangs, generous on a busy machine."""
+
+
+class Unfit(Exception):
+    """The proxy does not start with this config; the text says why."""
 
 
 class Answer(Struct, frozen=True):
@@ -50,18 +60,36 @@ class Answer(Struct, frozen=True):
     broken: bool
 
 
-def backend_config(provider: Provider, mock_url: str) -> dict[str, Any]:
-    """The backend of the proxy's config that reaches this provider of the mock."""
+def backend_config(provider: Provider, mock_url: str, name: str = "") -> dict[str, Any]:
+    """The backend of the proxy's config that reaches this provider of the mock, by the account of this name."""
     keys = {key: getattr(provider, key) for key in BACKEND_KEYS if getattr(provider, key)}
     keys = {key: list(value) if isinstance(value, tuple) else value for key, value in keys.items()}
+    host = f"{mock_url}/{provider.name}@{name}" if name else f"{mock_url}/{provider.name}"
     path = provider.base_path if provider.protocol.startswith("openai") else ""
-    return keys | {"base_url": f"{mock_url}/{provider.name}{path}", "api_key": provider.auth.key}
+    return keys | {"base_url": host + path, "api_key": provider.auth.key}
 
 
 def proxy_config(scenarios: Scenarios, mock_url: str, **settings: Any) -> dict[str, Any]:
     """The proxy's config that reaches every provider of the scenarios."""
     backends = {name: backend_config(provider, mock_url) for name, provider in scenarios.providers.items()}
     return {**BASE, **settings, "backends": backends}
+
+
+def route_config(story: Story, providers: Mapping[str, Provider], mock_url: str) -> dict[str, Any]:
+    """The config of a story's own proxy, whose backends reach the providers that play them, each by a key of its own.
+
+    What a provider file says of the host itself is taken over; names of models and priorities are the story's affair.
+    """
+    config = copy.deepcopy(story.proxy or {})
+    for name, entry in config["backends"].items():
+        account = providers[entry["provider"]].account(name)
+        described = backend_config(account, mock_url, name) | {"priority": 0}
+        config["backends"][name] = {**described, **entry, "api_key": list(story.keys(name, account.auth.key))}
+    custom = {**config.get("llm_custom_providers", {}), **{key: config[key] for key in ("nearai",) if key in config}}
+    for name, entry in custom.items():
+        reached = backend_config(providers[entry.pop("provider")].account(name), mock_url, name)
+        entry |= {key: reached[key] for key in ("protocol", "base_url", "api_key")}
+    return {**BASE, **config, "retry": {**RETRY, **config.get("retry", {})}}
 
 
 class Bench:
@@ -75,6 +103,8 @@ class Bench:
         self._runners: list[web.AppRunner] = []
         self._numbers = count(1)
         self._alone: dict[str, str] = {}
+        self._routed: dict[str, str] = {}
+        self._local_log = Path()
         self._session: aiohttp.ClientSession | None = None
         self.mock_url = ""
         self.base_url = ""
@@ -111,10 +141,15 @@ class Bench:
         return f"http://127.0.0.1:{runner.addresses[0][1]}"
 
     async def start_proxy(self, config: Mapping[str, Any]) -> str:
-        """Serve a proxy of this config; its URL."""
+        """Serve a proxy of this config; its URL. Raises Unfit where the proxy refuses it."""
         file = Path(self._folder.name) / f"crosswire-{len(self._runners)}.yaml"
         file.write_text(yaml.safe_dump(dict(config), sort_keys=False))
-        return await self.start(make_app(file, clock=lambda: CREATED, ids=self.ids))
+        # the variables of whoever runs the suite name providers that no cell may reach
+        try:
+            app = make_app(file, clock=lambda: CREATED, ids=self.ids, env={})
+        except ConfigError as refused:
+            raise Unfit(str(refused)) from refused
+        return await self.start(app)
 
     async def alone(self, provider: Provider) -> str:
         """The URL of a proxy that has no other backend than this provider."""
@@ -122,6 +157,38 @@ class Bench:
             config = {**BASE, "backends": {provider.name: backend_config(provider, self.mock_url)}}
             self._alone[provider.name] = await self.start_proxy(config)
         return self._alone[provider.name]
+
+    async def local(self, backend: Mapping[str, Any]) -> str:
+        """The URL of a proxy whose one backend, called mlx, is a model in the proxy itself; it logs what goes in."""
+        if "mlx" not in self._alone:
+            self._local_log = Path(self._folder.name) / "local.jsonl"
+            file = Path(self._folder.name) / "local.yaml"
+            file.write_text(yaml.safe_dump({**BASE, "backends": {"mlx": dict(backend)}}))
+            app = make_app(file, clock=lambda: CREATED, ids=self.ids, env={}, stage_log=self._local_log)
+            self._alone["mlx"] = await self.start(app)
+        return self._alone["mlx"]
+
+    async def said_locally(self, id_: str) -> tuple[str, str]:
+        """What the local model was given and what it said for this request, as the log has it, once it has it."""
+        for _ in range(200):
+            lines = self._local_log.read_bytes().splitlines() if self._local_log.exists() else []
+            for line in reversed(lines):
+                if id_.encode() in line and b'"backend_response"' in line:
+                    first, *others = json.loads(line)["body"].splitlines()
+                    return json.loads(first)["prompt"], "\n".join(others)
+            await asyncio.sleep(0.01)
+        raise TimeoutError(f"the log has no answer to {id_}")
+
+    async def routed(self, story: Story) -> str:
+        """The URL of the story's own proxy; one for all its cells, unless it would carry memories from cell to cell."""
+        config = route_config(story, self.scenarios.providers, self.mock_url)
+        # breakers remember failures, and several keys which of them was good
+        if config["breaker"] != BASE["breaker"] or any(len(b["api_key"]) > 1 for b in config["backends"].values()):
+            return await self.start_proxy(config)
+        key = json.dumps(config)
+        if key not in self._routed:
+            self._routed[key] = await self.start_proxy(config)
+        return self._routed[key]
 
     def ids(self) -> Callable[[str], str]:
         """Ids that differ between requests only in a number that `plain` takes out of the texts again."""

@@ -13,8 +13,12 @@ from mockserver.scenario import Scenarios, load
 
 from .allowed import KNOWN_FAILING, Matrix, known_failing, read_matrix
 from .bench import Bench
-from .cells import Cell, Result, cells, play
-from .report import Grid, failures, json_line, readme_block, summary, with_readme_block
+from .catalogue import read_catalogue
+from .cells import ROUTE, Cell, Result, cells, play
+from .live import LIVE, can_run, live_cells, play_live, read_live
+from .page import page
+from .readme import catalogue_section, grid_section, ledger_section, with_sections, words_section
+from .report import Grid, failures, json_line, summary
 
 ROOT = Path(__file__).parent.parent
 AXES = ("frontend", "provider", "story")
@@ -28,7 +32,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--scenarios", default=str(ROOT / "scenarios"), help="the folder of scenarios")
     group.addoption("--known-failing", default=str(KNOWN_FAILING), help="the list of cells that are known to fail")
     group.addoption("--cells-json", help="write one JSON line a cell to this file")
-    group.addoption("--readme", action="store_true", help="write the grid of a whole run into the README")
+    group.addoption("--cells-html", help="write the run as one page to look at to this file")
+    group.addoption("--readme", action="store_true", help="write the README's tables; the grid if all is played")
     group.addoption("--grid", action="store_true", help="print the grid while it grows, and the closing line")
 
 
@@ -39,10 +44,13 @@ class Matrices:
         self.matrix: Matrix = read_matrix()
         self.scenarios: Scenarios = load(config.getoption("--scenarios"))
         self.is_own = Path(config.getoption("--scenarios")).resolve() == ROOT / "scenarios"
-        self.filtered = False
         chosen = []
         self._globs: dict[str, str] = {axis: config.getoption(f"--{axis}") for axis in AXES}
-        self._all = tuple(cells(self.scenarios, self.matrix))
+        self.live = read_live()
+        runs = self.is_own and can_run()
+        self.filtered = self.is_own and not runs  # a picture without the local model is none of everything
+        local = live_cells(self.scenarios, self.matrix, self.live) if runs else ()
+        self._all = (*cells(self.scenarios, self.matrix), *local)
         for cell in self._all:
             mode = config.getoption("--mode")
             wanted = mode == "both" or (mode == "stream") == cell.stream
@@ -87,7 +95,11 @@ class Matrices:
         """The result of a cell, played now if nobody has asked for it yet."""
         if cell not in self.results:
             bench = self.bench
-            self.results[cell] = bench.wait(play(cell, bench, self.scenarios, self.matrix))
+            if cell.provider == LIVE:
+                playing = play_live(cell, bench, self.scenarios, self.matrix, self.live)
+            else:
+                playing = play(cell, bench, self.scenarios, self.matrix)
+            self.results[cell] = bench.wait(playing)
             if self.grid is not None:
                 self.grid.add(self.results[cell])
         return self.results[cell]
@@ -120,11 +132,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     names = set(metafunc.fixturenames)
     if "cell" in names:
         metafunc.parametrize("cell", matrices.cells, ids=str)
+    if "routed" in names:
+        metafunc.parametrize("routed", [story for name, story in matrices.whole_pairs("provider") if name == ROUTE])
+    if "live" in names:
+        stories = [story for name, story in matrices.whole_pairs("provider") if name == LIVE]
+        metafunc.parametrize("live", [s for s in stories if matrices.live.is_exact(matrices.scenarios.stories[s])])
     if {"provider", "story"} <= names:
-        pairs = matrices.whole_pairs("provider")
+        pairs = [pair for pair in matrices.whole_pairs("provider") if pair[0] not in (ROUTE, LIVE)]
         metafunc.parametrize(("provider", "story"), pairs, ids=["-".join(pair) for pair in pairs])
     if {"frontend", "story"} <= names:
-        pairs = matrices.whole_pairs("frontend")
+        pairs = [pair for pair in matrices.whole_pairs("frontend") if matrices.scenarios.stories[pair[1]].proxy is None]
         metafunc.parametrize(("frontend", "story"), pairs, ids=["-".join(pair) for pair in pairs])
 
 
@@ -145,6 +162,15 @@ def matrices(request: pytest.FixtureRequest) -> Iterator[Matrices]:
     found.close()
 
 
+def sections(matrices: Matrices) -> dict[str, str]:
+    """The README's drawn sections as they must be; those of the cells only where this run is of everything."""
+    drawn = {"ledger": ledger_section(), "catalogue": catalogue_section(read_catalogue())}
+    if not matrices.filtered and matrices.is_own:
+        results, frontends = matrices.of(), matrices.matrix.frontends
+        drawn |= {"matrix": grid_section(results, frontends), "words": words_section(results, frontends)}
+    return drawn
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     if _KEY not in config.stash:
         return
@@ -154,10 +180,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     path = config.getoption("--cells-json")
     if path:
         Path(path).write_text("".join(json_line(result) + "\n" for result in results), "utf-8")
+    path = config.getoption("--cells-html")
+    if path:
+        Path(path).write_text(page(results, config.stash[_KEY].matrix.frontends), "utf-8")
     if config.getoption("--readme"):
         readme = ROOT / "README.md"
-        block = readme_block(results, config.stash[_KEY].matrix.frontends)
-        readme.write_text(with_readme_block(readme.read_text("utf-8"), block), "utf-8")
+        readme.write_text(with_sections(readme.read_text("utf-8"), sections(config.stash[_KEY])), "utf-8")
     if config.getoption("--grid"):
         for line in failures(results):
             terminalreporter.write_line(line)

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
+from mockserver.dialects.contract import Dialect
 from mockserver.speech import Block, Call, Think
 
 Sealed: TypeAlias = tuple[str, str]
@@ -51,6 +52,11 @@ def sealed(blocks: Sequence[Block], *, rides: bool = False) -> list[Sealed]:
             case _:
                 pass
     return [one for one in out if one[1] not in DUMMIES]
+
+
+def rides(front: Dialect, back: Dialect) -> bool:
+    """Whether the seals of a call's provider ride in empty thoughts to a client of another protocol."""
+    return front.name in CARRIERS and front.name != back.name
 
 
 def opened(seal: str) -> tuple[str | None, str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import platform
+import sys
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -14,9 +16,11 @@ from syrupy.assertion import SnapshotAssertion
 from mockserver.dialects import DIALECTS
 
 from .bench import Bench
-from .cells import Cell, Result, Step
-from .conftest import ROOT, Matrices
-from .report import readme_block, with_readme_block
+from .cells import ROUTE, Cell, Result, Step
+from .conftest import ROOT, Matrices, sections
+from .live import EXACT_ON, LIVE, live_picture
+from .readme import with_sections
+from .routes import route_view
 from .snapshot import WireOrder, deviation, grown
 
 
@@ -35,13 +39,12 @@ def test_known_failing_names_cells(matrices: Matrices) -> None:
         assert not stale, f"known-failing.txt names no cell with {stale}"
 
 
-def test_readme_shows_the_grid(matrices: Matrices, request: pytest.FixtureRequest) -> None:
-    """The README's grid is that of this run, if this run is of everything."""
+def test_readme_shows_the_tables(matrices: Matrices, request: pytest.FixtureRequest) -> None:
+    """The README's tables are those of this run, if this run is of everything."""
     if matrices.filtered or request.config.getoption("--readme") or not matrices.is_own:
         return
     text = (ROOT / "README.md").read_text("utf-8")
-    block = readme_block([matrices.result(cell) for cell in matrices.cells], matrices.matrix.frontends)
-    assert with_readme_block(text, block) == text, "run ./run-matrix.sh --readme and read the diff"
+    assert with_sections(text, sections(matrices)) == text, "run ./run-matrix.sh --readme and read the diff"
 
 
 Hold: TypeAlias = Callable[[str, dict[str, Any], int], None]
@@ -75,7 +78,20 @@ def test_upstream(provider: str, story: str, matrices: Matrices, hold: Hold) -> 
 
 def test_client(frontend: str, story: str, matrices: Matrices, hold: Hold) -> None:
     """What a client hears is the same from every provider, but for the deviations that stand beside it."""
-    hold(f"client/{frontend}/{story}", client_picture(matrices.of(frontend=frontend, story=story)), 2)
+    hold(f"client/{frontend}/{story}", client_picture(_played(matrices.of(frontend=frontend, story=story))), 2)
+
+
+def test_live(live: str, matrices: Matrices, hold: Hold) -> None:
+    """What the local model is given is the same from every client, and so is what it says; held where it was made."""
+    if (sys.platform, platform.machine()) != EXACT_ON:
+        pytest.skip(f"sums of floats may round otherwise than on {' '.join(EXACT_ON)}; the cells are judged by meaning")
+    hold(f"live/{live}", live_picture(matrices.of(provider=LIVE, story=live)), 1)
+
+
+def test_route(routed: str, matrices: Matrices, hold: Hold) -> None:
+    """What is decided, who is tried and what the client is told is the same for every frontend, but for deviations."""
+    results = matrices.of(provider=ROUTE, story=routed)
+    hold(f"route/{routed}", _picture(results, route_view, lambda result: f"{result.cell.frontend} {_mode(result)}"), 1)
 
 
 def test_no_snapshot_is_left_over(matrices: Matrices, request: pytest.FixtureRequest) -> None:
@@ -83,8 +99,12 @@ def test_no_snapshot_is_left_over(matrices: Matrices, request: pytest.FixtureReq
     if matrices.filtered:
         return
     folder = snapshots(request.config)
-    axes = {"upstream": "provider", "client": "frontend"}
-    due = {f"{side}/{one}/{story}" for side, axis in axes.items() for one, story in matrices.whole_pairs(axis)}
+    pairs = [("upstream", *pair) for pair in matrices.whole_pairs("provider")]
+    pairs += [("client", *pair) for pair in matrices.whole_pairs("frontend")]
+    routes = {story for _, name, story in pairs if name == ROUTE}
+    due = {f"{side}/{one}/{story}" for side, one, story in pairs if story not in routes}
+    due |= {f"route/{story}" for story in routes}
+    due |= {f"live/{story}" for _, name, story in pairs if name == LIVE}
     there = {file.relative_to(folder).with_suffix("").as_posix() for file in folder.rglob("*.json")}
     stale = sorted(there - due)
     assert not stale, f"no cell is shown by {', '.join(stale)}: delete them"
@@ -107,6 +127,11 @@ def client_picture(results: list[Result]) -> dict[str, Any]:
     stream = [result for result in results if result.cell.stream]
     name = lambda result: result.cell.provider  # noqa: E731
     return {mode: _picture(some, _heard, name) for mode, some in (("unary", unary), ("stream", stream)) if some}
+
+
+def _played(results: list[Result]) -> list[Result]:
+    """Without the model that nobody plays, which has pictures of its own."""
+    return [result for result in results if result.cell.provider != LIVE]
 
 
 def _mode(result: Result) -> str:

@@ -40,6 +40,14 @@ def strings(value: Any) -> Iterator[str]:
             yield from strings(item)
 
 
+def objects(value: Any) -> Iterator[dict[str, Any]]:
+    """Every object in a JSON value, from the outside in."""
+    if isinstance(value, dict):
+        yield value
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from objects(item)
+
+
 def match(body: Any, turns: Iterable[Turn], stories: Mapping[str, Story]) -> Match | NearMiss:
     """The story whose opening words occur in the request, at the newest step whose new words are all there.
 
@@ -53,7 +61,7 @@ def match(body: Any, turns: Iterable[Turn], stories: Mapping[str, Story]) -> Mat
         key=lambda story: -len(opening(story)),
     )
     for story in opened:
-        step = _step(story, said, results)
+        step = _step(story, said, results, body)
         if step is not None:
             return Match(story, step)
     if not opened:
@@ -64,12 +72,12 @@ def match(body: Any, turns: Iterable[Turn], stories: Mapping[str, Story]) -> Mat
     return NearMiss(f"the story {near.name} opens so, but {what}", near.name)
 
 
-def _step(story: Story, said: list[str], results: int) -> int | None:
+def _step(story: Story, said: list[str], results: int, body: Any) -> int | None:
     wanted = 0
     found: int | None = None
     for at, exchange in enumerate(story.exchanges):
         wanted += _results(exchange)
-        if results < wanted or not all(_occurs(word, said) for word in new_words(exchange.ask)):
+        if results < wanted or not all(_occurs(word, said) or _is_held(word, body) for word in new_words(exchange.ask)):
             return found
         found = at
     return found
@@ -83,6 +91,16 @@ def _occurs(word: str, said: list[str]) -> bool:
     """Also inside a string that holds JSON text, as a gateway may write a result."""
     forms = {word, json.dumps(word)[1:-1], json.dumps(word, ensure_ascii=False)[1:-1]}
     return any(form in text for text in said for form in forms)
+
+
+def _is_held(word: str, body: Any) -> bool:
+    """Whether a text that is a JSON object is one of the body's: on some wires a result is an object and no text."""
+    if not word.startswith("{"):
+        return False
+    try:
+        return json.loads(word) in objects(body)
+    except ValueError:
+        return False
 
 
 def _nearest(said: list[str], stories: Mapping[str, Story]) -> NearMiss:

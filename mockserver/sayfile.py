@@ -10,6 +10,7 @@ from .speech import (
     COARSE,
     STATUS,
     STOPS,
+    Cite,
     Cut,
     Garble,
     Interleave,
@@ -17,6 +18,7 @@ from .speech import (
     Pause,
     SayCall,
     SayError,
+    SayImage,
     SayRefusal,
     SayStop,
     SayText,
@@ -86,6 +88,24 @@ def _arguments(doc: Doc, value: Any, path: str) -> tuple[str, ...]:
     return tuple(piece for piece in texts(doc, value, path) if piece)
 
 
+def _cite(doc: Doc, value: Any, path: str) -> Cite:
+    keys = Map(doc, value, path)
+    cite = Cite(keys.take("url", text, None), keys.take("title", text, None), keys.take("quote", text, None))
+    keys.close()
+    return cite
+
+
+def _text(keys: Map) -> SayText:
+    return SayText(keys.take("text", texts, ()), keys.take("sealed", flag, False), keys.take("cites", each(_cite), ()))
+
+
+def _image(keys: Map) -> SayImage:
+    inner = _inner(keys, "image")
+    image = SayImage(inner.need("mime", text, ""), inner.need("base64", text, ""))
+    inner.close()
+    return image
+
+
 def _times(keys: Map) -> int | None:
     return keys.take("times", whole, None)
 
@@ -139,10 +159,11 @@ def _usage(keys: Map) -> SayUsage:
 
 
 ITEMS: dict[str, Any] = {
-    "text": lambda keys: SayText(keys.take("text", texts, ()), keys.take("sealed", flag, False)),
+    "text": _text,
     "think": lambda keys: SayThink(keys.take("think", texts, ()), keys.take("sealed", flag, False)),
     "redacted": lambda keys: SayThink((), keys.take("redacted", flag, True), True),
     "refusal": lambda keys: SayRefusal(keys.take("refusal", texts, ())),
+    "image": _image,
     "call": lambda keys: _call(keys, _inner(keys, "call")),
     "custom": lambda keys: _custom(keys, _inner(keys, "custom")),
     "interleave": _interleaved,

@@ -23,13 +23,32 @@ from .speech import (
     calls_of,
 )
 
-__all__ = ["Auth", "Exchange", "Hear", "HearError", "Provider", "Raw", "Scenarios", "Story", "Wire", "load", "opening"]
+__all__ = [
+    "Auth",
+    "Decide",
+    "Exchange",
+    "Hear",
+    "HearError",
+    "Provider",
+    "Raw",
+    "Scenarios",
+    "Story",
+    "Wire",
+    "load",
+    "opening",
+]
 
 CAPABILITIES = (
     *("text", "tools", "tools.parallel", "vision", "documents", "audio"),
-    *("reasoning", "reasoning.signed", "json_object", "json_schema"),
+    *("reasoning", "reasoning.signed", "json_object", "json_schema", "embeddings"),
 )
 """The words of `needs` and `capabilities`."""
+
+STRICT = "x-crosswire-strict"
+"""The header by which a client asks for an error in place of any loss."""
+
+OWN = "own"
+"""What stands in a story for the key that a backend takes."""
 
 EVERYONE = "*"
 """The key of a `say` that holds for every backend."""
@@ -44,8 +63,11 @@ class Wire(Struct, frozen=True):
 
 
 class HearError(Struct, frozen=True):
+    """`says` is what the error must say to a client of each dialect, in its code or its message."""
+
     status: int | None = None
     kind: str | None = None
+    says: dict[str, str] = {}
 
 
 class Hear(Struct, frozen=True):
@@ -68,6 +90,21 @@ class Raw(Struct, frozen=True):
     frames: tuple[Any, ...] | None = None
 
 
+class Decide(Struct, frozen=True):
+    """What a proxy must decide, and what must come of it.
+
+    `tried` is who is asked, one after the other, each a backend and what the model is called there; the last one
+    answers, unless an error is to be heard. `tier` is a smart model's; `because` and each of `notes` are words of the
+    decision's own.
+    """
+
+    mode: str
+    tried: tuple[tuple[str, str], ...]
+    tier: str | None = None
+    because: str | None = None
+    notes: tuple[str, ...] = ()
+
+
 class Exchange(Struct, frozen=True):
     """One ask and its answer; `say` is by backend's or provider's name, or under `EVERYONE`.
 
@@ -80,6 +117,7 @@ class Exchange(Struct, frozen=True):
     hear: Hear = Hear()
     raw: dict[str, Raw] = {}
     by: str | None = None
+    decide: Decide | None = None
 
     def said_by(self, *names: str) -> tuple[Item, ...] | None:
         """What is said by the first of these names that the story gives words to, None when it gives none."""
@@ -93,7 +131,8 @@ class Story(Struct, frozen=True):
     names are all of them. `across` is a story between unlike dialects only: a client's own provider refuses it, or the
     client would have to be one that nobody has. `refused` are words of the proxy's ledger for what is brought here that
     not every provider has a place for, so that the request must end before it gets there. `models` names the model
-    that a provider is asked for here, where it is not its first.
+    that a provider is asked for here, where it is not its first. `proxy` is the config of a proxy of the story's own,
+    whose backends name the providers that play them.
     """
 
     name: str
@@ -109,9 +148,26 @@ class Story(Struct, frozen=True):
     models: dict[str, str] = {}
     wire: Wire = Wire()
     proxy: dict[str, Any] | None = None
-    decide: dict[str, Any] | None = None
     file: str = ""
     lines: dict[str, int] = {}
+
+    @property
+    def backends(self) -> dict[str, str]:
+        """Whom the story's own proxy may ask, by their names there: the provider that plays each."""
+        config = self.proxy or {}
+        entries = {**config.get("backends", {}), **config.get("llm_custom_providers", {})}
+        entries |= {"nearai": config["nearai"]} if "nearai" in config else {}
+        return {name: entry["provider"] for name, entry in entries.items()}
+
+    def keys(self, backend: str, own: str) -> tuple[str, ...]:
+        """By which keys the story's proxy asks a backend, one after the other; `own` is the one that it takes."""
+        given = (self.proxy or {}).get("backends", {}).get(backend, {}).get("api_key", (OWN,))
+        return tuple(own if key == OWN else key for key in given)
+
+    @property
+    def is_strict(self) -> bool:
+        """Whether a loss is to be an error here instead; `refused` then names the losses that some pair would have."""
+        return any(exchange.ask.headers.get(STRICT) == "1" for exchange in self.exchanges)
 
     def is_between(self, client: str, server: str) -> bool:
         """Whether the story can happen between a client and a provider of these dialects."""
@@ -230,6 +286,10 @@ def across(providers: dict[str, Provider], stories: dict[str, Story], files: set
         asked = (*story.models, *(exchange.by for exchange in story.exchanges if exchange.by is not None))
         for stranger in (name for name in asked if name not in providers):
             yield Mistake(story.file, 1, f"there is no provider {stranger}; there are {', '.join(providers)}")
+        for backend, name in story.backends.items():
+            if name not in providers:
+                line = next((at for path, at in story.lines.items() if path.endswith(f".{backend}.provider")), 1)
+                yield Mistake(story.file, line, f"there is no provider {name}; there are {', '.join(providers)}")
     owners: dict[str, str] = {}
     for provider in providers.values():
         for model in provider.models:

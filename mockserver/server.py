@@ -1,6 +1,7 @@
 """The mock over HTTP: every provider on one port, under `/<provider><base path>`. It knows no dialect's words.
 
-A path may name the backend that asks too, `/<provider>@<backend><base path>`: stories can say different things to each.
+A path may name the backend that asks too, `/<provider>@<backend><base path>`: stories can say different things to each,
+and each has a key of its own.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 from aiohttp import web
 from msgspec.structs import replace
 
+from .around import around
 from .dialects import DIALECTS
 from .dialects.contract import Dialect, Failure, Malformed, Provider, Scene, Spoken, counted, failure
 from .dialects.contract import standing as in_force
@@ -52,6 +54,12 @@ class Mock:
     def answer(self, entry: Entry, provider: Provider, dialect: Dialect, path: str) -> tuple[Spoken, Wire, float]:
         """The answer to a request, how it is framed, and how long to wait before it."""
         what = dialect.route(entry.method, path)
+        said = around(entry, provider, dialect, path, self.journal.entries)
+        if isinstance(said, Failure):
+            entry.note = f"refused: {said.message}"
+            return dialect.say_error(said, provider), Wire(), 0
+        if said is not None:
+            return _json(said), Wire(), 0
         if what is None:
             message = f"Unknown request URL: {entry.method} {path}. {provider.name} speaks {provider.protocol} here."
             return dialect.say_error(Failure(404, "not_found", message), provider), Wire(), 0
@@ -192,6 +200,8 @@ async def _provider(request: web.Request) -> web.StreamResponse:
     if named is None or provider is None:
         played = ", ".join(f"/{name}{p.base_path}" for name, p in mock.scenarios.providers.items())
         return web.json_response({"error": f"nobody is played at {request.path}; played are {played}"}, status=404)
+    if named[2]:
+        provider = provider.account(named[2])
     dialect = DIALECTS[provider.protocol]
     headers = {name.lower(): value for name, value in request.headers.items()}
     entry = mock.journal.open(

@@ -10,7 +10,7 @@ from msgspec import Struct
 Role = Literal["system", "user", "assistant"]
 Kind = Literal["function", "custom"]
 
-STOPS = ("end", "tool", "length", "stop_sequence", "content_filter")
+STOPS = ("end", "tool", "length", "stop_sequence", "content_filter", "pause")
 """Why an answer may end; a reader that meets another native word says `other`."""
 
 STATUS: dict[str, int] = {
@@ -36,7 +36,9 @@ COARSE: dict[str, str] = {
     "model_not_found": "not_found",
     "method_not_allowed": "bad_request",
     "upgrade_required": "bad_request",
+    "too_slow": "bad_request",
     "upstream_auth": "internal",
+    "no_credentials": "internal",
     "upstream_error": "internal",
     "upstream_cut": "internal",
     "upstream_garbage": "internal",
@@ -61,6 +63,18 @@ def kind_of(status: int) -> str:
 
 
 # ---- blocks: what a turn is made of ----------------------------------------------------------------------------------
+
+
+class Cite(Struct, frozen=True):
+    """A source of a text: its address and title, the words of the source itself, and the stretch that it is for.
+
+    One without an address is a document of the request.
+    """
+
+    url: str | None
+    title: str | None = None
+    quote: str | None = None
+    stretch: str | None = None
 
 
 class Text(Struct, frozen=True):
@@ -257,10 +271,11 @@ SAMPLING = ("temperature", "top_p", "top_k", "presence_penalty", "frequency_pena
 
 
 class SayText(Struct, frozen=True):
-    """A text; `sealed` is for the provider that signs such things too."""
+    """A text; `sealed` is for the provider that signs such things too, `cites` are the sources of all of it."""
 
     deltas: tuple[str, ...]
     sealed: bool = False
+    cites: tuple[Cite, ...] = ()
 
 
 class SayThink(Struct, frozen=True):
@@ -273,6 +288,13 @@ class SayThink(Struct, frozen=True):
 
 class SayRefusal(Struct, frozen=True):
     deltas: tuple[str, ...]
+
+
+class SayImage(Struct, frozen=True):
+    """A picture, for the provider that can make one; `data` is base64."""
+
+    mime: str
+    data: str
 
 
 class SayCall(Struct, frozen=True):
@@ -340,7 +362,7 @@ class SayError(Struct, frozen=True):
     times: int | None = None
 
 
-Content: TypeAlias = SayText | SayThink | SayRefusal | SayCall | Interleave
+Content: TypeAlias = SayText | SayThink | SayRefusal | SayImage | SayCall | Interleave
 Fault: TypeAlias = Pause | Cut | Garble | SayError
 Item: TypeAlias = Content | SayStop | SayUsage | Fault
 

@@ -25,6 +25,7 @@ from .lines import (
     texts,
     whole,
 )
+from .routefile import hold_together, read_decide, read_proxy
 from .sayfile import KINDS, read_item, read_items
 from .scenario import CAPABILITIES, EVERYONE, Exchange, Hear, HearError, Raw, Story, Wire
 from .speech import (
@@ -80,14 +81,15 @@ def read_story(name: str, file: str, source: str) -> tuple[Story | None, list[Mi
         refused=top.take("refused", each(text), ()),
         models=top.take("models", keyed(text), {}),
         wire=top.take("wire", _wire, Wire()),
-        proxy=top.take("proxy", mapping, None),
-        decide=top.take("decide", mapping, None),
+        proxy=top.take("proxy", read_proxy, None),
         file=file,
         lines=doc.lines,
     )
     top.close()
     if not _opens(story):
         doc.complain("$.ask", "no user text: nothing would tell which requests belong to this story")
+    if not doc.mistakes:
+        hold_together(doc, story)
     return (None if doc.mistakes else story), doc.mistakes
 
 
@@ -116,6 +118,7 @@ def _exchange_keys(keys: Map) -> Exchange:
         hear=keys.take("hear", _hear, Hear()),
         raw=raw,
         by=keys.take("by", text, None),
+        decide=keys.take("decide", read_decide, None),
     )
 
 
@@ -371,9 +374,18 @@ def _hear(doc: Doc, value: Any, path: str) -> Hear:
 
 def _hear_error(doc: Doc, value: Any, path: str) -> HearError:
     keys = Map(doc, value, path)
-    error = HearError(keys.take("status", whole, None), keys.take("kind", one_of(*KINDS), None))
+    error = HearError(
+        keys.take("status", whole, None),
+        keys.take("kind", one_of(*KINDS), None),
+        keys.take("says", _says, {}),
+    )
     keys.close()
     return error
+
+
+def _says(doc: Doc, value: Any, path: str) -> dict[str, str]:
+    """What an error must say: to every client the same, or by dialect."""
+    return dict.fromkeys(NAMES, value) if isinstance(value, str) else dict(_by_dialect(text)(doc, value, path))
 
 
 def _raw(doc: Doc, value: Any, path: str) -> Raw:

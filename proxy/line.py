@@ -42,17 +42,21 @@ class Out:
 
     def piece(self, piece: Piece) -> bytes:
         if self._relay is None:
-            return self.encoder.encode(piece.events)
+            if self._last:
+                self._first = self._last  # it went out, or nobody would ask for more
+            self._last = self.encoder.encode(piece.events)
+            return self._last
         if piece.raw:
             self._first = self._first or piece.raw
             self._last = piece.raw
         return self._relay.frames(piece.raw)
 
     def failure(self, broken: Failure) -> bytes:
-        """The error in band, after whatever went out."""
-        if self._relay is not None and self._frontend.resume is not None and self._first:
-            framing = FRAMINGS[self._frontend.framing](len(self._first) + len(self._last))
-            self._frontend.resume(self.encoder, framing.parse(self._first) + framing.parse(self._last))
+        """The error in band, after whatever went out; a converted piece that would lose something did not."""
+        told = (self._first, self._last) if self._relay is not None else (self._first,) if broken.kind == "loss" else ()
+        if self._frontend.resume is not None and any(told):
+            framing = FRAMINGS[self._frontend.framing](sum(map(len, told)))
+            self._frontend.resume(self.encoder, [frame for data in told for frame in framing.parse(data)])
         return self.encoder.encode([broken])
 
 

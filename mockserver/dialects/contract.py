@@ -18,6 +18,7 @@ from ..speech import (
     Block,
     Call,
     Choice,
+    Cite,
     Format,
     Refuse,
     Result,
@@ -120,10 +121,15 @@ class Heard(Struct, frozen=True, kw_only=True):
     """What a strict client understood of a response, and what it has to complain of.
 
     `echo` is the list of native messages, contents or items that this client sends back as history. `events` are the
-    parsed JSON values of a stream. `stop` is one of `STOPS` or `other`; `native_stop` the word on the wire.
+    parsed JSON values of a stream. `stop` is one of `STOPS` or `other`; `native_stop` the word on the wire. `cites` are
+    the sources of the text in their order, each with the stretch that it is for; `others` is how many answers came
+    beside this one, `tokens` how many of its tokens came with their probability.
     """
 
     blocks: tuple[Block, ...] = ()
+    cites: tuple[Cite, ...] = ()
+    others: int = 0
+    tokens: int = 0
     stop: str | None = None
     matched: str | None = None
     native_stop: str | None = None
@@ -372,6 +378,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
     - `tool_names`, `call_ids_like`: patterns of the names and ids that a request of this wire may hold. `custom_tools`,
       `namespaces`: whether it has tools that take free text, and groups of tools.
     - `places`: whether a turn says in which order its texts, pictures and documents stand.
+    - `details`: what its counts of tokens tell beside the totals.
     - `blurs`: stop reasons that this wire cannot tell from another; `interleaves`: whether calls may overlap on it;
       `seals`: whether it has a slot for signatures; `call_ids`: whether its calls carry ids;
       `framing`: that of its streams.
@@ -397,3 +404,4 @@ class Dialect(Struct, frozen=True, kw_only=True):
     custom_tools: bool = False
     namespaces: bool = False
     places: bool = True
+    details: frozenset[str] = frozenset({"cache_read", "cache_write", "reasoning"})

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ..frames import JSON
 from ..speech import (
@@ -65,6 +66,10 @@ class Provider(Struct, frozen=True, kw_only=True):
     def upstream_models(self) -> tuple[str, ...]:
         """The names that this provider itself knows."""
         return tuple(dict.fromkeys(self.models.values()))
+
+    def account(self, backend: str) -> Provider:
+        """The same host as it is to this backend of a story: with a key of its own, and whatever model it asks for."""
+        return replace(self, models={}, default_model=None, auth=Auth(self.auth.header, f"{self.auth.key}-{backend}"))
 
 
 class Failure(Struct, frozen=True):

@@ -11,7 +11,21 @@ from conformance.meaning import WRONG, places_differ, reply_differences, request
 from conformance.naming import names_of
 from mockserver.dialects import DIALECTS
 from mockserver.dialects.contract import Heard, Understood
-from mockserver.speech import Allowed, Call, Document, Grammar, Image, Named, Result, Text, Tool, Turn
+from mockserver.speech import (
+    Allowed,
+    Call,
+    Cite,
+    Document,
+    Format,
+    Grammar,
+    Image,
+    Named,
+    Result,
+    Text,
+    Tool,
+    Turn,
+    Usage,
+)
 
 CHAT, RESPONSES, ANTHROPIC, GEMINI, OLLAMA = (
     DIALECTS[name] for name in ("openai-chat", "openai-responses", "anthropic", "gemini", "ollama")
@@ -197,3 +211,67 @@ def test_places_are_compared_on_their_own() -> None:
     one, other = asked(Turn("user", (Text("a"), PICTURE, Text("b")))), asked(Turn("user", (Text("ab"), PICTURE)))
     assert places_differ(one, other)
     assert not places_differ(one, one)
+
+
+# ---- what is said beside the text ------------------------------------------------------------------------------------
+
+HERE = Cite("https://a.example", "A", None, "a hundred metres")
+HI_SAID = Heard(blocks=(Text("It is a hundred metres tall."),), stop="end", usage=Usage(7, 5, 80, None, 3))
+
+BESIDE: dict[str, tuple[dict[str, Any], dict[str, Any], Any, list[str]]] = {
+    "nothing": ({}, {}, CHAT, []),
+    "a source": ({"cites": (HERE,)}, {"cites": (HERE,)}, CHAT, []),
+    "a source that is gone": ({"cites": (HERE,)}, {}, CHAT, ["citations"]),
+    "a source of another stretch": (
+        {"cites": (HERE,)},
+        {"cites": (replace(HERE, stretch="metres"),)},
+        ANTHROPIC,
+        ["citations"],
+    ),
+    "a source that nobody named": ({}, {"cites": (HERE,)}, CHAT, [WRONG]),
+    "a source with another title": ({"cites": (HERE,)}, {"cites": (replace(HERE, title="B"),)}, CHAT, [WRONG]),
+    "a source without its own words": (
+        {"cites": (replace(HERE, quote="100 m"),)},
+        {"cites": (HERE,)},
+        GEMINI,
+        ["citations"],
+    ),
+    "one answer of three": ({"others": 2}, {}, CHAT, ["n"]),
+    "no probabilities": ({"tokens": 4}, {}, CHAT, ["logprobs"]),
+    "a picture that is gone": (
+        {"blocks": (*HI_SAID.blocks, Image("image/png", "QQ=="))},
+        {},
+        GEMINI,
+        ["media_out"],
+    ),
+    "a pause": ({"stop": "pause"}, {"stop": "end"}, CHAT, ["stop_reason"]),
+    "no word of the cache": ({}, {"usage": Usage(87, 5, None, None, 3)}, CHAT, [WRONG]),
+    "no word of the cache, where there is none": ({}, {"usage": Usage(87, 5)}, OLLAMA, []),
+    "no word of thinking": ({}, {"usage": Usage(7, 5, 80)}, GEMINI, [WRONG]),
+}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_what_stands_beside_the_text_is_compared(name: str) -> None:
+    said, arrived, front, wanted = BESIDE[name]
+    found = reply_differences(replace(HI_SAID, **said), RESPONSES, replace(HI_SAID, **arrived), front)
+    assert [difference.word for difference in found] == wanted
+
+
+def test_a_stream_that_forgets_a_source_is_not_its_body() -> None:
+    (told,) = same_reply(HI_SAID, replace(HI_SAID, cites=(HERE,)))
+    assert told.startswith("citations: ")
+
+
+@pytest.mark.parametrize(
+    ("system", "form", "wanted"),
+    [
+        (("Answer in JSON.",), Format(), ["json_object"]),
+        (("Answer in JSON.",), None, ["json_object"]),
+        (("Be brief.",), Format(), [WRONG, WRONG]),
+        ((), Format(), []),
+    ],
+)
+def test_a_format_that_is_asked_for_in_words(system: tuple[str, ...], form: Format | None, wanted: list[str]) -> None:
+    said = replace(asked(), format=Format())
+    assert words(said, GEMINI, replace(said, system=system, format=form), CHAT) == sorted(set(wanted))

@@ -130,7 +130,7 @@ def test_a_provider_is_one_file(folder: Folder) -> None:
     able = {
         name
         for name, story in stories.items()
-        if set(story["needs"]) <= {"text", "tools", "tools.parallel"} and "servers" not in story
+        if set(story["needs"]) <= {"text", "tools", "tools.parallel"} and not {"servers", "proxy"} & set(story)
     }
     assert len(able) >= 14
 
@@ -237,8 +237,9 @@ def test_flags_choose_the_cells(flags: tuple[str, ...], wanted: dict[str, set[An
 
 
 def test_reports_tell_every_cell(accepted: Folder) -> None:
-    file = accepted.root / "cells.xml"
-    found = accepted.cells("--frontend", "anthropic", "--provider", "openai", "--junit", str(file))
+    file, page = accepted.root / "cells.xml", accepted.root / "cells.html"
+    reports = ("--junit", str(file), "--html", str(page))
+    found = accepted.cells("--frontend", "anthropic", "--provider", "openai", *reports)
     for cell, stream in zip(found, (False, True), strict=True):
         assert cell.pop("ms") > 0
         assert cell.pop("decision")["chosen"] == {"backend": "openai", "model": "gpt-5-nano"}
@@ -249,6 +250,7 @@ def test_reports_tell_every_cell(accepted: Folder) -> None:
     names = [case.get("name") for case in ElementTree.parse(file).iter("testcase")]  # noqa: S314 - our own file
     for mode in ("unary", "stream"):
         assert f"test_cell[anthropic-openai-text-{mode}]" in names
+        assert f'href="#anthropic-openai-text-{mode}"' in page.read_text("utf-8")
 
 
 # ---- how it ends -----------------------------------------------------------------------------------------------------
@@ -296,6 +298,7 @@ USAGE: tuple[tuple[tuple[str, ...], str], ...] = (
     (("--frontend", "telnet"), "names none of: openai-chat, openai-responses"),
     (("--scenarios", "/nowhere"), "holds no providers/"),
     (("--json", "/nowhere/cells.jsonl"), "--json /nowhere/cells.jsonl: cannot be written"),
+    (("--html", "/nowhere/cells.html"), "--html /nowhere/cells.html: cannot be written"),
     (("--junit", "/nowhere/cells.xml"), "--junit /nowhere/cells.xml: cannot be written"),
     (("--known-failing", "/nowhere/known.txt"), "no such file"),
     (("--no-such-flag",), "unrecognized arguments: --no-such-flag"),

@@ -78,6 +78,16 @@ GOOD = {"openai-chat": CHAT, "anthropic": MESSAGES}
 PATHS = {"openai-chat": "/v1/chat/completions", "anthropic": "/v1/messages"}
 
 
+LOOP: Body = {
+    "$defs": {"a": {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/b"}]}, "b": {"$ref": "#/$defs/a"}},
+    "$ref": "#/$defs/a",
+}
+
+MARKED = [
+    {"type": "tool_result", "tool_use_id": id, "content": [{"type": "text", "text": "r", "cache_control": {}}] * 2}
+    for id in ("c1", "c2")
+]
+
 DEEP: Body = {"type": "array", "items": {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "null"}]}}
 
 
@@ -185,6 +195,31 @@ SPOILED: list[tuple[str, str, Spoil, int, str]] = [
         400,
         "was not made by this provider",
     ),
+    ("openai-chat", "metadata-alone", put("metadata", value={"a": "b"}), 400, "only allowed when 'store' is enabled"),
+    (
+        "openai-chat",
+        "json-unsaid",
+        put("response_format", value={"type": "json_object"}),
+        400,
+        "'messages' must contain the word 'json'",
+    ),
+    (
+        "openai-chat",
+        "strict-open",
+        put("tools", 0, "function", "strict", value=True),
+        400,
+        "Invalid schema for function 'w': In context=(), 'additionalProperties' is required to be supplied",
+    ),
+    (
+        "openai-chat",
+        "strict-format",
+        put(
+            "response_format",
+            value={"type": "json_schema", "json_schema": {"name": "f", "strict": True, "schema": {"type": "object"}}},
+        ),
+        400,
+        "Invalid schema for response_format 'f'",
+    ),
     ("anthropic", "no-max-tokens", cut("max_tokens"), 400, "max_tokens: Field required"),
     ("anthropic", "zero-max-tokens", put("max_tokens", value=0), 400, "greater than or equal to 1"),
     ("anthropic", "no-messages", cut("messages"), 400, "messages: Field required"),
@@ -272,6 +307,46 @@ SPOILED: list[tuple[str, str, Spoil, int, str]] = [
     ("anthropic", "no-signature", cut("messages", 1, "content", 0, "signature"), 400, "signature: Field required"),
     (
         "anthropic",
+        "schema-recursive",
+        put("output_config", value={"format": {"type": "json_schema", "schema": LOOP}}),
+        400,
+        "Recursive schemas are not supported",
+    ),
+    ("anthropic", "five-marks", put("messages", 2, "content", value=MARKED), 400, "Found 5."),
+    ("anthropic", "system-role", put("messages", 0, "role", value="system"), 400, 'Unexpected role "system"'),
+    (
+        "anthropic",
+        "blank-end",
+        lambda body: body["messages"].append({"role": "assistant", "content": "well "}),
+        400,
+        "cannot end with trailing whitespace",
+    ),
+    (
+        "anthropic",
+        "top-p-thinking",
+        both(
+            put("thinking", value={"type": "enabled", "budget_tokens": 1024}),
+            cut("temperature"),
+            put("top_p", value=0.9),
+        ),
+        400,
+        "`top_p` must be greater than or equal to 0.95",
+    ),
+    (
+        "anthropic",
+        "document-type",
+        put(
+            "messages",
+            2,
+            "content",
+            2,
+            value={"type": "document", "source": {"type": "base64", "media_type": "text/csv", "data": "YQ=="}},
+        ),
+        400,
+        "Input should be 'application/pdf'",
+    ),
+    (
+        "anthropic",
         "foreign-seal",
         put("messages", 1, "content", 0, "signature", value="sig:gemini:story:0.0"),
         400,
@@ -318,6 +393,32 @@ def test_anthropic_wants_its_version() -> None:
     refused = DIALECTS["anthropic"].heed(PATHS["anthropic"], {"x-api-key": "k"}, MESSAGES, PROVIDERS["anthropic"])
     assert refused is not None
     assert refused.message == "anthropic-version: header is required"
+
+
+NEWEST = [
+    ({"temperature": 0.5}, "`temperature` is deprecated for this model."),
+    ({"top_k": 5}, "`top_k` is deprecated for this model."),
+    ({"thinking": {"type": "enabled", "budget_tokens": 1024}}, '"thinking.type.enabled" is not supported'),
+    ({"thinking": {"type": "adaptive"}}, None),
+]
+
+
+@pytest.mark.parametrize(("fields", "words"), NEWEST)
+def test_the_newest_of_anthropic_choose_for_themselves(fields: Body, words: str | None) -> None:
+    newest = Provider(
+        name="anthropic", protocol="anthropic", models={"m": "claude-opus-4-7"}, auth=Auth("x-api-key", "k")
+    )
+    body = {"model": "claude-opus-4-7", "max_tokens": 2000, "messages": [{"role": "user", "content": "u"}], **fields}
+    refused = DIALECTS["anthropic"].heed(PATHS["anthropic"], HEADERS, body, newest)
+    assert (refused is None) if words is None else (refused is not None and words in refused.message)
+
+
+def test_a_newer_model_of_anthropic_takes_a_system_message() -> None:
+    model = "claude-opus-4-8"
+    newer = Provider(name="anthropic", protocol="anthropic", models={"m": model}, auth=Auth("x-api-key", "k"))
+    messages = [{"role": "user", "content": "u"}, {"role": "system", "content": "s"}]
+    body = {"model": model, "max_tokens": 20, "messages": messages}
+    assert DIALECTS["anthropic"].heed(PATHS["anthropic"], HEADERS, body, newer) is None
 
 
 def test_anthropic_takes_a_history_that_the_model_opens() -> None:

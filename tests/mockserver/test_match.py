@@ -55,6 +55,26 @@ def test_a_request_belongs_to_its_story_and_step(body: Any, turns: tuple[Turn, .
     assert (found.story.name, found.step) == (name, step)
 
 
+HELD = '{"hPa":1013,"by":null}'
+
+
+@pytest.mark.parametrize(
+    ("result", "step"),
+    [
+        ({"content": HELD}, 1),
+        ({"response": {"by": None, "hPa": 1013}}, 1),
+        ({"response": {"result": HELD}}, 1),
+        ({"response": {"hPa": 1012, "by": None}}, 0),
+        ({"response": {"hPa": 1013}}, 0),
+    ],
+)
+def test_a_result_that_is_json_may_be_an_object(result: Any, step: int) -> None:
+    stories = {"held": story("held", "Read it.", f">{HELD}")}
+    found = match({"m": ["Read it.", result]}, (ZERO,), stories)
+    assert isinstance(found, Match)
+    assert found.step == step
+
+
 def test_keys_are_not_words() -> None:
     assert isinstance(match({"Is it raining?": 1}, (), STORIES), NearMiss)
 

@@ -8,11 +8,12 @@ import pytest
 from mock_stage import FOLDER
 
 from mockserver.lines import Doc
-from mockserver.scenario import Scenarios, Wire, load, new_words, opening
+from mockserver.scenario import Decide, HearError, Scenarios, Wire, load, new_words, opening
 from mockserver.speech import (
     Allowed,
     Ask,
     Call,
+    Cite,
     Cut,
     Garble,
     Grammar,
@@ -23,6 +24,7 @@ from mockserver.speech import (
     Result,
     SayCall,
     SayError,
+    SayImage,
     SayStop,
     SayText,
     SayThink,
@@ -70,7 +72,10 @@ def test_the_config_for_the_mock_says_what_the_providers_say() -> None:
 
 
 def test_every_story_names_its_capability_and_its_reason() -> None:
-    heads = {"text", "tools", "error", "stream", "reasoning", "route", "image", "document", "audio", "json"}
+    heads = {
+        *("text", "tools", "error", "stream", "reasoning", "route", "image", "document", "audio", "json"),
+        *("video", "media", "strict"),
+    }
     for story in load(FOLDER).stories.values():
         assert story.name in ("text", "function_calling") or story.name.partition("-")[0] in heads
         assert story.why.endswith(".")
@@ -87,8 +92,6 @@ servers: [openai-chat]
 across: true
 refused: [image]
 wire: {write: 1, newline: crlf, comments: true}
-proxy: {backends: {local: {provider: ollama}}}
-decide: {chosen: local}
 ask:
   model: small
   system: [one, two]
@@ -120,7 +123,12 @@ say:
     - {error: {kind: rate_limit, status: 429, message: m, retry_after: 7, in: stream}, times: 1}
     - {stop: stop_sequence, matched: a}
     - usage: {input: 1, output: 2, cache_read: 3, cache_write: 4, reasoning: 5}
-hear: {error: {status: 502, kind: upstream_cut}, headers: {retry-after: "7"}, after: x, stop: end, text: t}
+hear:
+  error: {status: 502, kind: upstream_cut, says: {gemini: torn}}
+  headers: {retry-after: "7"}
+  after: x
+  stop: end
+  text: t
 raw: {gemini: {status: 429, body: [{a: 1}]}, ollama: {frames: ["x", {done: true}]}}
 expect: {openai-chat: {"$.model": small}}
 then:
@@ -128,13 +136,16 @@ then:
       results: {c1: {error: no}, c2: [{text: y}], c3: ""}
       tools: [{name: w}, {name: g}]
       tool_choice: {allowed: [w, g], mode: required}
-    say: [{text: [p, q]}, {custom: {id: c4, name: g, namespace: n, input: [a, a]}}]
+    say:
+      - {text: [p, q], cites: [{url: u, title: t, quote: z}]}
+      - image: {mime: image/png, base64: QQ==}
+      - custom: {id: c4, name: g, namespace: n, input: [a, a]}
 """
     found = folder(tmp_path, stories__all=text)
     assert found.mistakes == ()
     story = found.stories["all"]
     first, second = story.exchanges
-    assert (story.only, story.wire, story.decide) == ("stream", Wire(1, "crlf", True), {"chosen": "local"})
+    assert (story.only, story.wire) == ("stream", Wire(1, "crlf", True))
     assert opening(story) == "before"
     assert first.ask.system == ("one", "two")
     assert first.ask.turns[1] == Turn("assistant", (Text("said"), Call("c0", "w", '{"a":1}')))
@@ -165,7 +176,13 @@ then:
         ("c2", 1, "w", False, "y"),
         ("c3", 2, "w", False, ""),
     ]
-    assert second.said_by("whoever") == (SayText(("p", "q")), SayCall("c4", "g", ("a", "a"), False, "custom", "n"))
+    assert second.said_by("whoever") == (
+        SayText(("p", "q"), cites=(Cite("u", "t", "z"),)),
+        SayImage("image/png", "QQ=="),
+        SayCall("c4", "g", ("a", "a"), False, "custom", "n"),
+    )
+    assert first.hear.error == HearError(502, "upstream_cut", {"gemini": "torn"})
+    assert not story.is_strict
     assert story.refused == ("image",)
     assert [story.is_between(client, "openai-chat") for client in ("gemini", "openai-chat", "ollama")] == [
         True,
@@ -174,6 +191,82 @@ then:
     ]
     assert not story.is_between("openai-chat", "gemini")
     assert first.raw["ollama"].frames == ("x", {"done": True})
+
+
+ROUTE = """\
+why: w
+source: s
+needs: [text]
+proxy:
+  backends: {local: {provider: openai}, cloud: {provider: openai, models: {big: m}, api_key: [old, own]}}
+  llm_custom_providers: {home: {provider: openai}}
+  nearai: {provider: openai}
+ask: {model: small, user: Route me}
+say: {local: [{error: {kind: overloaded}}], cloud: [{text: Done}]}
+decide:
+  mode: smart
+  tried: [local: small, cloud: big]
+  tier: flash
+  because: b
+  notes: n
+then:
+  - ask: {model: big, user: Again}
+    say: [{text: Done}]
+    decide: {mode: pin, chosen: home, model: big}
+"""
+
+
+def test_a_story_of_routes_has_a_proxy_of_its_own(tmp_path: Path) -> None:
+    found = folder(tmp_path, **{"stories__route-x": ROUTE})
+    assert found.mistakes == ()
+    story = found.stories["route-x"]
+    assert story.backends == dict.fromkeys(("local", "cloud", "home", "nearai"), "openai")
+    first, second = story.exchanges
+    assert first.decide == Decide("smart", (("local", "small"), ("cloud", "big")), "flash", "b", ("n",))
+    assert second.decide == Decide("pin", (("home", "big"),))
+    assert [story.keys(name, "k") for name in ("local", "cloud", "home")] == [("k",), ("old", "k"), ("k",)]
+    assert found.stories["hi"].backends == {}
+
+
+ROUTE_MISTAKES: list[tuple[str, str, int, str]] = [
+    ("no-backends", ROUTE.replace("  backends: {local", "  backend: {local"), 4, "$.proxy: `backends` is missing"),
+    ("no-player", ROUTE.replace("{local: {provider: openai}", "{local: {}"), 5, "`provider` is missing"),
+    ("player-type", ROUTE.replace("home: {provider: openai}", "home: {provider: 7}"), 6, "a string was wanted"),
+    ("stranger", ROUTE.replace("home: {provider: openai}", "home: {provider: opnai}"), 6, "there is no provider opnai"),
+    ("address", ROUTE.replace("nearai: {", "nearai: {base_url: x, "), 7, "$.proxy.nearai.base_url: is written by"),
+    ("one-key", ROUTE.replace("local: {", "local: {api_key: k, "), 5, "a list was wanted, found 'k'"),
+    ("no-own-key", ROUTE.replace("local: {", "local: {api_key: [k], "), 5, "with 'own' for the one that the backend"),
+    ("no-model", ROUTE.replace("{model: small, ", "{"), 8, "`model` is missing: routing goes by it"),
+    ("say", ROUTE.replace("cloud: [{text", "clod: [{text"), 9, "did you mean `cloud`?"),
+    ("mode", ROUTE.replace("mode: smart", "mode: smrt"), 11, "did you mean `smart`?"),
+    ("no-mode", ROUTE.replace("  mode: smart\n", ""), 10, "$.decide: `mode` is missing"),
+    ("tried", ROUTE.replace("[local: small,", "[local,"), 12, "a backend and its model were wanted"),
+    ("tried-model", ROUTE.replace("local: small", "local: 4"), 12, "a string was wanted, found 4"),
+    ("tried-whom", ROUTE.replace("cloud: big]", "colud: big]"), 10, "'colud' is none of the story's backends"),
+    ("tier", ROUTE.replace("flash", "flush"), 13, "did you mean `flash`?"),
+    ("decide-key", ROUTE.replace("because: b", "becase: b"), 14, "did you mean `because`?"),
+    ("last", ROUTE.replace("tier:", "chosen: local\n  model: small\n  tier:"), 12, "does not end with {local: small}"),
+    ("half", ROUTE.replace("chosen: home, ", ""), 19, "`chosen` and `model` belong together"),
+    ("nothing", ROUTE.replace("chosen: home, model: big", ""), 19, "`tried`: [] is for a refusal"),
+    ("no-decide", ROUTE[: ROUTE.rindex("    decide")], 17, "`decide` is missing"),
+    ("no-proxy", STORY + "decide: {mode: pin, tried: []}\n", 1, "stories with `proxy` are called route-"),
+]
+
+
+@pytest.mark.parametrize(("text", "line", "words"), [pytest.param(*row[1:], id=row[0]) for row in ROUTE_MISTAKES])
+def test_a_mistake_in_a_story_of_routes_is_named_with_its_line(
+    tmp_path: Path, text: str, line: int, words: str
+) -> None:
+    found = folder(tmp_path, **{"stories__route-bad": text})
+    ours = [mistake for mistake in found.mistakes if mistake.file.endswith("route-bad.yaml")]
+    assert any(mistake.line == line and words in mistake.what for mistake in ours), [str(mistake) for mistake in ours]
+
+
+def test_a_story_with_a_proxy_under_another_name_is_a_mistake(tmp_path: Path) -> None:
+    found = folder(tmp_path, stories__other=ROUTE, stories__plain=STORY + "decide: {mode: pin, tried: []}\n")
+    whats = [mistake.what for mistake in found.mistakes]
+    assert any("are called route-" in what for what in whats)
+    assert any("nothing is decided without a `proxy`" in what for what in whats)
 
 
 MISTAKES: list[tuple[str, str, int, str]] = [

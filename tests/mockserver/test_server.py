@@ -190,9 +190,9 @@ def folder(tmp_path: Path, say: str, more: str = "") -> Scenarios:
     return found
 
 
-async def go(client: Client, url: str = "/openai/v1/chat/completions", **more: Any) -> tuple[int, str]:
+async def go(client: Client, url: str = "/openai/v1/chat/completions", key: str = "k", **more: Any) -> tuple[int, str]:
     body = {"model": "m", "messages": [{"role": "user", "content": "Go"}], **more}
-    async with client.post(url, json=body, headers={"authorization": "Bearer k"}) as answer:
+    async with client.post(url, json=body, headers={"authorization": f"Bearer {key}"}) as answer:
         return answer.status, await answer.text()
 
 
@@ -213,12 +213,15 @@ async def test_a_fault_with_times_is_over_after_them_and_back_after_a_reset(tmp_
         assert (await go(client))[0] == 503
 
 
-async def test_each_backend_hears_its_own_words(tmp_path: Path) -> None:
+async def test_each_backend_hears_its_own_words_by_its_own_key(tmp_path: Path) -> None:
     found = folder(tmp_path, "{local: [{text: from local}], cloud: [{text: from cloud}]}")
     async with TestClient(TestServer(make_app(found))) as client:
-        for backend in ("local", "cloud"):
-            status, text = await go(client, f"/openai@{backend}/v1/chat/completions")
+        for backend, other in (("local", "cloud"), ("cloud", "local")):
+            url = f"/openai@{backend}/v1/chat/completions"
+            status, text = await go(client, url, model="any", key=f"k-{backend}")
             assert (status, f"from {backend}" in text) == (200, True)
+            for wrong in ("k", f"k-{other}"):
+                assert (await go(client, url, key=wrong))[0] == 401
         status, text = await go(client)
         assert (status, "has no words for openai" in text) == (400, True)
 

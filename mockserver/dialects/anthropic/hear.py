@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from msgspec.structs import replace
 
 from ...frames import parse_sse
-from ...speech import Block, Call, Refuse, Text, Think, Usage, kind_of
+from ...speech import Block, Call, Cite, Refuse, Text, Think, Usage, kind_of
 from ..contract import Heard, HeardError, HttpAsk, content_type, cut, echo_check, expect, loads
 from .words import HEARD_ERRORS, HEARD_STOPS
 
@@ -107,6 +107,7 @@ def _heard(
     echo_check(blocks, stop, complaints)
     return Heard(
         blocks=tuple(blocks),
+        cites=tuple(cite for part in content for cite in _cites(part, complaints)),
         stop=stop,
         matched=matched,
         native_stop=native,
@@ -152,6 +153,23 @@ def _block(part: dict[str, Any], where: str, complaints: list[str], *, streamed:
         case _:
             pass
     return None
+
+
+def _cites(part: dict[str, Any], complaints: list[str]) -> Iterator[Cite]:
+    """The sources of a block; each is for the whole of it.
+
+    https://platform.claude.com/docs/en/agents-and-tools/tool-use/web-search-tool#citations and
+    https://platform.claude.com/docs/en/build-with-claude/citations#response-structure
+    """
+    for cite in part.get("citations") or []:
+        expect(cite, {"type": str, "cited_text": str}, "citation", complaints)
+        url, title = None, cite.get("document_title")
+        if cite.get("type") == "web_search_result_location":
+            expect(cite, {"url": str, "encrypted_index": str}, "citation", complaints)
+            url, title = str(cite.get("url")), cite.get("title")
+        elif cite.get("type") == "search_result_location":
+            url, title = str(cite.get("source")), cite.get("title")
+        yield Cite(url, title, cite.get("cited_text") or None, str(part.get("text")))
 
 
 def _usage(usage: Any, complaints: list[str]) -> Usage | None:

@@ -8,7 +8,21 @@ from typing import Any
 
 from ..contract import Failure, Malformed, Provider, foreign_seal, key_given
 from .read import read
-from .words import CALL_ID, ERRORS, FIELDS, IMAGES, MIN_BUDGET, NESTED, PATH, REDACTED, TOOL_NAME, UNBOUND
+from .words import (
+    ADAPTIVE,
+    CALL_ID,
+    ERRORS,
+    FIELDS,
+    IMAGES,
+    MAX_MARKS,
+    MID_SYSTEM,
+    MIN_BUDGET,
+    NESTED,
+    PATH,
+    REDACTED,
+    TOOL_NAME,
+    UNBOUND,
+)
 
 COUNT = f"{PATH}/count_tokens"
 
@@ -121,6 +135,18 @@ def _ranges(body: dict[str, Any], provider: Provider) -> Iterator[Failure]:
         if not stop.strip():
             yield _bad(f"stop_sequences.{at}: each stop sequence must contain non-whitespace")
     thinking = body.get("thinking") or {}
+    if ADAPTIVE.search(body["model"]):
+        # https://github.com/earendil-works/pi/issues/3297
+        if thinking.get("type") == "enabled":
+            yield _bad(
+                '"thinking.type.enabled" is not supported for this model. Use "thinking.type.adaptive" and '
+                '"output_config.effort" to control thinking behavior.'
+            )
+        # "Setting temperature, top_p, or top_k to a non-default value returns a 400 error"
+        # https://platform.claude.com/docs/en/about-claude/models/migration-guide
+        for name in ("temperature", "top_p", "top_k"):
+            if body.get(name) is not None:
+                yield _bad(f"`{name}` is deprecated for this model.")
     if thinking.get("type") == "enabled":
         budget = thinking.get("budget_tokens")
         if not isinstance(budget, int):
@@ -136,6 +162,9 @@ def _ranges(body: dict[str, Any], provider: Provider) -> Iterator[Failure]:
             yield _bad("`temperature` may only be set to 1 when thinking is enabled.")
         if body.get("top_k") is not None:
             yield _bad("`top_k` must be unset when thinking is enabled.")
+        # "When thinking is enabled, you can set top_p to values between 1 and 0.95." (same page)
+        if (body.get("top_p") or 1) < 0.95:
+            yield _bad("`top_p` must be greater than or equal to 0.95 or unset when thinking is enabled.")
         if (body.get("tool_choice") or {}).get("type") in ("any", "tool"):
             yield _bad("Thinking may not be enabled when tool_choice forces tool use.")
 
@@ -143,9 +172,30 @@ def _ranges(body: dict[str, Any], provider: Provider) -> Iterator[Failure]:
 def _format(body: dict[str, Any], provider: Provider) -> Iterator[Failure]:
     form = (body.get("output_config") or {}).get("format") or {}
     if form.get("type") == "json_schema":
+        # "Not supported: Recursive schemas"
+        # https://platform.claude.com/docs/en/build-with-claude/structured-outputs#json-schema-limitations
+        if _returns(form.get("schema"), form.get("schema"), ()):
+            yield _bad("output_config.format.schema: Recursive schemas are not supported")
         for flaw in _flaws(form.get("schema")):
             # https://github.com/agentjido/req_llm/issues/302
             yield _bad(f"output_config.format.schema: {flaw}")
+
+
+def _returns(node: Any, whole: Any, within: tuple[str, ...]) -> bool:
+    """Whether a reference below this node leads to a definition that it stands in; `within` are those on the way."""
+    if isinstance(node, list):
+        return any(_returns(inner, whole, within) for inner in node)
+    if not isinstance(node, dict):
+        return False
+    ref = node.get("$ref")
+    if ref in (*within, "#"):
+        return True
+    if isinstance(ref, str):
+        key, _, name = ref.removeprefix("#/").partition("/")
+        target = (whole.get(key) or {}).get(name)
+        return _returns(target, whole, (*within, ref))
+    inner = [value for key, value in node.items() if not (node is whole and key in ("$defs", "definitions"))]
+    return _returns(inner, whole, within)
 
 
 def _flaws(schema: Any) -> Iterator[str]:
@@ -205,8 +255,19 @@ def _blocks(body: dict[str, Any], provider: Provider) -> Iterator[Failure]:
         yield _bad("messages: at least one message is required")
     if isinstance(body.get("system"), list):
         yield from _texts(body["system"], "system")
+    marks = _marks([body.get("system"), body.get("tools"), messages])
+    if marks > MAX_MARKS:
+        # https://github.com/continuedev/continue/pull/6937
+        yield _bad(f"A maximum of {MAX_MARKS} blocks with cache_control may be provided. Found {marks}.")
     for at, message in enumerate(messages):
         content = message.get("content")
+        if message["role"] == "system" and not MID_SYSTEM.search(body["model"]):
+            # https://github.com/ianarawjo/ChainForge/issues/271; newer models take one, after a user's turn:
+            # https://platform.claude.com/docs/en/build-with-claude/mid-conversation-system-messages
+            yield _bad(
+                'messages: Unexpected role "system". The Messages API accepts a top-level `system` parameter, not '
+                '"system" as an input message role.'
+            )
         final = at == len(messages) - 1 and message["role"] == "assistant"
         if content is None:
             yield _bad(f"messages.{at}.content: Field required")
@@ -232,6 +293,9 @@ def _blocks(body: dict[str, Any], provider: Provider) -> Iterator[Failure]:
             if kind == "image" and source.get("type") == "base64" and source.get("media_type") not in IMAGES:
                 wanted = ", ".join(f"'{mime}'" for mime in IMAGES[:-1]) + f" or '{IMAGES[-1]}'"
                 yield _bad(f"{where}.image.source.base64.media_type: Input should be {wanted}")
+            if kind == "document" and source.get("type") == "base64" and source.get("media_type") != "application/pdf":
+                # https://platform.claude.com/docs/en/build-with-claude/pdf-support
+                yield _bad(f"{where}.document.source.base64.media_type: Input should be 'application/pdf'")
             if kind == "tool_result" and isinstance(block.get("content"), list):
                 yield from _texts(block["content"], f"{where}.tool_result.content")
             if kind == "thinking":
@@ -247,6 +311,25 @@ def _blocks(body: dict[str, Any], provider: Provider) -> Iterator[Failure]:
                 yield _bad(f"{where}: Invalid `data` in `redacted_thinking` block")
         if isinstance(content, list):
             yield from _texts(content, "messages")
+        if final and _last_text(content).rstrip() != _last_text(content):
+            # https://github.com/anthropics/anthropic-sdk-python/issues/461
+            yield _bad("messages: final assistant content cannot end with trailing whitespace")
+
+
+def _last_text(content: Any) -> str:
+    if isinstance(content, list):
+        content = content[-1].get("text") if content else ""
+    return content if isinstance(content, str) else ""
+
+
+def _marks(value: Any) -> int:
+    """How many blocks of a body are marked for the cache, at any depth; what a call or a schema holds is no block."""
+    if isinstance(value, list):
+        return sum(map(_marks, value))
+    if not isinstance(value, dict):
+        return 0
+    inner = sum(_marks(held) for key, held in value.items() if key not in ("input", "input_schema", "source"))
+    return inner + (value.get("cache_control") is not None)
 
 
 def _texts(blocks: list[Any], where: str) -> Iterator[Failure]:

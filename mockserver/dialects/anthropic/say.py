@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...frames import SSE, dump
-from ...speech import Cut, Garble, Pause, SayCall, SayError, SayRefusal, SayText, SayThink, Usage, in_sequence
+from ...speech import Cite, Cut, Garble, Pause, SayCall, SayError, SayRefusal, SayText, SayThink, Usage, in_sequence
 from ..contract import Failure, Provider, Scene, Spoken, Step, failure, seal, spoken_error, token
 from .words import ERRORS, REDACTED, STOPS
 
@@ -55,8 +55,9 @@ def _body(scene: Scene) -> dict[str, Any]:
     seals = 0
     for item in in_sequence(scene.items):
         match item:
-            case SayText(deltas):
-                content.append({"type": "text", "text": "".join(deltas)})
+            case SayText(deltas, cites=cites):
+                cited = {"citations": [_cited(cite, scene) for cite in cites]} if cites else {}
+                content.append({"type": "text", "text": "".join(deltas)} | cited)
             case SayThink(redacted=True):
                 content.append({"type": "redacted_thinking", "data": seal(scene, seals) + REDACTED})
                 seals += 1
@@ -70,6 +71,23 @@ def _body(scene: Scene) -> dict[str, Any]:
             case _:
                 pass
     return _head(scene) | {"content": content} | _ending(scene) | {"usage": _usage(scene.usage)}
+
+
+def _cited(cite: Cite, scene: Scene) -> dict[str, Any]:
+    """https://platform.claude.com/docs/en/agents-and-tools/tool-use/web-search-tool#citations, and for what is in a
+    document https://platform.claude.com/docs/en/build-with-claude/citations#response-structure
+    """
+    if cite.url is None:
+        place = {"document_index": 0, "start_char_index": 0, "end_char_index": len(cite.quote or "")}
+        named = {"document_title": cite.title, "file_id": None}
+        return {"type": "char_location", "cited_text": cite.quote or ""} | place | named
+    return {
+        "type": "web_search_result_location",
+        "cited_text": cite.quote or "",
+        "url": cite.url,
+        "title": cite.title,
+        "encrypted_index": token(scene, cite.url),
+    }
 
 
 def _ending(scene: Scene) -> dict[str, Any]:
@@ -155,7 +173,13 @@ def _block(
     """A block's start and its deltas."""
     match item:
         case SayText(deltas):
-            return {"type": "text", "text": ""}, [{"type": "text_delta", "text": text} for text in deltas]
+            said = [{"type": "text_delta", "text": text} for text in deltas]
+            if not item.cites:
+                return {"type": "text", "text": ""}, said
+            # "citations_delta" comes "to add the citation to the citations list on the current text content block".
+            # https://platform.claude.com/docs/en/build-with-claude/citations#streaming-support
+            noted = [{"type": "citations_delta", "citation": _cited(cite, scene)} for cite in item.cites]
+            return {"type": "text", "text": "", "citations": []}, [*noted, *said]
         case SayThink(deltas):
             # Sealed blocks are counted in their order, as in the unary body.
             before = sum(isinstance(earlier, SayThink) for earlier in list(in_sequence(scene.items))[: number - 1])

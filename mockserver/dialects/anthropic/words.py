@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 NAME = "anthropic"
 
 PATH = "/messages"
@@ -15,11 +17,12 @@ STOPS: dict[str, str] = {
     "length": "max_tokens",
     "stop_sequence": "stop_sequence",
     "content_filter": "refusal",
+    "pause": "pause_turn",
 }
 """Neutral stop -> `stop_reason`. https://platform.claude.com/docs/en/build-with-claude/handling-stop-reasons"""
 
 HEARD_STOPS: dict[str, str] = {native: neutral for neutral, native in STOPS.items()}
-"""`stop_reason` -> neutral stop; an unknown one (`pause_turn`, …) is heard as `other`."""
+"""`stop_reason` -> neutral stop; an unknown one is heard as `other`."""
 
 ERRORS: dict[str, tuple[int, str]] = {
     "bad_request": (400, "invalid_request_error"),
@@ -99,6 +102,24 @@ UNBOUND: dict[str, frozenset[str]] = {
 """Type -> the keywords that a schema of an answer may not have.
 
 https://platform.claude.com/docs/en/build-with-claude/structured-outputs#json-schema-limitations
+"""
+
+ADAPTIVE = re.compile(r"claude-(opus-(4-[789]|5)|(sonnet|haiku)-5|fable|mythos)")
+"""Models that choose their own budget and sampling.
+
+https://platform.claude.com/docs/en/about-claude/models/migration-guide
+"""
+
+MID_SYSTEM = re.compile(r"claude-(opus-(4-[89]|5)|fable-5|mythos-5)")
+"""Models that take a system message in the midst of a conversation.
+
+https://platform.claude.com/docs/en/build-with-claude/mid-conversation-system-messages
+"""
+
+MAX_MARKS = 4
+"""`cache_control`: "You can define up to 4 cache breakpoints".
+
+https://platform.claude.com/docs/en/build-with-claude/prompt-caching
 """
 
 MIN_BUDGET = 1024

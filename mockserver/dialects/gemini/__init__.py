@@ -28,4 +28,5 @@ DIALECT = Dialect(
     seals=True,
     call_ids=False,
     tool_names=TOOL_NAME,
+    details=frozenset({"cache_read", "reasoning"}),
 )

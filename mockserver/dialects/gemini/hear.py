@@ -10,9 +10,10 @@ from typing import Any
 from msgspec.structs import replace
 
 from ...frames import ARRAY, CONTENT_TYPES, SSE, Stream, dump, parse_array, parse_sse
-from ...speech import Call, Usage, kind_of
+from ...speech import Call, Image, Text, Usage, kind_of
 from ..contract import Heard, HeardError, HttpAsk, content_type, cut, echo_check, loads
 from .fields import DATA, KNOWN
+from .grounding import cites_in, sources_in
 from .parts import Part, Words, weave
 from .pieces import Pieces
 from .words import ALSO, FINISH_NUMBERS, HEARD_STOPS, KEY_INVALID, OTHER_STOPS, STATUSES
@@ -101,6 +102,8 @@ class _Assembly:
         self.finish: str | None = None
         self.blocked: str | None = None
         self.usage: Usage | None = None
+        self.grounding: Any = None
+        self.sources: Any = None
         self.role: str | None = None
         self.open: tuple[int, Pieces] | None = None
 
@@ -131,6 +134,8 @@ class _Assembly:
 
     def _candidate(self, candidate: dict[str, Any]) -> None:
         self._known(candidate, "candidate")
+        self.grounding = candidate.get("groundingMetadata") or self.grounding
+        self.sources = candidate.get("citationMetadata") or self.sources
         finish = self._finish(candidate.get("finishReason"))
         content = candidate.get("content")
         if content is None:
@@ -189,7 +194,10 @@ class _Assembly:
             kept = {"partMetadata": part["partMetadata"]} if "partMetadata" in part else {}
             self._words(Words(text, part.get("thought") is True, seal), kept)
             return
-        # Media, code and the service's own tools have no noun here: they are echoed only.
+        # Sound, code and the service's own tools have no noun here: they are echoed only.
+        media = part.get("inlineData")
+        if isinstance(media, dict) and str(media.get("mimeType")).startswith("image/"):
+            self.parts.append(Image(media["mimeType"], media.get("data")))
         self.echo.append(part)
 
     def _words(self, words: Words, kept: dict[str, Any]) -> None:
@@ -320,8 +328,10 @@ class _Assembly:
         if self.open is not None:
             self.complaints.append("functionCall: the arguments never came to an end")
         echo_check(blocks, stop, self.complaints)
+        text = "".join(block.text for block in blocks if isinstance(block, Text))
         return Heard(
             blocks=blocks,
+            cites=(*cites_in(self.grounding, text, self.complaints), *sources_in(self.sources, text)),
             stop=stop,
             native_stop=self.finish or self.blocked,
             usage=self.usage,

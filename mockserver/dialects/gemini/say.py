@@ -8,9 +8,23 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ...frames import ARRAY, CONTENT_TYPES, JSON, SSE, sse
-from ...speech import Cut, Garble, Item, Pause, SayCall, SayError, SayRefusal, SayText, SayThink, Usage, in_sequence
+from ...speech import (
+    Cut,
+    Garble,
+    Item,
+    Pause,
+    SayCall,
+    SayError,
+    SayImage,
+    SayRefusal,
+    SayText,
+    SayThink,
+    Usage,
+    in_sequence,
+)
 from ..contract import Failure, Provider, Scene, Spoken, Step, failure, seal, token
 from .fields import camel
+from .grounding import grounding
 from .words import KEY_INVALID, SIGNING, STATUSES, STOPS
 
 # Habits of newer models, as provider files name them; models that want their signatures back have both.
@@ -83,14 +97,15 @@ def _body(scene: Scene) -> dict[str, Any]:
             else:
                 parts.append(part)
     content: dict[str, Any] = {"parts": parts, "role": "model"} if parts else {"role": "model"}
-    return _response(scene, _ended(scene, content), scene.usage)
+    return _blocked(scene) or _response(scene, _ended(scene, content), scene.usage)
 
 
 def _ended(scene: Scene, content: dict[str, Any]) -> dict[str, Any]:
     candidate: dict[str, Any] = {"content": content, "finishReason": STOPS[scene.stop.reason], "index": 0}
     if scene.stop.reason == "tool":
         candidate["finishMessage"] = "Model generated function call(s)."
-    return candidate
+    sources = grounding(scene.items)
+    return candidate | ({"groundingMetadata": sources} if sources else {})
 
 
 def _response(scene: Scene, candidate: dict[str, Any], usage: Usage) -> dict[str, Any]:
@@ -100,6 +115,19 @@ def _response(scene: Scene, candidate: dict[str, Any], usage: Usage) -> dict[str
         "modelVersion": scene.model,
         "responseId": token(scene, "id", 23),
     }
+
+
+def _blocked(scene: Scene) -> dict[str, Any] | None:
+    """A filter that lets not a word through has blocked the prompt.
+
+    "blockReason: Optional. If set, the prompt was blocked and no candidates are returned."
+    https://ai.google.dev/api/generate-content#PromptFeedback
+    """
+    if scene.stop.reason != "content_filter" or scene.items:
+        return None
+    whole = _response(scene, {}, scene.usage)
+    del whole["candidates"]
+    return {"promptFeedback": {"blockReason": "SAFETY"}} | whole
 
 
 def _usage(usage: Usage) -> dict[str, Any]:
@@ -158,6 +186,9 @@ def _parts(scene: Scene, items: Iterable[Item]) -> Iterator[tuple[Item, list[dic
                 elif minted is not None:
                     # Hidden thoughts leave their signature on the next part.
                     waiting = minted
+            case SayImage(mime, data):
+                # https://ai.google.dev/gemini-api/docs/image-generation
+                parts = [{"inlineData": {"mimeType": mime, "data": data}}]
             case SayCall() as call:
                 parts = [_call(scene, call)]
                 if call.sealed or (signing and calls == 0):
@@ -218,7 +249,7 @@ def _stream(scene: Scene) -> Iterator[dict[str, Any] | Pause | Cut | Garble]:
                         return
                     said += 1
                     yield _response(scene, {"content": content, "index": 0}, _so_far(scene.usage, said))
-    yield _response(scene, _ended(scene, {"role": "model"}), scene.usage)
+    yield _blocked(scene) or _response(scene, _ended(scene, {"role": "model"}), scene.usage)
 
 
 def _so_far(usage: Usage, said: int) -> Usage:

@@ -20,6 +20,7 @@ STOPS: dict[str, str] = {
     "length": "MAX_TOKENS",
     "stop_sequence": "STOP",
     "content_filter": "SAFETY",
+    "pause": "STOP",
 }
 """Neutral stop -> `finishReason`."""
 

@@ -27,4 +27,5 @@ DIALECT = Dialect(
     framing=NDJSON,
     blurs=BLURS,
     places=False,
+    details=frozenset(),
 )

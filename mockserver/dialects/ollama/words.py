@@ -12,6 +12,7 @@ STOPS: dict[str, str] = {
     "length": "length",
     "stop_sequence": "stop",
     "content_filter": "stop",
+    "pause": "stop",
 }
 """Neutral stop -> `done_reason`."""
 

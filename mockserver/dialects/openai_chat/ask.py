@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -96,8 +97,10 @@ def _part(block: Block) -> dict[str, Any]:
             return {"type": "text", "text": text}
         case Image(mime, data, url):
             return {"type": "image_url", "image_url": {"url": url or f"data:{mime};base64,{data}"}}
-        case Document(mime, data, _, _, name):
+        case Document(mime, data, _, text, name):
             # https://platform.openai.com/docs/guides/pdf-files
+            if text is not None:
+                mime, data = mime or "text/plain", base64.b64encode(text.encode()).decode()
             file = {"filename": name or "document.pdf", "file_data": f"data:{mime};base64,{data}"}
             return {"type": "file", "file": file}
         case Audio(mime, data):

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from ...frames import parse_sse
 from ...speech import Block, Call, Refuse, Text, Think, Usage
 from ..contract import Heard, HeardError, HttpAsk, content_type, cut, echo_check, expect, loads
+from .citations import cites_in
 from .failure import error_of, refused
 from .words import HEARD_STOPS
 
@@ -73,7 +74,15 @@ def _body(value: dict[str, Any], complaints: list[str], asked: HttpAsk | None) -
         (),
         complaints,
         asked,
+        message.get("annotations"),
+        len(choices) - 1,
+        _tokens(choice),
     )
+
+
+def _tokens(choice: dict[str, Any]) -> int:
+    """How many tokens of a choice, or of a piece of one, come with their probability."""
+    return len((choice.get("logprobs") or {}).get("content") or [])
 
 
 def _kind(call: dict[str, Any]) -> tuple[Literal["function", "custom"], str]:
@@ -171,14 +180,21 @@ def _heard(
     events: tuple[Any, ...],
     complaints: list[str],
     asked: HttpAsk | None,
+    annotations: Any,
+    others: int,
+    tokens: int,
 ) -> Heard:
     stop = None if not finish else HEARD_STOPS.get(str(finish), "other")
     # Two habits of the service itself that no client of ours should meet unasked: after a choice that names a
     # function it says `stop`, and it may leave the arguments of a call without any empty.
     forced = asked is None or isinstance(asked.body.get("tool_choice"), dict)
     echo_check(blocks, stop, complaints, bare=asked is None, forced=forced)
+    text = "".join(block.text for block in blocks if isinstance(block, Text))
     return Heard(
         blocks=tuple(blocks),
+        cites=tuple(cites_in(annotations, text, complaints)),
+        others=others,
+        tokens=tokens,
         stop=stop,
         native_stop=finish,
         usage=usage,
@@ -202,6 +218,9 @@ class _Assembly:
         self.pieces: dict[str, list[str]] = {}
         self.calls: list[dict[str, Any]] = []
         self.details: dict[int, dict[str, Any]] = {}
+        self.annotations: list[Any] = []
+        self.others: set[int] = set()
+        self.tokens = 0
         self.seen_role = False
         self.finish: str | None = None
         self.usage: Usage | None = None
@@ -222,6 +241,8 @@ class _Assembly:
             # Of several choices (n > 1) the first is heard.
             if choice.get("index") in (None, 0):
                 self._choice(choice)
+            else:
+                self.others.add(choice["index"])
         if chunk.get("usage") is not None:
             if self.usage is not None:
                 self.complaints.append("usage: comes twice")
@@ -247,6 +268,8 @@ class _Assembly:
             self.seen_role = True
         if self.finish is not None and any(delta.get(key) for key in ("content", "tool_calls", "refusal")):
             self.complaints.append("delta: content after finish_reason")
+        self.annotations += delta.get("annotations") or []
+        self.tokens += _tokens(choice)
         details = delta.get("reasoning_details") or []
         for detail in details:
             self._detail(detail)
@@ -397,5 +420,8 @@ def _stream(body: bytes, complaints: list[str], asked: HttpAsk | None) -> Heard:
         tuple(events),
         complaints,
         asked,
+        assembly.annotations,
+        len(assembly.others),
+        assembly.tokens,
     )
     return replace(heard, error=error)

@@ -8,6 +8,7 @@ from typing import Any
 
 from ...speech import Call, Think, Turn
 from ..contract import CREATED, Failure, Malformed, Provider, foreign_seal, key_given
+from ..strict import flaws
 from .read import read
 from .words import FIELDS, MAX_CALL_ID, MAX_STOPS, PATH, TOOL_NAME
 
@@ -167,6 +168,28 @@ def _ranges(body: dict[str, Any], provider: Provider) -> Iterator[Failure]:
         yield _bad("The 'stream_options' parameter is only allowed when 'stream' is enabled.", "stream_options")
 
 
+def _together(body: dict[str, Any], provider: Provider) -> Iterator[Failure]:
+    """Fields that ask for another one, or for a word among the messages."""
+    if LENIENT in provider.habits:
+        return
+    # https://github.com/spiceai/spiceai/pull/5231
+    if body.get("metadata") is not None and not body.get("store"):
+        yield _bad("The 'metadata' parameter is only allowed when 'store' is enabled.", "metadata")
+    # "you must also instruct the model to produce JSON yourself via a system or user message"
+    # https://platform.openai.com/docs/api-reference/chat/create#chat_create-response_format
+    form = body.get("response_format") or {}
+    inner = form.get("json_schema") or {}
+    for flaw in flaws(inner.get("schema")) if inner.get("strict") is True else ():
+        # https://platform.openai.com/docs/guides/structured-outputs#supported-schemas
+        message = f"Invalid schema for response_format '{inner.get('name')}': {flaw}"
+        yield _bad(message, "response_format", "invalid_json_schema")
+    if form.get("type") == "json_object" and "json" not in str(body.get("messages")).lower():
+        yield _bad(
+            "'messages' must contain the word 'json' in some form, to use 'response_format' of type 'json_object'.",
+            "messages",
+        )
+
+
 RANGES = (
     ("temperature", 0, 2),
     ("top_p", 0, 1),
@@ -203,6 +226,12 @@ def _tools(body: dict[str, Any], provider: Provider) -> Iterator[Failure]:
         # "parameters: … described as a JSON Schema object."
         # https://platform.openai.com/docs/api-reference/chat/create
         parameters = function.get("parameters")
+        flaw = next(flaws(parameters), None) if function.get("strict") is True else None
+        if flaw is not None and LENIENT not in provider.habits:
+            # https://platform.openai.com/docs/guides/structured-outputs#supported-schemas
+            yield _bad(
+                f"Invalid schema for function '{name}': {flaw}", f"{where}.parameters", "invalid_function_parameters"
+            )
         if parameters is not None and parameters.get("type", "object") != "object":
             yield _bad(
                 f"Invalid schema for function '{name}': schema must be a JSON Schema of 'type: \"object\"', got 'type: "
@@ -333,4 +362,4 @@ def _sealed(turn: Turn) -> Iterator[str]:
             yield block.seal
 
 
-RULES: tuple[Rule, ...] = (_fields, _model, _readable, _ranges, _tools, _pairing, _seals)
+RULES: tuple[Rule, ...] = (_fields, _model, _readable, _ranges, _together, _tools, _pairing, _seals)

@@ -21,6 +21,7 @@ from ...speech import (
     in_sequence,
 )
 from ..contract import CREATED, Failure, Provider, Scene, Spoken, Step, failure, seal, spoken_error, token
+from .citations import url_citations
 from .words import ERRORS, FINGERPRINTED, STOPS
 
 # Habits of compatible hosts, as provider files name them.
@@ -66,13 +67,15 @@ def _head(scene: Scene, kind: str) -> dict[str, Any]:
 
 def _body(scene: Scene) -> dict[str, Any]:
     content: list[str] = []
+    cited: list[dict[str, Any]] = []
     refusal: list[str] = []
     details: list[dict[str, Any]] = []
     calls: list[dict[str, Any]] = []
     seals = 0
     for item in in_sequence(scene.items):
         match item:
-            case SayText(deltas):
+            case SayText(deltas, cites=cites):
+                cited += url_citations(cites, len("".join(content)), len("".join(deltas)))
                 content.extend(deltas)
             case SayRefusal(deltas):
                 refusal.extend(deltas)
@@ -93,17 +96,44 @@ def _body(scene: Scene) -> dict[str, Any]:
         "role": "assistant",
         "content": "".join(content) if content else None,
         "refusal": "".join(refusal) if refusal else None,
-        "annotations": [],
+        "annotations": cited,
     }
     if REASONING in scene.provider.habits:
-        del message["annotations"]
+        if not cited:
+            del message["annotations"]
         message["reasoning"] = "".join(detail.get("text", "") for detail in details) or None
         if details:
             message["reasoning_details"] = details
     if calls:
         message["tool_calls"] = calls
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": STOPS[scene.stop.reason]}
-    return _head(scene, "chat.completion") | {"choices": [choice], "usage": _usage(scene.usage)}
+    choice = {
+        "index": 0,
+        "message": message,
+        "logprobs": _logprobs(scene, content),
+        "finish_reason": STOPS[scene.stop.reason],
+    }
+    choices = [choice | {"index": index} for index in _indices(scene)]
+    return _head(scene, "chat.completion") | {"choices": choices, "usage": _usage(scene.usage)}
+
+
+def _indices(scene: Scene) -> range:
+    """`n`: "How many chat completion choices to generate for each input message."
+
+    https://platform.openai.com/docs/api-reference/chat/create; here all of them say the same
+    """
+    return range(scene.body.get("n") or 1)
+
+
+def _logprobs(scene: Scene, tokens: list[str]) -> dict[str, Any] | None:
+    """The probability of every token, where that is asked for; a token is a piece of the story's text.
+
+    https://platform.openai.com/docs/api-reference/chat/object
+    """
+    if scene.body.get("logprobs") is not True or not tokens:
+        return None
+    said = [{"token": text, "logprob": -0.25, "bytes": list(text.encode())} for text in tokens]
+    most = scene.body.get("top_logprobs") or 0
+    return {"content": [token | {"top_logprobs": [token] * min(most, 1)} for token in said], "refusal": None}
 
 
 def _detail(text: str, signature: str | None, index: int, redacted: bool = False) -> dict[str, Any]:
@@ -163,25 +193,31 @@ def _stream(scene: Scene) -> Iterator[Step]:
         return sse(chunk)
 
     def chunk(delta: dict[str, Any], stop: str | None = None) -> bytes:
-        choice: dict[str, Any] = {"index": 0, "delta": delta}
+        choice: dict[str, Any] = {"delta": delta}
+        tokens = _logprobs(scene, [delta["content"]] if delta.get("content") else [])
         if REASONING in habits:
             # This host repeats the role in every delta.
             choice["delta"] = {"role": "assistant", "content": ""} | delta
-            choice |= {"finish_reason": stop, "native_finish_reason": stop}
+            choice |= {"finish_reason": stop, "native_finish_reason": stop} | ({"logprobs": tokens} if tokens else {})
         else:
-            choice |= {"logprobs": None, "finish_reason": stop}
-        return frame([choice])
+            choice |= {"logprobs": tokens, "finish_reason": stop}
+        # Of several choices each has chunks of its own, which its index tells apart.
+        return b"".join([frame([{"index": index} | choice]) for index in _indices(scene)])
 
     if COMMENTS in habits:
         yield b": OPENROUTER PROCESSING\n\n" * 2
     speaks = any(isinstance(item, SayText | SayRefusal) for item in scene.items)
     yield chunk({"role": "assistant", "content": "" if speaks else None, "refusal": None})
-    calls = seals = thoughts = 0
+    calls = seals = thoughts = said = 0
     for item in scene.items:
         match item:
-            case SayText(deltas):
+            case SayText(deltas, cites=cites):
                 for text in deltas:
                     yield chunk({"content": text})
+                length = len("".join(deltas))
+                if cites:
+                    yield chunk({"annotations": url_citations(cites, said, length)})
+                said += length
             case SayRefusal(deltas):
                 for text in deltas:
                     yield chunk({"refusal": text})

@@ -14,8 +14,9 @@ STOPS: dict[str, str] = {
     "length": "length",
     "stop_sequence": "stop",
     "content_filter": "content_filter",
+    "pause": "stop",
 }
-"""Neutral stop -> `finish_reason`."""
+"""Neutral stop -> `finish_reason`; there is no word for a pause."""
 
 HEARD_STOPS: dict[str, str] = {
     "stop": "end",

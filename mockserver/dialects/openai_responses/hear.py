@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ...speech import Block, Call, Refuse, Text, Think, Usage, kind_of
+from ...speech import Block, Call, Cite, Refuse, Text, Think, Usage, kind_of
 from ..contract import Heard, HeardError, HttpAsk, content_type, cut, echo_check, loads
 from .ladder import Ladder
 from .words import HEARD_ERRORS, HEARD_STOPS, OUTPUT_ITEMS, OUTPUT_PART_KEYS, REQUIRED, TERMINAL
@@ -208,6 +208,23 @@ def _blocks(items: Iterable[dict[str, Any]]) -> Iterable[Block]:
                 pass
 
 
+def _cites(items: Iterable[dict[str, Any]], complaints: list[str]) -> Iterable[Cite]:
+    """https://platform.openai.com/docs/guides/tools-web-search#output-and-citations"""
+    keys: dict[str, tuple[type, ...]] = {"url": (str,), "title": (str,), "start_index": (int,), "end_index": (int,)}
+    parts = [part for item in items if item.get("type") == "message" for part in _objects(item.get("content"))]
+    for part in parts:
+        text = str(part.get("text") or "")
+        for cite in _objects(part.get("annotations")):
+            if cite.get("type") != "url_citation":
+                yield Cite(None, cite.get("filename"))
+                continue
+            _expect(cite, keys, "url_citation", complaints)
+            start, end = cite.get("start_index", 0), cite.get("end_index", 0)
+            if not 0 <= start <= end <= len(text):
+                complaints.append(f"url_citation: {start} to {end} is no stretch of a text of {len(text)} characters")
+            yield Cite(str(cite.get("url")), cite.get("title") or None, None, text[start:end])
+
+
 def _echo(items: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:
     """The items as a client that keeps its own history sends them back: without ids and status.
 
@@ -259,6 +276,7 @@ def _heard(
         echo_check(blocks, stop, complaints)
     return Heard(
         blocks=blocks,
+        cites=tuple(_cites(items, complaints)),
         stop=stop,
         native_stop=native,
         usage=_usage(response.get("usage"), complaints),

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ..contract import CREATED, Failure, Provider, key_given
+from ..strict import flaws
 from . import items
 from .refusals import bad, bad_name, is_a, missing, unknown, unsupported, wrong_type
-from .schema import flaws
 from .words import (
     CHOICES,
     COUNT_PATH,

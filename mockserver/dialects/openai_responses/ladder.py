@@ -28,11 +28,13 @@ class _Part:
         self.kind = kind
         self.start = start
         self.text = ""
+        self.annotations: list[Any] = []
         self.told = False
         self.closed = False
 
     def value(self) -> dict[str, Any]:
-        return self.start | {"type": self.kind, PART_TEXT.get(self.kind, "text"): self.text}
+        noted = {"annotations": self.annotations} if self.annotations else {}
+        return self.start | {"type": self.kind, PART_TEXT.get(self.kind, "text"): self.text} | noted
 
 
 class _Item:
@@ -138,7 +140,7 @@ class Ladder:
             case ["reasoning_summary_part", rung]:
                 self._summary_part(rung, value)
             case ["output_text", "annotation", "added"]:
-                self._content(kind, value, "output_text")
+                self._content(kind, value, "output_text").annotations.append(value.get("annotation"))
             case ["output_text" | "refusal" | "reasoning_text" as name, rung]:
                 self._text(kind, rung, value, self._content(kind, value, name))
             case ["reasoning_summary_text", rung]:
@@ -340,6 +342,8 @@ class Ladder:
             self._complain(f"{kind}: the text of the part has had no done event")
         if value.get(PART_TEXT.get(part.kind, "text")) != part.text:
             self._complain(f"{kind}: the part is not what the deltas say")
+        if (value.get("annotations") or []) != part.annotations:
+            self._complain(f"{kind}: the annotations of the part are not those that were added")
         part.closed = True
 
 

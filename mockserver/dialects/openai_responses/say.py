@@ -8,6 +8,7 @@ from typing import Any
 
 from ...frames import SSE, dump, sse
 from ...speech import (
+    Cite,
     Cut,
     Garble,
     Pause,
@@ -20,7 +21,7 @@ from ...speech import (
     in_sequence,
 )
 from ..contract import CREATED, Failure, Provider, Scene, Spoken, Step, failure, seal, spoken_error, token
-from .schema import compatible, strict
+from ..strict import compatible, strict
 from .words import ERRORS, FAILED, SEALS, STOPS
 
 Said = SayText | SayRefusal | SayThink | SayCall
@@ -169,8 +170,9 @@ def _output(scene: Scene) -> Iterator[tuple[Said, dict[str, Any]]]:
         cut = STOPS[scene.stop.reason] is not None and at == len(said) - 1
         status = "incomplete" if cut else "completed"
         match item:
-            case SayText(deltas):
-                yield item, _message(scene, at, status, {"type": "output_text"} | _text("".join(deltas)))
+            case SayText(deltas, cites=cites):
+                text = "".join(deltas)
+                yield item, _message(scene, at, status, {"type": "output_text"} | _text(text, cites))
             case SayRefusal(deltas):
                 yield item, _message(scene, at, status, {"type": "refusal", "refusal": "".join(deltas)})
             case SayThink(_, sealed):
@@ -193,8 +195,14 @@ def _message(scene: Scene, at: int, status: str, part: dict[str, Any]) -> dict[s
     return {"id": id, "type": "message", "status": status, "content": [part], "role": "assistant"}
 
 
-def _text(text: str) -> dict[str, Any]:
-    return {"annotations": [], "logprobs": [], "text": text}
+def _text(text: str, cites: tuple[Cite, ...]) -> dict[str, Any]:
+    """Offsets of a source count the characters of its part.
+
+    https://platform.openai.com/docs/guides/tools-web-search#output-and-citations
+    """
+    span = {"type": "url_citation", "start_index": 0, "end_index": len(text)}
+    annotations = [span | {"title": cite.title or "", "url": cite.url} for cite in cites]
+    return {"annotations": annotations, "logprobs": [], "text": text}
 
 
 def _reasoning(scene: Scene, at: int, think: SayThink, sealed: str | None) -> dict[str, Any]:
@@ -287,8 +295,11 @@ def _rungs(said: Said, whole: dict[str, Any], index: int) -> tuple[tuple[Rung, .
         case SayText(deltas):
             of, part = {"content_index": 0} | of, whole["content"][0]
             spoken = of | {"logprobs": []}
-            head.append(("response.content_part.added", of | {"part": part | {"text": ""}}))
+            head.append(("response.content_part.added", of | {"part": part | {"text": "", "annotations": []}}))
             head.extend(("response.output_text.delta", {"delta": text} | spoken) for text in deltas)
+            for n, annotation in enumerate(part["annotations"]):
+                noted = {"annotation_index": n, "annotation": annotation}
+                head.append(("response.output_text.annotation.added", of | noted))
             tail.append(("response.output_text.done", spoken | {"text": part["text"]}))
             tail.append(("response.content_part.done", of | {"part": part}))
         case SayRefusal(deltas):

@@ -15,6 +15,7 @@ STOPS: dict[str, str | None] = {
     "stop_sequence": None,
     "length": "max_output_tokens",
     "content_filter": "content_filter",
+    "pause": None,
 }
 """Neutral stop -> `incomplete_details.reason`; None is a response with status `completed`."""
 

@@ -9,12 +9,19 @@ from ...errors import Malformed, upstream_failure
 from ...ir import (
     Failure,
 )
-from .words import ERROR_TYPES, KINDS, MESSAGES
+from .words import ERROR_TYPES, KINDS, MESSAGES, TOO_LONG
 
 
 def encode_failure(failure: Failure, request_id: str) -> dict[str, Any]:
-    kind = ERROR_TYPES.get(failure.kind, "invalid_request_error")
-    return {"type": "error", "error": {"type": kind, "message": failure.message}, "request_id": request_id}
+    kind = ERROR_TYPES.get(failure.kind, "invalid_request_error" if failure.status < 500 else "api_error")
+    return {"type": "error", "error": {"type": kind, "message": _message_out(failure)}, "request_id": request_id}
+
+
+def _message_out(failure: Failure) -> str:
+    """The message, in which clients of this dialect look for the words by which they know that they must compact."""
+    if failure.kind != "context_length" or TOO_LONG.search(failure.message):
+        return failure.message
+    return f"prompt is too long: {failure.message}"
 
 
 def decode_failure(status: int, body: bytes, retry_after: float | None) -> Failure:

@@ -212,9 +212,9 @@ def citations_own(raw: list[Any]) -> Own:
 def citation_in(item: Any, length: int) -> Citation | None:
     match item:
         case {"type": "web_search_result_location", "url": str(url)}:
-            return Citation(url, item.get("title"), item.get("cited_text"), 0, length)
+            return Citation(url, item.get("title"), item.get("cited_text") or None, 0, length)
         case {"type": "search_result_location", "source": str(url)} if url.startswith(("http://", "https://")):
-            return Citation(url, item.get("title"), item.get("cited_text"), 0, length)
+            return Citation(url, item.get("title"), item.get("cited_text") or None, 0, length)
     return None
 
 

@@ -16,7 +16,7 @@ from ...ir import (
 from ...names import Names
 from ..contract import Sent, Target
 from .messages import Messages
-from .schema import closed
+from .schema import closed, is_recursive
 from .words import (
     EFFORTS,
     JSON_HINT,
@@ -236,7 +236,7 @@ def _tool_out(
         schema = {"type": "object", "properties": {}}
     elif "type" not in schema and not same:  # "tools.0.custom.input_schema.type: Field required"
         schema = {"type": "object", **schema}
-    if tool.strict and "no_structured" in quirks:
+    if tool.strict and ("no_structured" in quirks or (not same and is_recursive(schema))):
         losses.append(ledger.loss(f"{path}.strict", "tool_strict"))
     elif tool.strict:
         changed: list[str] = []
@@ -284,7 +284,7 @@ def _format_out(
     if form.kind == "json_object" or form.schema is None:
         losses.append(ledger.loss("format", form.kind))
         return JSON_HINT
-    if "no_structured" in quirks:
+    if "no_structured" in quirks or (not same and is_recursive(form.schema)):
         losses.append(ledger.loss("format", "json_schema"))
         return SCHEMA_HINT + wire.encode(form.schema).decode()
     changed: list[str] = []

@@ -5,6 +5,7 @@ It knows the vendor's published subset of JSON Schema and nothing of requests.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 # "Not supported: […] Numerical constraints (such as minimum, maximum, multipleOf); String constraints (minLength,
@@ -51,6 +52,35 @@ def closed(schema: dict[str, Any], changed: list[str], path: str = "") -> dict[s
             changed.append(f"{path}.additionalProperties")
         out["additionalProperties"] = False
     return out
+
+
+def is_recursive(schema: dict[str, Any]) -> bool:
+    """Whether a definition comes back to itself: "Not supported: Recursive schemas", at the same address."""
+    names = {
+        f"#/{key}/{name}": inner for key in ("$defs", "definitions") for name, inner in (schema.get(key) or {}).items()
+    }
+    rest = {key: value for key, value in schema.items() if key not in ("$defs", "definitions")}
+    links = {name: set(_references(inner)) for name, inner in {**names, "#": rest}.items()}
+    return any(_leads(name, name, links, set()) for name in links)
+
+
+def _references(value: Any) -> Iterator[str]:
+    if type(value) is dict:
+        if type(value.get("$ref")) is str:
+            yield value["$ref"]
+        for inner in value.values():
+            yield from _references(inner)
+    elif type(value) is list:
+        for inner in value:
+            yield from _references(inner)
+
+
+def _leads(here: str, there: str, links: dict[str, set[str]], seen: set[str]) -> bool:
+    for name in links.get(here, set()) - seen:
+        seen.add(name)
+        if name == there or _leads(name, there, links, seen):
+            return True
+    return False
 
 
 def _is_object(schema: dict[str, Any]) -> bool:

@@ -42,6 +42,7 @@ ERROR_TYPES: dict[str, str] = {
     "rate_limit": "rate_limit_error",
     "internal": "api_error",
     "upstream_auth": "api_error",
+    "no_credentials": "api_error",
     "upstream_error": "api_error",
     "upstream_cut": "api_error",
     "upstream_garbage": "api_error",
@@ -50,7 +51,7 @@ ERROR_TYPES: dict[str, str] = {
     "draining": "overloaded_error",
     "upstream_timeout": "timeout_error",
 }
-"""Every other kind is an `invalid_request_error`."""
+"""Every other kind is an `invalid_request_error` where its status is the client's, else what `internal` is."""
 # "529 - overloaded_error: The API is temporarily overloaded." (same page)
 STATUSES: dict[str, int] = {"overloaded": 529, "draining": 529}
 """Kinds whose HTTP status differs from the common table."""
@@ -76,6 +77,9 @@ MESSAGES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"^model: "), "model_not_found"),
 )
 """What an upstream's text says more than its type."""
+# Claude Code compacts its history on reading either sentence, and on nothing else: the type and the status say no more
+# than that something is wrong. https://github.com/Menci/Floway/pull/166
+TOO_LONG = re.compile(r"prompt is too long|input length and `max_tokens` exceed context limit", re.IGNORECASE)
 
 # "tool names must match ^[a-zA-Z0-9_-]{1,128}$" https://platform.claude.com/docs/en/agents-and-tools/tool-use/define-tools
 TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")

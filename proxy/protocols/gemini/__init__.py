@@ -45,6 +45,7 @@ PROTOCOL = Protocol(
             "reasoning.signed",
             "json_object",
             "json_schema",
+            "embeddings",
         )
     ),
     quirks=QUIRKS,

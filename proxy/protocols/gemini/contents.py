@@ -239,11 +239,9 @@ class Contents:
                     media.append(data)
         out: dict[str, Any] = {"id": result.id, "name": name}
         own = dict(result.own) if result.own and self._same else {}
-        key = "result"
-        if "functionResponse.output" in own:
-            del own["functionResponse.output"]
-            key = "output"
-        out["response"] = _response("".join(texts), result.error, key) if texts or not media else {}
+        wrap = next((key for key in ("error", "result", "output") if f"functionResponse.{key}" in own), None)
+        own.pop(f"functionResponse.{wrap}", None)
+        out["response"] = _response("".join(texts), result.error, wrap) if texts or not media else {}
         if media and not (self._new_rules or self._same):
             # media inside a result is for Gemini 3 and later: https://ai.google.dev/gemini-api/docs/function-calling
             self._losses.append(ledger.loss(path, "tool_result_media"))
@@ -307,8 +305,10 @@ def _sealed(part: dict[str, Any], value: str | None) -> dict[str, Any]:
     return part
 
 
-def _response(text: str, error: bool, key: str) -> Any:
+def _response(text: str, error: bool, wrap: str | None) -> Any:
     """A result's text as the object that the API requires; see `_response_in` for the way back."""
+    if wrap is not None:
+        return {wrap: text}
     if wire.is_object(text) and (not error or wire.parse_object(text).keys() == {"error"}):
         return wire.splice(text)[0]
-    return {"error" if error else key: text}
+    return {"error" if error else "result": text}

@@ -157,19 +157,17 @@ def _response_in(response: dict[str, Any], result: dict[str, Any]) -> tuple[str,
 
     'Use "output" key to specify function output and "error" key to specify error details (if any). If "output" and
     "error" keys are not specified, then whole "response" is treated as function output.'
-    https://ai.google.dev/api/caching#FunctionResponse. Only what the encoder can wrap again is unwrapped: one string
-    that is no JSON object itself. Clients that wrap in "output" are remembered by an empty field of that name.
+    https://ai.google.dev/api/caching#FunctionResponse. What the encoder would not wrap again in the same key is
+    remembered by an empty field of that name.
     """
     match response:
-        case {"error": str(text)} if len(response) == 1 and not wire.is_object(text):
-            return text, True
+        case {"error": str(text)} | {"result": str(text)} | {"output": str(text)} if len(response) == 1:
+            key = next(iter(response))
+            if key == "output" or wire.is_object(text):
+                result[key] = None
+            return text, key == "error"
         case {"error": error} if len(response) == 1 and error is not None:
             return wire.encode(response).decode(), True
-        case {"result": str(text)} if len(response) == 1 and not wire.is_object(text):
-            return text, False
-        case {"output": str(text)} if len(response) == 1 and not wire.is_object(text):
-            result["output"] = None
-            return text, False
     return wire.encode(response).decode(), False
 
 

@@ -100,17 +100,15 @@ def free_text(arguments: str) -> str:
 
 
 def feedback_in(body: dict[str, Any]) -> str | None:
-    """Why the prompt was blocked, where it was. The feedback itself stays; without a reason it is ratings alone."""
+    """Why the prompt was blocked, where it was. The feedback itself stays, field by field."""
     feedback = body.get("promptFeedback")
     if type(feedback) is not dict:
         return None
     named(feedback)
+    del body["promptFeedback"]
+    body.update((f"promptFeedback.{key}", value) for key, value in feedback.items())
     reason = feedback.get("blockReason")
-    if reason is None:
-        del body["promptFeedback"]
-        body.update((f"promptFeedback.{key}", value) for key, value in feedback.items())
-        return None
-    return str(reason)
+    return None if reason is None else str(reason)
 
 
 def finish_in(candidate: dict[str, Any]) -> str | None:

@@ -46,7 +46,7 @@ def encode_reply(reply: Reply, asked: Asked) -> tuple[dict[str, Any], list[Loss]
             parts.append(part)
         if isinstance(block, Text):
             texts.append((block.text, block.citations))
-            losses += quote_losses(block.citations, b)
+            losses += ledger.quote_losses(block.citations, f"blocks[{b}]")
     losses += stop_losses(reply.stop, reply.matched)
     content: dict[str, Any] = {"parts": parts, "role": "model"} if parts else {"role": "model"}
     candidate: dict[str, Any] = {
@@ -63,9 +63,14 @@ def encode_reply(reply: Reply, asked: Asked) -> tuple[dict[str, Any], list[Loss]
     body["responseId"] = reply_id(reply, asked)
     if same:
         own_out(reply.own, body, candidate)
-        if not parts and "promptFeedback" in body:
+        if not parts and is_blocked(body):
             del body["candidates"]  # a blocked prompt has none
     return body, losses
+
+
+def is_blocked(body: dict[str, Any]) -> bool:
+    feedback = body.get("promptFeedback")
+    return type(feedback) is dict and feedback.get("blockReason") is not None
 
 
 def own_out(own: Own, body: dict[str, Any], candidate: dict[str, Any]) -> None:
@@ -138,15 +143,6 @@ def _media_out(media: Media) -> dict[str, Any] | None:
     if uri is not None:
         return {"fileData": {**({"mimeType": media.mime} if media.mime else {}), "fileUri": uri}}
     return {"text": media.text} if media.text else None
-
-
-def quote_losses(citations: tuple[Citation, ...], index: int, first: int = 0) -> list[Loss]:
-    """A source's own words have no place beside its address."""
-    return [
-        ledger.loss(f"blocks[{index}].citations[{c}].text", "citations")
-        for c, citation in enumerate(citations, first)
-        if citation.text is not None
-    ]
 
 
 def reply_id(reply: Reply | Start, asked: Asked) -> str:

@@ -72,9 +72,11 @@ class StreamDecoder:
         id_, model = take(chunk, "responseId", str), take(chunk, "modelVersion", str)
         if not known:
             raise Malformed("candidates", "is required in a chunk")
+        if usage and (counted := usage_in(usage)) is not None:
+            self._usage = self._usage.merge(counted) if self._usage else counted
         if not self._started:
             self._started = True
-            out.append(Start(NAME, id_, model))
+            out.append(Start(NAME, id_, model, self._usage))
         self._feedback = feedback_in(chunk) or self._feedback
         for candidate in candidates:
             if type(candidate) is not dict:
@@ -84,8 +86,6 @@ class StreamDecoder:
             else:
                 self._candidate(candidate, out)
         self._keep(chunk, "")
-        if usage and (counted := usage_in(usage)) is not None:
-            self._usage = self._usage.merge(counted) if self._usage else counted
         return out
 
     def _candidate(self, candidate: dict[str, Any], out: list[Event]) -> None:

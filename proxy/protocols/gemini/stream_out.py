@@ -36,9 +36,9 @@ from .fields import put_back
 from .grounding import grounding_out
 from .reply_out import (
     call_out,
+    is_blocked,
     own_out,
     part_out,
-    quote_losses,
     reply_id,
     sealed,
     stop_losses,
@@ -92,7 +92,7 @@ class StreamEncoder:
                 return self._sealed(seal)
             case Note(index, citation):
                 notes = self._texts[-1][1]
-                self.losses += quote_losses((citation,), index, len(notes))
+                self.losses += ledger.quote_losses((citation,), f"blocks[{index}]", len(notes))
                 notes.append(citation)
                 return b""
             case Close(index, own):
@@ -198,7 +198,7 @@ class StreamEncoder:
             own_out(finish.own, body, candidate)
         others = body.pop("candidates", [])
         rest = (b"," + wire.encode(body)[1:-1] if body else b"") + self._end
-        if not parts and "promptFeedback" in body:
+        if not parts and is_blocked(body):
             return self._frame(b"{" + rest[1:]) + self._tail  # a blocked prompt has no candidates
         content = candidate.pop("content", {})
         ours = (

@@ -35,7 +35,9 @@ def touches(request: Request, quirks: frozenset[str]) -> bool:
 PROTOCOL = Protocol(
     name=NAME,
     title="Ollama chat",
-    capabilities=frozenset(("text", "tools", "tools.parallel", "vision", "reasoning", "json_object", "json_schema")),
+    capabilities=frozenset(
+        ("text", "tools", "tools.parallel", "vision", "reasoning", "json_object", "json_schema", "embeddings")
+    ),
     quirks=QUIRKS,
     paths=("/api/chat",),
     decode_request=decode_request,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ...ir import Request
+from ...ir import Reasoning, Request
 from ..contract import Protocol
 from .failure import decode_failure, encode_failure
 from .reply_in import decode_reply
@@ -35,6 +35,7 @@ TOUCHES: dict[str, Callable[[Request], bool]] = {
     "no_parallel_tool_calls": lambda request: request.parallel is not None,
     "no_reasoning_effort": lambda request: request.reasoning is not None,
     "reasoning_content": lambda request: any(turn.role == "assistant" for turn in request.turns),
+    "no_reasoning_content": lambda request: any(type(b) is Reasoning for turn in request.turns for b in turn.blocks),
 }
 """By quirk, whether it changes how this request must be said; a quirk that stands nowhere here changes none."""
 
@@ -47,7 +48,18 @@ PROTOCOL = Protocol(
     name=NAME,
     title="OpenAI chat completions",
     capabilities=frozenset(
-        ("text", "tools", "tools.parallel", "vision", "documents", "audio", "reasoning", "json_object", "json_schema")
+        (
+            "text",
+            "tools",
+            "tools.parallel",
+            "vision",
+            "documents",
+            "audio",
+            "reasoning",
+            "json_object",
+            "json_schema",
+            "embeddings",
+        )
     ),
     quirks=QUIRKS,
     limits=LIMITS,

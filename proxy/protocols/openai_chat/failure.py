@@ -9,14 +9,14 @@ from ...errors import Malformed, upstream_failure
 from ...ir import (
     Failure,
 )
-from .words import ERROR_CODES, ERROR_TYPES, KINDS
+from .words import CONTEXT_LENGTH, ERROR_CODES, ERROR_TYPES, KINDS
 
 
 def encode_failure(failure: Failure, request_id: str) -> dict[str, Any]:
     return {
         "error": {
             "message": failure.message,
-            "type": ERROR_TYPES.get(failure.kind, "invalid_request_error"),
+            "type": ERROR_TYPES.get(failure.kind, "invalid_request_error" if failure.status < 500 else "server_error"),
             "param": failure.param,
             "code": ERROR_CODES.get(failure.kind, failure.code or failure.kind),
         }
@@ -38,10 +38,13 @@ def error_in(error: Any, status: int | None, retry_after: float | None) -> Failu
     """The failure that an `error` value means, in a body or inside a 200 stream (where its code may be a status)."""
     fields = error if type(error) is dict else {"message": error}
     code, kind = fields.get("code"), fields.get("type")
+    in_stream = status is None
     if status is None:
         status = code if type(code) is int and 400 <= code < 600 else 502
     known = KINDS.get(str(code)) or KINDS.get(str(kind))
     message = fields.get("message")
+    if type(message) is str and CONTEXT_LENGTH.search(message) and (in_stream or status in (400, 413, 422)):
+        known = "context_length"
     return upstream_failure(
         status,
         message if type(message) is str else None,

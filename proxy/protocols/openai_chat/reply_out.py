@@ -27,7 +27,7 @@ from ...ir import (
 )
 from ..contract import Asked
 from .request_out import detail_out
-from .words import INEXACT_STOPS, NAME, STOP_WORDS
+from .words import EMPTY, INEXACT_STOPS, NAME, STOP_WORDS
 
 
 def encode_reply(reply: Reply, asked: Asked) -> tuple[dict[str, Any], list[Loss]]:
@@ -44,7 +44,8 @@ def encode_reply(reply: Reply, asked: Asked) -> tuple[dict[str, Any], list[Loss]
             case Text(text, citations, seal):
                 offset = sum(len(said) for said in texts)
                 texts.append(text)
-                annotations += [citation_out(citation, offset) for citation in citations]
+                annotations += [citation_out(citation, offset, len(text), same) for citation in citations]
+                losses += [] if same else ledger.quote_losses(citations, f"blocks[{b}]")
                 if seal:
                     details.append(rider_out(seal))
             case Refusal(text):
@@ -105,6 +106,8 @@ def own_out(own: dict[str, Any], body: dict[str, Any], choice: dict[str, Any], m
 
 def thought_out(block: Reasoning, seal: Signature | None) -> dict[str, Any]:
     """Another dialect's thinking as a detail; what has no text is encrypted, for an empty text is how others ride."""
+    if seal is not None and not block.text and not block.redacted:
+        seal = replace(seal, value=EMPTY + seal.value)
     block = replace(block, redacted=not block.text, own=None)
     return detail_out(block, seals.for_client(seal, NAME) if seal else None, {})
 
@@ -126,16 +129,18 @@ def _reply_call_out(call: ToolCall) -> dict[str, Any]:
     return out
 
 
-def citation_out(citation: Citation, offset: int) -> dict[str, Any]:
-    return {
-        "type": "url_citation",
-        "url_citation": {
-            "start_index": (citation.start or 0) + offset,
-            "end_index": (citation.end or 0) + offset,
-            "title": citation.title or "",
-            "url": citation.url,
-        },
+def citation_out(citation: Citation, offset: int, length: int, same: bool) -> dict[str, Any]:
+    """An annotation, whose bounds are required: one without any is of the whole block of text."""
+    cited: dict[str, Any] = {
+        "start_index": (citation.start or 0) + offset,
+        "end_index": (length if citation.end is None else citation.end) + offset,
+        "title": citation.title or "",
+        "url": citation.url,
     }
+    if same and citation.text is not None:
+        # "content": "Added if available", by OpenRouter: https://openrouter.ai/docs/features/web-search
+        cited["content"] = citation.text
+    return {"type": "url_citation", "url_citation": cited}
 
 
 def is_legacy(asked: Asked) -> bool:

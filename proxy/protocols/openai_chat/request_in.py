@@ -31,7 +31,7 @@ from ...ir import (
 )
 from ...wire import each, need, take
 from ..contract import Where
-from .words import NAME
+from .words import EMPTY, NAME
 
 
 def decode_request(body: dict[str, Any], where: Where) -> Request:
@@ -92,7 +92,8 @@ def _message_in(message: dict[str, Any], legacy: dict[str, str]) -> Turn | ToolR
         case "user" | "system" | "developer":
             return Turn(role, content_in(message), message or None)
         case "assistant":
-            blocks: tuple[Block, ...] = _ridden(reasoning_in(message), content_in(message, required=False))
+            ridden = _ridden(reasoning_in(message), content_in(message, required=False))
+            blocks: tuple[Block, ...] = tuple(map(_unmarked, ridden))
             if refusal := take(message, "refusal", str):
                 blocks += (Refusal(refusal),)
             blocks += each(take(message, "tool_calls", list, []), "tool_calls", call_in)
@@ -122,6 +123,16 @@ def _ridden(thoughts: tuple[Reasoning, ...], content: tuple[Block, ...]) -> tupl
             return (*kept, *texts[:-1], msgspec.structs.replace(text, seal=riders[-1].seal), *rest)
         case _:
             return (*kept, *texts, *content)
+
+
+def _unmarked(block: Block) -> Block:
+    """A thought without a word as its provider gave it: signed, not redacted."""
+    if not isinstance(block, Reasoning) or not block.redacted or block.seal is None or block.seal.minter is None:
+        return block
+    if not block.seal.value.startswith(EMPTY):
+        return block
+    seal = msgspec.structs.replace(block.seal, value=block.seal.value[len(EMPTY) :])
+    return msgspec.structs.replace(block, seal=seal, redacted=False)
 
 
 def _rides(block: Reasoning) -> bool:

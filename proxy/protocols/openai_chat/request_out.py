@@ -29,9 +29,10 @@ from ...ir import (
     Turn,
 )
 from ...names import Names
+from ...strict import loosened
 from ..contract import Sent, Target
 from .pairing import Place, paired
-from .words import LIMITS, NAME, RESPONSES_FIELDS, TOOL_NAME
+from .words import JSON_HINT, LIMITS, NAME, RESPONSES_FIELDS, TOOL_NAME
 
 
 def encode_request(request: Request, target: Target) -> Sent:
@@ -40,7 +41,11 @@ def encode_request(request: Request, target: Target) -> Sent:
     if request.dialect == "openai-responses":
         kin, rest = wire.renamed(request.own, RESPONSES_FIELDS)
         request = replace(request, own=rest)
-    losses = [] if same else ledger.request_leftovers(request)
+    losses: list[Loss] = []
+    if not same:
+        losses = ledger.request_leftovers(request)
+        request, loose = loosened(request)
+        losses += loose
     names = Names(request, TOOL_NAME, custom=True)
     writer = _Messages(request, target, names, losses)
     payload: dict[str, Any] = {"model": target.model, "messages": writer.messages()}
@@ -58,8 +63,17 @@ def encode_request(request: Request, target: Target) -> Sent:
     _reasoning_out(request, target, payload, losses)
     if request.format is not None:
         payload["response_format"] = _format_out(request.format)
+        if request.format.kind == "json_object" and not same and "json" not in str(payload["messages"]).lower():
+            # "'messages' must contain the word 'json' in some form", says the API otherwise
+            losses.append(ledger.loss("format", "json_object"))
+            others = (at for at, message in enumerate(payload["messages"]) if message["role"] != "system")
+            payload["messages"].insert(next(others, 0), {"role": "system", "content": JSON_HINT})
     if request.user is not None:
         payload["user"] = request.user
+    if kin.get("metadata") and kin.get("store") is not True:
+        # "The 'metadata' parameter is only allowed when 'store' is enabled.", says the API otherwise
+        losses.append(ledger.loss("metadata", "metadata"))
+        del kin["metadata"]
     payload |= {key: value for key, value in kin.items() if not ledger.is_harmless(key, value)}
     if request.stream:
         payload["stream"] = True
@@ -139,6 +153,8 @@ class _Messages:
                 case "user":
                     self._user(turn, parts)
                 case "system" | "developer":
+                    if not self._same and all(block == _NOTHING for _, block in parts):
+                        continue
                     role = "system" if "no_developer" in self._target.quirks else turn.role
                     if role != turn.role:
                         self._losses.append(ledger.loss(f"turns[{t}]", "role"))
@@ -206,15 +222,16 @@ class _Messages:
 
     def _thoughts(self, parts: list[Place], message: dict[str, Any]) -> None:
         details = []
+        echoes = self._same and "no_reasoning_content" not in self._target.quirks
         for path, block in parts:
             if not isinstance(block, Reasoning):
                 continue
             seal = seals.for_backend(block.seal, NAME, self._target.provider) if block.seal else None
-            if block.text and ("reasoning_content" in self._target.quirks or self._same):
+            if block.text and ("reasoning_content" in self._target.quirks or echoes):
                 message["reasoning_content"] = message.get("reasoning_content", "") + block.text
             elif block.text and "reasoning_details" not in self._target.quirks:
                 self._losses.append(ledger.loss(path, "reasoning_text"))
-            if "reasoning_details" in self._target.quirks or (self._same and seal):
+            if "reasoning_details" in self._target.quirks or (echoes and seal):
                 details.append(detail_out(block, seal, self._own(block.own)))
             elif block.seal:
                 seal = None
@@ -242,6 +259,8 @@ class _Messages:
         return {**out, **self._own(call.own)}
 
     def _content(self, places: list[Place]) -> str | list[dict[str, Any]]:
+        if len(places) > 1 and not self._same:  # an empty part says nothing, and some hosts refuse it
+            places = [place for place in places if place[1] != _NOTHING]
         match places:
             case [(_, Text(text, own=None))]:
                 return text
@@ -288,6 +307,9 @@ class _Messages:
             case Opaque(dialect, _, data) if dialect == NAME:
                 return data
         return None
+
+
+_NOTHING = Text("")
 
 
 def _feature(block: Block) -> str:

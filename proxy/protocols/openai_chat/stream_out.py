@@ -65,6 +65,7 @@ class StreamEncoder:
         self._calls: dict[int, int] = {}  # our index -> the wire's, which counts calls alone
         self._silent: set[int] = set()  # calls without arguments so far
         self._offsets: dict[int, int] = {}  # text that went out before a block began
+        self._cited: dict[int, int] = {}  # the last citation's place among those of its block
         self._said = 0
         self._thoughts: dict[int, list[str]] = {}
         self._details = 0
@@ -85,7 +86,10 @@ class StreamEncoder:
             case Seal(index, seal):
                 return self._seal(index, seal)
             case Note(index, citation):
-                return self._chunk({"annotations": [citation_out(citation, self._offsets.get(index, 0))]})
+                nth = self._cited[index] = self._cited.get(index, -1) + 1
+                self.losses += [] if self._same else ledger.quote_losses((citation,), f"blocks[{index}]", nth)
+                before = self._offsets.get(index, 0)
+                return self._chunk({"annotations": [citation_out(citation, before, self._said - before, self._same)]})
             case Close(index, own):
                 if not self._same:
                     self.losses += ledger.leftovers(own, f"blocks[{index}]")

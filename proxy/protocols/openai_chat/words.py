@@ -34,6 +34,7 @@ ERROR_TYPES: dict[str, str] = {
     "rate_limit": "rate_limit_error",
     "internal": "server_error",
     "upstream_auth": "server_error",
+    "no_credentials": "server_error",
     "upstream_error": "server_error",
     "upstream_cut": "server_error",
     "upstream_garbage": "server_error",
@@ -42,7 +43,7 @@ ERROR_TYPES: dict[str, str] = {
     "draining": "server_error",
     "upstream_timeout": "server_error",
 }
-"""Every other kind is an `invalid_request_error`."""
+"""Every other kind is an `invalid_request_error` where its status is the client's, else what `internal` is."""
 ERROR_CODES: dict[str, str] = {
     "authentication": "invalid_api_key",
     "context_length": "context_length_exceeded",
@@ -51,8 +52,11 @@ ERROR_CODES: dict[str, str] = {
     "media_type": "unsupported_media_type",
     "rate_limit": "rate_limit_exceeded",
 }
+EMPTY = "\0empty\0"
+"""What stands before the seal in the token of a thought without a word, which was not redacted by its provider."""
 KINDS: dict[str, str] = {
     "context_length_exceeded": "context_length",
+    "too_many_prompt_tokens": "context_length",
     "model_not_found": "model_not_found",
     "content_filter": "content_filter",
     "rate_limit_exceeded": "rate_limit",
@@ -60,10 +64,13 @@ KINDS: dict[str, str] = {
     "rate_limit_error": "rate_limit",
     "overloaded": "overloaded",
     "overloaded_error": "overloaded",
-    "server_error": "upstream_error",
     "server_is_overloaded": "overloaded",
 }
 """An upstream's `code` or `type`, where it says more than the HTTP status."""
+# "This model's maximum context length is 8192 tokens. However, you requested …" https://github.com/vllm-project/vllm,
+# "This endpoint's maximum context length is …" https://openrouter.ai/docs/api-reference/errors
+CONTEXT_LENGTH = re.compile(r"exceeds? the (?:model's )?context window|max(?:imum)? context length", re.IGNORECASE)
+"""How hosts that give no code say that the prompt is too long."""
 
 PLAIN_CHUNK = frozenset(
     (
@@ -95,6 +102,7 @@ QUIRKS = {
     "no_reasoning_effort": "refuses reasoning_effort",
     "top_k": "takes top_k, as many open hosts do",
     "reasoning_content": "wants its reasoning_content back with every assistant message",
+    "no_reasoning_content": "refuses what was thought in an assistant message, though the client sends it",
     "reasoning_details": "wants its signed reasoning_details back (OpenRouter)",
 }
 
@@ -104,6 +112,9 @@ QUIRKS = {
 # "Invalid 'messages[10].tool_calls[0].id': string too long. Expected a string with maximum length 40, but got a string
 # with length 53 instead." https://github.com/agno-agi/agno/issues/5382
 LIMITS = {"stop": 4, "tool_call_id": 40}
+
+JSON_HINT = "Answer with one JSON object and nothing else."
+"""What asks for JSON where nobody said the word, which this API wants to hear."""
 
 RESPONSES_FIELDS: dict[str, str] = {
     **{

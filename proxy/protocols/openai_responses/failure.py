@@ -16,7 +16,7 @@ def encode_failure(failure: Failure, request_id: str) -> dict[str, Any]:
     return {
         "error": {
             "message": failure.message,
-            "type": ERROR_TYPES.get(failure.kind, "invalid_request_error"),
+            "type": ERROR_TYPES.get(failure.kind, "invalid_request_error" if failure.status < 500 else "server_error"),
             "param": failure.param,
             "code": ERROR_CODES.get(failure.kind, failure.code or failure.kind),
         }

@@ -56,6 +56,8 @@ def _items_out(run: list[tuple[int, Block]], new_id: NewId, same: bool, losses: 
     match block:
         case Text() | Refusal():
             said = [one for _, one in run if isinstance(one, Text | Refusal)]
+            for k, one in run:
+                losses += ledger.quote_losses(one.citations, f"blocks[{k}]") if isinstance(one, Text) else []
             seal = block.seal if isinstance(block, Text) else None
             if seal is not None and not block.text:
                 return [rider_out(seal, "text", new_id)]

@@ -36,7 +36,7 @@ from ...ir import (
 from ...wire import each, need, take
 from ..contract import Where
 from . import rider
-from .words import NAME, PLACED, STORED, USER_SIDE
+from .words import NAME, PLACED, STORE, STORED, USER_SIDE
 
 
 def decode_request(body: dict[str, Any], where: Where) -> Request:
@@ -49,6 +49,8 @@ def decode_request(body: dict[str, Any], where: Where) -> Request:
     given.read(body.pop("input", None), required=not any(body.get(key) for key in STORED))
     tools = tools_in(take(body, "tools", list, []), "tools") + tuple(given.tools)
     format_ = _format_in(body)
+    if body.get("store") is True:
+        body[STORE] = body.pop("store")
     if given.places:
         body[PLACED] = given.places
     return Request(

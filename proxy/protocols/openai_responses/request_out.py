@@ -28,9 +28,10 @@ from ...ir import (
     Turn,
 )
 from ...names import Names
+from ...strict import loosened
 from ..contract import Sent, Target
-from .items import call_id, call_out, part_out, reasoning_out, runs, split_own
-from .words import CHAT_FIELDS, LIMITS, NAME, PLACED, TOOL_NAME
+from .items import as_said, call_id, call_out, part_out, reasoning_out, runs, split_own
+from .words import CHAT_FIELDS, JSON_HINT, LIMITS, NAME, PLACED, STORE, TOOL_NAME
 
 
 def encode_request(request: Request, target: Target) -> Sent:
@@ -39,7 +40,11 @@ def encode_request(request: Request, target: Target) -> Sent:
     if request.dialect == "openai-chat":
         kin, rest = wire.renamed(request.own, CHAT_FIELDS)
         request = replace(request, own=rest)
-    losses = [] if same else ledger.request_leftovers(request)
+    losses: list[Loss] = []
+    if not same:
+        losses = ledger.request_leftovers(request)
+        request, loose = loosened(request)
+        losses += loose
     # names that came over this very wire fit it, namespaces included
     names = Names(replace(request, turns=(), tools=(), tool_choice=None) if same else request, TOOL_NAME, custom=True)
     payload: dict[str, Any] = {"model": target.model}
@@ -92,6 +97,8 @@ def _own_out(own: Own, payload: dict[str, Any]) -> None:
         elif key == PLACED:
             for index, item in value:
                 payload["input"].insert(index, item)
+        elif key == STORE:
+            payload["store"] = value
         else:
             payload[key] = value
     if not payload["input"]:
@@ -235,6 +242,8 @@ class _Items:
 
     def _content(self, blocks: list[tuple[str, Block]], media: str | None = None) -> str | list[dict[str, Any]]:
         """The parts of a message or a result; `media` is the word for what of it cannot be said, its kind's without."""
+        if len(blocks) > 1 and not self._same:  # an empty part says nothing
+            blocks = [place for place in blocks if place[1] != Text("")]
         match blocks:
             case [(_, Text(text, own=own))] if not self._own(own):
                 return text
@@ -324,12 +333,12 @@ class _Items:
         if not parts:
             return
         message = {"type": "message", "role": "assistant"}
-        # without an id, which only the service gives, the SDK's type takes no list of parts from an assistant
+        # without an id the SDK's type takes no list of parts from an assistant
         plain = "id" not in item and all(part.get("annotations") == [] for part in parts)
         if plain and (len(parts) == 1 or not self._same):
             self._out += [{**message, "content": part["text"], **item} for part in parts]
         else:
-            self._out.append({**message, "content": parts, **item})
+            self._out.append({**(message if self._same else as_said(message, parts)), "content": parts, **item})
 
     def _thoughts(
         self, unsigned: list[tuple[str, Reasoning]], run: list[tuple[int, Block]], path: str
@@ -466,6 +475,10 @@ def _format_out(form: Format, same: bool, payload: dict[str, Any], losses: list[
         losses.append(ledger.loss("format", "json_schema"))
         form = Format("json_object")  # "schema" is required here
     payload["text"] = {"format": format_out(form, same)}
+    if form.kind == "json_object" and not same and "json" not in str(payload["input"]).lower():
+        # "Response input messages must contain the word 'json' in some form", says the API otherwise
+        losses.append(ledger.loss("format", "json_object"))
+        payload["input"].insert(0, {"type": "message", "role": "system", "content": JSON_HINT})
 
 
 def format_out(form: Format, same: bool) -> dict[str, Any]:

@@ -120,8 +120,10 @@ class StreamEncoder:
                 self._start(event, out)
             case Open(index, block):
                 self._open(index, block, out)
-            case Note(_, citation):
-                self._current().notes.append(citation)
+            case Note(index, citation):
+                notes = self._current().notes
+                self.losses += ledger.quote_losses((citation,), f"blocks[{index}]", len(notes))
+                notes.append(citation)
             case Seal():
                 pass  # it is known since `encode`
             case Close(_, own):

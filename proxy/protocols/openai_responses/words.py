@@ -26,6 +26,9 @@ INEXACT_STOPS = ("pause", "other")
 STATUSES = ("completed", "in_progress", "queued", "cancelled")
 """Native words that are a status; every other one is a reason for an incomplete response."""
 
+STORE = "response.store"
+"""The wish to fetch this answer later, or to go on from it; a chat's `store` is one for the provider's own records."""
+
 STORED = ("previous_response_id", "conversation", "prompt")
 """Fields that stand for input which only the provider's store holds."""
 
@@ -113,6 +116,7 @@ ERROR_TYPES: dict[str, str] = {
     "rate_limit": "rate_limit_error",
     "internal": "server_error",
     "upstream_auth": "server_error",
+    "no_credentials": "server_error",
     "upstream_error": "server_error",
     "upstream_cut": "server_error",
     "upstream_garbage": "server_error",
@@ -121,7 +125,7 @@ ERROR_TYPES: dict[str, str] = {
     "draining": "server_error",
     "upstream_timeout": "server_error",
 }
-"""Every other kind is an `invalid_request_error`."""
+"""Every other kind is an `invalid_request_error` where its status is the client's, else what `internal` is."""
 ERROR_CODES: dict[str, str] = {
     "authentication": "invalid_api_key",
     "context_length": "context_length_exceeded",
@@ -172,7 +176,6 @@ KINDS: dict[str, str] = {
     "overloaded_error": "overloaded",
     "server_is_overloaded": "overloaded",
     "slow_down": "overloaded",
-    "server_error": "upstream_error",
     "vector_store_timeout": "upstream_error",
 }
 """An upstream's `code` or `type`, where it says more than the HTTP status."""
@@ -197,6 +200,9 @@ QUIRKS = {
     "penalties": "takes presence_penalty and frequency_penalty, as Open Responses hosts do",
     "no_parallel_tool_calls": "refuses parallel_tool_calls",
 }
+
+JSON_HINT = "Answer with one JSON object and nothing else."
+"""What asks for JSON where nobody said the word, which this API wants to hear."""
 
 CHAT_FIELDS: dict[str, str] = {
     **{

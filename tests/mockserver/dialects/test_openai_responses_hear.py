@@ -315,6 +315,7 @@ def test_what_a_hosted_or_custom_tool_streams_is_no_violation() -> None:
     patch = {"type": "custom_tool_call", "id": "ctc_1", "call_id": "call_9", "name": "apply_patch"}
     cited = {"item_id": values[at(values, "output_text.done")]["item_id"], "output_index": 1, "content_index": 0}
     note = {"annotation_index": 0, "annotation": {"type": "url_citation", "url": "https://example.com"}}
+    values[at(values, "content_part.done")]["part"]["annotations"] = [note["annotation"]]
     values.insert(at(values, "output_text.done"), {"type": "response.output_text.annotation.added"} | cited | note)
     values += [
         {"type": "response.output_item.added", "output_index": 3, "item": search | {"status": "in_progress"}},
