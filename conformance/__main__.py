@@ -41,11 +41,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--snapshots", type=Path, help="another folder of snapshots")
     parser.add_argument("--known-failing", type=Path, metavar="FILE", help="another list of cells known to fail")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write one JSON line a cell")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write one page to look at: grid, reasons, all texts")
     parser.add_argument("--junit", type=Path, metavar="FILE", help="write a JUnit report")
     parser.add_argument("--classic", action="store_true", help="only the four classic checks, printed for reading")
     parser.add_argument("--update", action="store_true", help="write the snapshots anew; read the diff!")
     parser.add_argument("--accept-new", action="store_true", help="write snapshots that do not exist yet, change none")
-    parser.add_argument("--readme", action="store_true", help="write the grid of a whole run into the README")
+    parser.add_argument("--readme", action="store_true", help="write the README's tables; the grid if all is played")
     parser.add_argument("-x", dest="first", action="store_true", help="stop at the first failure")
     return parser
 
@@ -84,7 +85,7 @@ def _mistakes(args: argparse.Namespace) -> Iterator[str]:
         yield f"--snapshots {args.snapshots}: is no folder"
     if args.known_failing is not None and not args.known_failing.is_file():
         yield f"--known-failing {args.known_failing}: no such file"
-    for flag in ("json", "junit"):
+    for flag in ("json", "html", "junit"):
         file = getattr(args, flag)
         if file is not None and (file.is_dir() or not file.absolute().parent.is_dir()):
             yield f"--{flag} {file}: cannot be written there; give a file in a folder that exists"
@@ -104,6 +105,8 @@ def pytest_arguments(args: argparse.Namespace) -> list[str]:
         out.append(f"--known-failing={args.known_failing}")
     if args.json:
         out.append(f"--cells-json={args.json}")
+    if args.html:
+        out.append(f"--cells-html={args.html}")
     if args.junit:
         out.append(f"--junit-xml={args.junit}")
     if args.readme:

@@ -163,9 +163,9 @@ def matrices(request: pytest.FixtureRequest) -> Iterator[Matrices]:
 
 
 def sections(matrices: Matrices) -> dict[str, str]:
-    """The README's drawn sections as they must be; those of the cells only where this run is of everything."""
+    """The README's drawn sections as they must be; those of the cells only where everything was played."""
     drawn = {"ledger": ledger_section(), "catalogue": catalogue_section(read_catalogue())}
-    if not matrices.filtered and matrices.is_own:
+    if not matrices.filtered and matrices.is_own and all(cell in matrices.results for cell in matrices.cells):
         results, frontends = matrices.of(), matrices.matrix.frontends
         drawn |= {"matrix": grid_section(results, frontends), "words": words_section(results, frontends)}
     return drawn

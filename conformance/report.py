@@ -1,13 +1,11 @@
-"""What people read of a run: the grid while it grows, the failures, one JSON line a cell, and the README's table."""
+"""What people read of a run while it runs: the grid as it grows, the failures, the sum, and one JSON line a cell."""
 
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from io import StringIO
 from typing import TextIO
 
 from .cells import Outcome, Result
@@ -80,8 +78,13 @@ class Grid:
     def _mark(self, results: list[Result]) -> str:
         if not results:
             return " "
-        outcome = max((result.outcome for result in results), key=WORST.index)
+        outcome = worst(results)
         return f"\x1b[{COLORS[outcome]}m{MARKS[outcome]}\x1b[0m" if self._color else MARKS[outcome]
+
+
+def worst(results: Iterable[Result]) -> Outcome:
+    """What several cells come to when one mark stands for all of them."""
+    return max((result.outcome for result in results), key=WORST.index)
 
 
 def failures(results: Iterable[Result]) -> Iterable[str]:
@@ -97,24 +100,3 @@ def summary(results: Iterable[Result]) -> str:
     """How many cells ended how, in one line."""
     counts = Counter(result.outcome for result in results)
     return ", ".join(f"{counts[outcome]} {outcome}" for outcome in MARKS)
-
-
-def readme_block(results: Iterable[Result], frontends: Iterable[str]) -> str:
-    """The grid of a whole run and its closing figures, as the README shows them."""
-    found = list(results)
-    due = Counter(result.cell.story for result in found)
-    page = StringIO()
-    grid = Grid(frontends, dict.fromkeys(result.cell.provider for result in found), due, page)
-    grid.head()
-    for result in found:
-        grid.add(result)
-    lines = [line.rstrip() for line in page.getvalue().splitlines()]
-    return "\n".join(["```", *lines, "", f"{len(found)} cells: {summary(found)}", "```"])
-
-
-_MARKS = re.compile(r"(<!-- matrix: [^\n]*-->\n).*?(<!-- /matrix -->)", re.DOTALL)
-
-
-def with_readme_block(text: str, block: str) -> str:
-    """The README with this block between its marks."""
-    return _MARKS.sub(lambda found: f"{found[1]}{block}\n{found[2]}", text)

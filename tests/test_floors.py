@@ -154,8 +154,10 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
     "cryptography": ("proxy.store.crypto",),
     "yaml": (
         *("proxy.config.*", "mockserver.lines"),
-        *("conformance.allowed", "conformance.bench", "conformance.catalogue", "conformance.live", "conformance.replay.sockets"),
+        *("conformance.allowed", "conformance.bench", "conformance.catalogue", "conformance.live"),
+        "conformance.replay.sockets",
     ),
+    "jsonschema": ("conformance.live",),
     "jsonpath_ng": ("mockserver.storyfile", "conformance.judge"),
     "pytest": ("conformance.*",),
     "syrupy": ("conformance.snapshot", "conformance.test_matrix"),

@@ -407,12 +407,15 @@ def test_the_curl_line_of_other_configs() -> None:
 
 
 def test_the_welcome_shows_where_each_model_goes() -> None:
-    text = GOOD + """
+    text = (
+        GOOD
+        + """
 routes:
   - {match: "gpt-*", backend: home, model: llama, fallback: [cloud]}
   - {match: slow, to: [cloud]}
 smart: {auto: {cheap: {backend: home, model: a}, primary: {backend: cloud, model: b}}}
 """
+    )
     shown = _welcome(load(text, "c.yaml", {}), 9001)
     for line in ("slow  -> cloud (claude-y)", "gpt-* -> home (llama)", "auto  -> home or cloud (by score)"):
         assert f"  {line}\n" in shown

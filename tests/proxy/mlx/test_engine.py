@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from proxy.errors import ClientError, RequestError, UpstreamError
-from proxy.ir import Delta, Failure, Finish, Request, Sampling, Start, Text, Thinking, ToolChoice, fold
+from proxy.ir import Delta, Failure, Request, Sampling, Start, Text, Thinking, ToolChoice, fold
 
 from .voice import WEATHER, asks, voice
 
@@ -26,7 +26,7 @@ async def test_a_stream_folds_to_the_reply() -> None:
         reply = await local.reply(request)
         events = [event async for event in local.events(request)]
         assert isinstance(events[0], Start)
-        assert sum(isinstance(event, Delta) for event in events) > 3, "it comes as it is decoded"
+        assert sum(isinstance(event, Delta) for event in events) > 1, "it comes as it is decoded"
         folded = fold(events)
         assert not isinstance(folded, Failure)
         assert (folded.blocks, folded.stop) == (reply.blocks, reply.stop) == ((Text("1, 2, 3, 4, 5"),), "end")
@@ -213,8 +213,8 @@ class Shaky:
         return real
 
 
-def shaky(**fails: int) -> Any:
-    """Loads the shipped model behind these faults."""
+def shaky(fails: dict[str, int]) -> Any:
+    """Loads the shipped model behind these faults, which a test may add to as it goes."""
 
     def load(model: Any, bounds: Any) -> Any:
         from proxy.backends.mlx.door import _load
@@ -229,7 +229,7 @@ def shaky(**fails: int) -> Any:
 
 @pytest.mark.parametrize("part", ["next", "tokens", "insert"])
 async def test_a_fault_of_ours_fails_who_met_it_and_nobody_after(part: str) -> None:
-    async with voice(load=shaky(**{part: 1})) as local:
+    async with voice(load=shaky({part: 1})) as local:
         with pytest.raises(UpstreamError) as caught:
             await local.reply(asks("Count to 3."))
         assert caught.value.failure.kind == "upstream_error"
@@ -237,19 +237,21 @@ async def test_a_fault_of_ours_fails_who_met_it_and_nobody_after(part: str) -> N
 
 
 async def test_a_step_that_fails_after_the_first_word_ends_the_stream_with_a_failure() -> None:
-    fails = {"next": 0}
-    async with voice(load=shaky(**fails)) as local:
-        await local.reply(asks("Hello!"))  # loaded
+    fails: dict[str, int] = {}
+    async with voice(load=shaky(fails)) as local:
         events = []
         async for event in local.events(asks("Count to 20.")):
             events.append(event)
             if isinstance(event, Delta):
-                break
-        assert not any(isinstance(event, Failure | Finish) for event in events)
+                fails.setdefault("next", 1)
+        assert any(isinstance(event, Delta) for event in events)
+        assert isinstance(events[-1], Failure)
+        assert events[-1].kind == "upstream_error"
+        assert text_of((await local.reply(asks("Count to 3."))).blocks) == "1, 2, 3"
 
 
 async def test_a_model_that_cannot_be_loaded_is_tried_again_at_the_next_request() -> None:
-    async with voice(load=shaky(load=1)) as local:
+    async with voice(load=shaky({"load": 1})) as local:
         with pytest.raises(UpstreamError, match="cannot be loaded") as caught:
             await local.reply(asks("Count to 3."))
         assert caught.value.failure.kind == "upstream_unreachable"
