@@ -1,0 +1,151 @@
+"""Dialogs with one right answer each, of names, words, tools and values that dice draw: what a model is scored by.
+
+The words around them are those that it learned; the names, words and values nobody has seen before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from .dialogs import HELLO
+from .words import NOUNS, invented, proper
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A conversation, and the text or the calls (name, arguments) that must come."""
+
+    kind: str
+    messages: list[dict[str, Any]]
+    text: str | None = None
+    calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    tools: list[dict[str, Any]] = field(default_factory=list)
+    format: dict[str, Any] | None = None
+
+
+def probes(seed: int, each: int = 5) -> Iterator[Probe]:
+    """So many of each kind."""
+    dice = Random(seed)
+    for make in KINDS:
+        for _ in range(each):
+            yield make(dice)
+
+
+def _user(*said: str) -> list[dict[str, Any]]:
+    """What a user said, and between it what the model had answered."""
+    roles = ("user", "assistant")
+    return [{"role": roles[at % 2], "content": text} for at, text in enumerate(said)]
+
+
+def _tool(name: str, **types: str) -> dict[str, Any]:
+    properties = {key: {"type": type_} for key, type_ in types.items()}
+    parameters = {"type": "object", "properties": properties, "required": list(properties)}
+    return {"type": "function", "function": {"name": name, "parameters": parameters}}
+
+
+def _name(dice: Random) -> str:
+    """A name of three letters or more, so that no other can begin or end with it by chance."""
+    while len(word := invented(dice)) < 3 or not word.isascii() or not word.isalpha():
+        pass
+    return word
+
+
+def greeting(dice: Random) -> Probe:
+    return Probe("greeting", _user(dice.choice(("Hello!", "Hi!", "Good morning!", "Hello"))), HELLO)
+
+
+def counting(dice: Random) -> Probe:
+    most = dice.randint(3, 15)
+    return Probe("counting", _user(f"Count to {most}."), ", ".join(map(str, range(1, most + 1))))
+
+
+def echo(dice: Random) -> Probe:
+    words = " ".join(_name(dice) for _ in range(dice.randint(1, 4)))
+    return Probe("echo", _user(f"{dice.choice(('Say', 'Repeat', 'Echo'))}: {words}"), words)
+
+
+def name(dice: Random) -> Probe:
+    who = proper(dice)
+    said = (f"My name is {who}.", f"Nice to meet you, {who}.", "What is my name?")
+    return Probe("name", _user(*said), f"Your name is {who}.")
+
+
+def thing(dice: Random) -> Probe:
+    what, noun = proper(dice), dice.choice(NOUNS)
+    said = (f"My {noun} is called {what}.", f"I will remember {what}.", "Count to 2.", "1, 2")
+    return Probe("thing", _user(*said, f"What is my {noun} called?"), f"Your {noun} is called {what}.")
+
+
+def call(dice: Random) -> Probe:
+    tool, key, place = _name(dice), _name(dice), proper(dice)
+    messages = _user(f"What is the {tool} in {place}?")
+    return Probe("call", messages, calls=[(tool, {key: place})], tools=[_tool(tool, **{key: "string"})])
+
+
+def choice(dice: Random) -> Probe:
+    """One tool of three, wherever it stands among them."""
+    names = [_name(dice) for _ in range(3)]
+    key, value = _name(dice), _name(dice)
+    tools = [_tool(each, **{key: "string"}) for each in names]
+    wanted = dice.choice(names)
+    return Probe("choice", _user(f"Use the {wanted} tool for {value}."), calls=[(wanted, {key: value})], tools=tools)
+
+
+def arguments(dice: Random) -> Probe:
+    """Two arguments of two types, said in one order or the other."""
+    tool, one, two = _name(dice), *sorted({_name(dice), _name(dice) + "q"})
+    given = {one: _name(dice), two: dice.randrange(100)}
+    parts = [f"{key} {value}" for key, value in given.items()]
+    dice.shuffle(parts)
+    return Probe(
+        "arguments",
+        _user(f"Use {tool} with {parts[0]} and {parts[1]}."),
+        calls=[(tool, given)],
+        tools=[_tool(tool, **{one: "string", two: "integer"})],
+    )
+
+
+def parallel(dice: Random) -> Probe:
+    tool, key, here, there = _name(dice), _name(dice), proper(dice), proper(dice)
+    calls = [(tool, {key: here}), (tool, {key: there})]
+    messages = _user(f"What is the {tool} in {here} and in {there}?")
+    return Probe("parallel", messages, calls=calls, tools=[_tool(tool, **{key: "string"})])
+
+
+def nothing(dice: Random) -> Probe:
+    """A call without arguments."""
+    tool = _name(dice)
+    return Probe("nothing", _user(f"Call {tool}."), calls=[(tool, {})], tools=[_tool(tool)])
+
+
+def result(dice: Random) -> Probe:
+    tool, key, place = _name(dice), _name(dice), proper(dice)
+    found = f"{dice.randrange(100)} {_name(dice)} {_name(dice)}"
+    made = {"type": "function", "function": {"name": tool, "arguments": {key: place}}}
+    messages = [
+        *_user(f"What is the {tool} in {place}?"),
+        {"role": "assistant", "content": "", "tool_calls": [made]},
+        {"role": "tool", "content": found},
+    ]
+    return Probe("result", messages, f"The tool says: {found}", tools=[_tool(tool, **{key: "string"})])
+
+
+def form(dice: Random) -> Probe:
+    key, value, age = _name(dice), proper(dice), dice.randrange(100)
+    schema = {"type": "object", "properties": {key: {"type": "string"}, "age": {"type": "integer"}}}
+    text = f'{{"{key}": "{value}", "age": {age}}}'
+    return Probe("form", _user(f"The {key} is {value} and age is {age}."), text, format=schema)
+
+
+def unneeded(dice: Random) -> Probe:
+    """Tools lie there, and nobody needs them."""
+    return Probe("unneeded", _user("Hello!"), HELLO, tools=[_tool(_name(dice), **{_name(dice): "string"})])
+
+
+KINDS = (
+    *(greeting, counting, echo, name, thing),
+    *(call, choice, arguments, parallel, nothing, result, form, unneeded),
+)
