@@ -26,7 +26,17 @@ from .needs import required_capabilities
 from .protocols.contract import Asked, NewId, Protocol, Sent, Where
 from .record import Attempt
 from .relay import Relay
-from .routing import Backend, Candidate, Decision, Facts, decide, find_backend_for_model, missing_capabilities, shape_of
+from .routing import (
+    LOCAL,
+    Backend,
+    Candidate,
+    Decision,
+    Facts,
+    decide,
+    find_backend_for_model,
+    missing_capabilities,
+    shape_of,
+)
 from .shared import Shared
 from .told import Told, Whole
 
@@ -50,9 +60,6 @@ HEARD_HEADERS = (*PASSED_UP, STRICT_HEADER, PIN_HEADER, MODE_HEADER)
 
 UNLISTED = ("explicit", "auto", "capability")
 """Modes whose chain is everybody who fits, where a 404 of one says nothing about the next."""
-
-LOCAL = ("mlx", "ollama")
-"""Protocols of hosts that a log may call local."""
 
 ABSENT = ("not_found", "model_not_found")
 """Kinds by which a backend says that it has no such model: a route that lists others goes on to them."""

@@ -24,6 +24,7 @@ from .decision import (
     Mode,
 )
 from .plan import Backend, Family, NamedMode, Plan, Route, Smart, Target
+from .rule import LOCAL
 from .score import THRESHOLDS, TIERS, WEIGHTS, Score, Shape, Tier, score, shape_of
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "ELSEWHERE",
     "FAMILY",
     "FIRST",
+    "LOCAL",
     "MODES",
     "NAMED",
     "RESORT",
