@@ -11,7 +11,17 @@ import sys
 from collections.abc import Callable
 from time import perf_counter
 
-from proxy.routing import Backend, Decision, Facts, Plan, Route, Shape, Smart, Target, decide
+from proxy.routing import (
+    BackendConfig,
+    Decision,
+    Plan,
+    RequestFeatures,
+    Route,
+    RouteTarget,
+    RoutingInput,
+    SmartModel,
+    decide,
+)
 
 TARGET_US = 50
 TEXT = frozenset(("text",))
@@ -21,15 +31,15 @@ def a_plan(mappings: int, backends: int) -> Plan:
     """Half of the mappings are names, a quarter patterns with a common beginning, a quarter with a common end."""
     names = [f"b{i}" for i in range(backends)]
     routes = [
-        Route(match=match, targets=(Target(names[i % backends]), Target(names[(i + 1) % backends], "spare")))
+        Route(match=match, targets=(RouteTarget(names[i % backends]), RouteTarget(names[(i + 1) % backends], "spare")))
         for i, match in enumerate(
             [f"model-{i}" for i in range(mappings // 2)]
             + [f"family-{i}-*" for i in range(mappings // 4)]
             + [f"*-{i}-turbo" for i in range(mappings // 4)]
         )
     ]
-    made = tuple(Backend(name=name, protocol="openai-chat", base_url="http://host") for name in names)
-    smart = Smart(name="auto", cheap=Target("b0", "small"), primary=Target("b1", "large"), cascade=True)
+    made = tuple(BackendConfig(name=name, protocol="openai-chat", base_url="http://host") for name in names)
+    smart = SmartModel(name="auto", cheap=RouteTarget("b0", "small"), primary=RouteTarget("b1", "large"), cascade=True)
     return Plan(made, routes=tuple(routes), smart=(smart,), providers={"openrouter": "openrouter"})
 
 
@@ -56,19 +66,19 @@ def main() -> int:
     built = (perf_counter() - started) * 1e3
     last = args.mappings // 4 - 1
     cases = {
-        "an exact name": Facts("model-7", TEXT),
-        "an exact name, its backend down": Facts("model-7", TEXT, down={"b7": "its breaker is open"}),
-        "a prefix": Facts("b3/anything", TEXT),
-        "the first pattern": Facts("family-0-x", TEXT),
-        "the last pattern": Facts(f"x-{last}-turbo", TEXT),
-        "no mapping": Facts("nobody-maps-this", TEXT),
-        "a smart model": Facts("auto", TEXT, shape=Shape(length=400, code=12, tools=3)),
+        "an exact name": RoutingInput("model-7", TEXT),
+        "an exact name, its backend down": RoutingInput("model-7", TEXT, down={"b7": "its breaker is open"}),
+        "a prefix": RoutingInput("b3/anything", TEXT),
+        "the first pattern": RoutingInput("family-0-x", TEXT),
+        "the last pattern": RoutingInput(f"x-{last}-turbo", TEXT),
+        "no mapping": RoutingInput("nobody-maps-this", TEXT),
+        "a smart model": RoutingInput("auto", TEXT, shape=RequestFeatures(length=400, code=12, tools=3)),
     }
     print(f"{args.mappings} mappings, {args.backends} backends: checked and compiled in {built:.0f} ms")
     slow = 0
     for name, facts in cases.items():
 
-        def call(facts: Facts = facts) -> Decision:
+        def call(facts: RoutingInput = facts) -> Decision:
             return decide(facts, plan)
 
         cost = microseconds(call, args.rounds, args.calls)

@@ -16,9 +16,9 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
-from proxy.backends.mlx.engine import Bounds, Done, Engine, Prompt
-from proxy.backends.mlx.folder import TINY, read_folder
-from proxy.backends.mlx.job import Job
+from proxy.backends.mlx.engine import Done, Engine, EngineLimits, Prompt
+from proxy.backends.mlx.model_folder import TINY, read_folder
+from proxy.backends.mlx.request import MlxRequest
 from proxy.ir import Failure
 
 AT_ONCE = (1, 4, 8, 16)
@@ -51,10 +51,10 @@ def messages(number: int) -> list[dict[str, Any]]:
 
 async def measured(folder: Path) -> dict[Any, float]:
     """All figures; by side and number at once, tokens a second."""
-    from proxy.backends.mlx.door import _load
+    from proxy.backends.mlx.backend import load_runtime
 
     began = time.perf_counter()
-    engine = Engine(read_folder(folder), Bounds(), _load)
+    engine = Engine(read_folder(folder), EngineLimits(), load_runtime)
     await heard(engine, 0)
     found: dict[Any, float] = {"load": time.perf_counter() - began}
     firsts = [(await heard(engine, 1 + number))[1] for number in range(20)]
@@ -81,11 +81,11 @@ async def measured(folder: Path) -> dict[Any, float]:
 async def heard(engine: Engine, number: int) -> tuple[int, float]:
     """One answer's tokens, and the seconds to its first words."""
     began = time.perf_counter()
-    ticket = engine.submit(Job(model="m", messages=messages(number), max_tokens=MOST))
-    assert not isinstance(ticket, Failure)
+    generation = engine.submit(MlxRequest(model="m", messages=messages(number), max_tokens=MOST))
+    assert not isinstance(generation, Failure)
     first = 0.0
     while True:
-        said = await ticket.heard.get()
+        said = await generation.outputs.get()
         if isinstance(said, Failure):
             raise RuntimeError(said.message)
         if isinstance(said, Done):
@@ -95,7 +95,7 @@ async def heard(engine: Engine, number: int) -> tuple[int, float]:
 
 
 async def watched(late: list[float]) -> None:
-    """How much later than asked the loop wakes, for ever."""
+    """Measures for ever how much later than scheduled the loop wakes."""
     while True:
         began = time.perf_counter()
         await asyncio.sleep(0.001)

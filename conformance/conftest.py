@@ -1,4 +1,4 @@
-"""The matrix as pytest sees it: its options, the bench, and the cells as parameters."""
+"""pytest plugin of the matrix: options, the test bed, cells as parameters, and the reports at the end."""
 
 from __future__ import annotations
 
@@ -9,16 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from mockserver.scenario import Scenarios, load
+from mockserver.scenarios.loader import Scenarios, load_scenarios
 
-from .allowed import KNOWN_FAILING, Matrix, known_failing, read_matrix
-from .bench import Bench
-from .catalogue import read_catalogue
-from .cells import ROUTE, Cell, Result, cells, play
-from .live import LIVE, can_run, live_cells, play_live, read_live
-from .page import page
-from .readme import catalogue_section, grid_section, ledger_section, with_sections, words_section
-from .report import Grid, failures, json_line, summary
+from .checks.routing import ROUTE
+from .complaints.catalogue import read_catalogue
+from .harness.testbed import Testbed
+from .local_model.expectations import LOCAL_PROVIDER, is_installed, read_local_expectations
+from .local_model.runner import local_cells, play_local_cell
+from .matrix.cells import enumerate_cells
+from .matrix.expectations import KNOWN_FAILING, Expectations, read_expectations, read_known_failing
+from .matrix.result import Cell, Result
+from .matrix.runner import play_cell
+from .reports.docs import catalogue_section, grid_section, loss_section, support_section, with_sections
+from .reports.grid import Grid, failures, json_line, summary
+from .reports.html import render_page
 
 ROOT = Path(__file__).parent.parent
 AXES = ("frontend", "provider", "story")
@@ -27,85 +31,89 @@ AXES = ("frontend", "provider", "story")
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("crosswire matrix")
     for axis in AXES:
-        group.addoption(f"--{axis}", default="*", help=f"only the {axis}s that this glob names")
-    group.addoption("--mode", choices=("both", "stream", "unary"), default="both", help="which answers to play")
-    group.addoption("--scenarios", default=str(ROOT / "scenarios"), help="the folder of scenarios")
-    group.addoption("--known-failing", default=str(KNOWN_FAILING), help="the list of cells that are known to fail")
-    group.addoption("--cells-json", help="write one JSON line a cell to this file")
-    group.addoption("--cells-html", help="write the run as one page to look at to this file")
-    group.addoption("--readme", action="store_true", help="write the README's tables; the grid if all is played")
-    group.addoption("--grid", action="store_true", help="print the grid while it grows, and the closing line")
+        group.addoption(f"--{axis}", default="*", help=f"only the {axis}s that match this glob")
+    group.addoption(
+        "--mode", choices=("both", "stream", "unary"), default="both", help="unary replies, streamed replies, or both"
+    )
+    group.addoption("--scenarios", default=str(ROOT / "scenarios"), help="folder of the scenarios")
+    group.addoption("--known-failing", default=str(KNOWN_FAILING), help="list of the cells that are known to fail")
+    group.addoption("--cells-json", help="write one JSON line per cell to this file")
+    group.addoption("--cells-html", help="write the run as an HTML page to this file")
+    group.addoption("--readme", action="store_true", help="write the README's tables; the grid only after a full run")
+    group.addoption("--grid", action="store_true", help="print the grid row by row, and the closing line")
 
 
-class Matrices:
-    """The cells of a run and their results; every cell is played once, by whichever test asks first."""
+class MatrixRun:
+    """The cells of a run and their results; each cell is played once, when a test first needs its result."""
 
     def __init__(self, config: pytest.Config) -> None:
-        self.matrix: Matrix = read_matrix()
-        self.scenarios: Scenarios = load(config.getoption("--scenarios"))
-        self.is_own = Path(config.getoption("--scenarios")).resolve() == ROOT / "scenarios"
-        chosen = []
+        self.matrix: Expectations = read_expectations()
+        self.scenarios: Scenarios = load_scenarios(config.getoption("--scenarios"))
+        self.has_own_scenarios = Path(config.getoption("--scenarios")).resolve() == ROOT / "scenarios"
+        selected = []
         self._globs: dict[str, str] = {axis: config.getoption(f"--{axis}") for axis in AXES}
-        self.live = read_live()
-        runs = self.is_own and can_run()
-        self.filtered = self.is_own and not runs  # a picture without the local model is none of everything
-        local = live_cells(self.scenarios, self.matrix, self.live) if runs else ()
-        self._all = (*cells(self.scenarios, self.matrix), *local)
-        for cell in self._all:
+        self.local = read_local_expectations()
+        has_local_model = self.has_own_scenarios and is_installed()
+        # without the local model a run of the own scenarios is not complete
+        self.filtered = self.has_own_scenarios and not has_local_model
+        local = local_cells(self.scenarios, self.matrix, self.local) if has_local_model else ()
+        self._all_cells = (*enumerate_cells(self.scenarios, self.matrix), *local)
+        for cell in self._all_cells:
             mode = config.getoption("--mode")
-            wanted = mode == "both" or (mode == "stream") == cell.stream
-            if wanted and all(fnmatchcase(getattr(cell, axis), glob) for axis, glob in self._globs.items()):
-                chosen.append(cell)
+            in_mode = mode == "both" or (mode == "stream") == cell.stream
+            if in_mode and all(fnmatchcase(getattr(cell, axis), glob) for axis, glob in self._globs.items()):
+                selected.append(cell)
             else:
                 self.filtered = True
-        self.cells: tuple[Cell, ...] = tuple(chosen)
-        self.known = known_failing(Path(config.getoption("--known-failing")))
+        self.cells: tuple[Cell, ...] = tuple(selected)
+        self.known = read_known_failing(Path(config.getoption("--known-failing")))
         self.results: dict[Cell, Result] = {}
-        self._bench: Bench | None = None
+        self._testbed: Testbed | None = None
         self.grid: Grid | None = None
         if config.getoption("--grid"):
-            due: dict[str, int] = {}
-            for cell in self.cells:
-                due[cell.story] = due.get(cell.story, 0) + 1
-            names = dict.fromkeys(cell.provider for cell in self.cells)
-            self.grid = Grid([f for f in self.matrix.frontends if any(c.frontend == f for c in self.cells)], names, due)
+            counts = Counter(cell.story for cell in self.cells)
+            providers = dict.fromkeys(cell.provider for cell in self.cells)
+            played = {cell.frontend for cell in self.cells}
+            self.grid = Grid([name for name in self.matrix.frontends if name in played], providers, counts)
 
     @property
-    def bench(self) -> Bench:
-        if self._bench is None:
-            self._bench = Bench(self.scenarios)
-            self._bench.__enter__()
-        return self._bench
+    def testbed(self) -> Testbed:
+        if self._testbed is None:
+            self._testbed = Testbed(self.scenarios)
+            self._testbed.__enter__()
+        return self._testbed
 
-    def emptiness(self) -> str:
-        """Why no cell was chosen: the axis whose glob names nothing, with the names that there are."""
+    def no_cell_reason(self) -> str:
+        """Returns why no cell was selected: the flag whose glob matches nothing, with the known names."""
         for axis in AXES:
-            glob, names = self._globs[axis], dict.fromkeys(getattr(cell, axis) for cell in self._all)
+            glob, names = self._globs[axis], dict.fromkeys(getattr(cell, axis) for cell in self._all_cells)
             if not any(fnmatchcase(name, glob) for name in names):
-                return f"--{axis} {glob} names none of: {', '.join(names)}"
-        return "no cell fits all of these globs and flags together: a story may be only for streams, or need more"
+                return f"--{axis} {glob} matches none of: {', '.join(names)}"
+        return "no cell matches all flags together: a story may be stream-only, or need what the provider lacks"
 
-    def whole_pairs(self, axis: str) -> list[tuple[str, str]]:
-        """The pairs (value on this axis, story) of which every cell was chosen: only those make a whole picture."""
-        due = Counter((getattr(cell, axis), cell.story) for cell in self._all)
-        there = Counter((getattr(cell, axis), cell.story) for cell in self.cells)
-        return [pair for pair in there if there[pair] == due[pair]]
+    def complete_pairs(self, axis: str) -> list[tuple[str, str]]:
+        """Returns the pairs (value on the axis, story) of which every cell was selected."""
+        existing = Counter((getattr(cell, axis), cell.story) for cell in self._all_cells)
+        counts = Counter((getattr(cell, axis), cell.story) for cell in self.cells)
+        return [pair for pair in counts if counts[pair] == existing[pair]]
 
     def result(self, cell: Cell) -> Result:
-        """The result of a cell, played now if nobody has asked for it yet."""
+        """Returns the result of a cell, playing it first if necessary."""
         if cell not in self.results:
-            bench = self.bench
-            if cell.provider == LIVE:
-                playing = play_live(cell, bench, self.scenarios, self.matrix, self.live)
+            testbed = self.testbed
+            if cell.provider == LOCAL_PROVIDER:
+                playing = play_local_cell(cell, testbed, self.scenarios, self.matrix, self.local)
             else:
-                playing = play(cell, bench, self.scenarios, self.matrix)
-            self.results[cell] = bench.wait(playing)
+                playing = play_cell(cell, testbed, self.scenarios, self.matrix)
+            self.results[cell] = testbed.wait(playing)
             if self.grid is not None:
                 self.grid.add(self.results[cell])
         return self.results[cell]
 
-    def of(self, *, frontend: str | None = None, provider: str | None = None, story: str | None = None) -> list[Result]:
-        """The results of all chosen cells on these axes, in their order."""
+    def results_of(
+        self, *, frontend: str | None = None, provider: str | None = None, story: str | None = None
+    ) -> list[Result]:
+        """Returns the results of all selected cells with these values, in order."""
         return [
             self.result(cell)
             for cell in self.cells
@@ -113,62 +121,74 @@ class Matrices:
         ]
 
     def close(self) -> None:
-        if self._bench is not None:
-            self._bench.__exit__()
+        if self._testbed is not None:
+            self._testbed.__exit__()
 
 
-_KEY = pytest.StashKey[Matrices]()
+_KEY = pytest.StashKey[MatrixRun]()
 
 
-def matrices_of(config: pytest.Config) -> Matrices:
-    """The matrix of this run, read once."""
+def matrix_run_of(config: pytest.Config) -> MatrixRun:
+    """Returns the run that belongs to this pytest config; it is created once."""
     if _KEY not in config.stash:
-        config.stash[_KEY] = Matrices(config)
+        config.stash[_KEY] = MatrixRun(config)
     return config.stash[_KEY]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    matrices = matrices_of(metafunc.config)
+    matrix_run = matrix_run_of(metafunc.config)
     names = set(metafunc.fixturenames)
     if "cell" in names:
-        metafunc.parametrize("cell", matrices.cells, ids=str)
-    if "routed" in names:
-        metafunc.parametrize("routed", [story for name, story in matrices.whole_pairs("provider") if name == ROUTE])
-    if "live" in names:
-        stories = [story for name, story in matrices.whole_pairs("provider") if name == LIVE]
-        metafunc.parametrize("live", [s for s in stories if matrices.live.is_exact(matrices.scenarios.stories[s])])
+        metafunc.parametrize("cell", matrix_run.cells, ids=str)
+    if "routed_story" in names:
+        metafunc.parametrize(
+            "routed_story", [story for name, story in matrix_run.complete_pairs("provider") if name == ROUTE]
+        )
+    if "local_story" in names:
+        stories = [story for name, story in matrix_run.complete_pairs("provider") if name == LOCAL_PROVIDER]
+        metafunc.parametrize(
+            "local_story", [s for s in stories if matrix_run.local.is_exact(matrix_run.scenarios.stories[s])]
+        )
     if {"provider", "story"} <= names:
-        pairs = [pair for pair in matrices.whole_pairs("provider") if pair[0] not in (ROUTE, LIVE)]
+        pairs = [pair for pair in matrix_run.complete_pairs("provider") if pair[0] not in (ROUTE, LOCAL_PROVIDER)]
         metafunc.parametrize(("provider", "story"), pairs, ids=["-".join(pair) for pair in pairs])
     if {"frontend", "story"} <= names:
-        pairs = [pair for pair in matrices.whole_pairs("frontend") if matrices.scenarios.stories[pair[1]].proxy is None]
+        pairs = [
+            pair
+            for pair in matrix_run.complete_pairs("frontend")
+            if matrix_run.scenarios.stories[pair[1]].proxy is None
+        ]
         metafunc.parametrize(("frontend", "story"), pairs, ids=["-".join(pair) for pair in pairs])
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """A run of nothing would end as well as one of everything: globs that name no cell are a wrong call."""
-    matrices = matrices_of(session.config)
-    if session.items and not matrices.cells:
-        raise pytest.UsageError(matrices.emptiness())
+    """Rejects globs that match no cell, as an empty run would pass."""
+    matrix_run = matrix_run_of(session.config)
+    if session.items and not matrix_run.cells:
+        raise pytest.UsageError(matrix_run.no_cell_reason())
 
 
 @pytest.fixture(scope="session")
-def matrices(request: pytest.FixtureRequest) -> Iterator[Matrices]:
-    found = matrices_of(request.config)
-    if found.grid is not None:
+def matrix_run(request: pytest.FixtureRequest) -> Iterator[MatrixRun]:
+    run = matrix_run_of(request.config)
+    if run.grid is not None:
         print(flush=True)
-        found.grid.head()
-    yield found
-    found.close()
+        run.grid.head()
+    yield run
+    run.close()
 
 
-def sections(matrices: Matrices) -> dict[str, str]:
-    """The README's drawn sections as they must be; those of the cells only where everything was played."""
-    drawn = {"ledger": ledger_section(), "catalogue": catalogue_section(read_catalogue())}
-    if not matrices.filtered and matrices.is_own and all(cell in matrices.results for cell in matrices.cells):
-        results, frontends = matrices.of(), matrices.matrix.frontends
-        drawn |= {"matrix": grid_section(results, frontends), "words": words_section(results, frontends)}
-    return drawn
+def sections(matrix_run: MatrixRun) -> dict[str, str]:
+    """Returns the README's generated sections; those about cells only after a complete run."""
+    tables = {"ledger": loss_section(), "catalogue": catalogue_section(read_catalogue())}
+    if (
+        not matrix_run.filtered
+        and matrix_run.has_own_scenarios
+        and all(cell in matrix_run.results for cell in matrix_run.cells)
+    ):
+        results, frontends = matrix_run.results_of(), matrix_run.matrix.frontends
+        tables |= {"matrix": grid_section(results, frontends), "words": support_section(results, frontends)}
+    return tables
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -182,7 +202,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         Path(path).write_text("".join(json_line(result) + "\n" for result in results), "utf-8")
     path = config.getoption("--cells-html")
     if path:
-        Path(path).write_text(page(results, config.stash[_KEY].matrix.frontends), "utf-8")
+        Path(path).write_text(render_page(results, config.stash[_KEY].matrix.frontends), "utf-8")
     if config.getoption("--readme"):
         readme = ROOT / "README.md"
         readme.write_text(with_sections(readme.read_text("utf-8"), sections(config.stash[_KEY])), "utf-8")

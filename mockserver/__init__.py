@@ -1,1 +1,1 @@
-"""The mock server: it plays LLM providers from YAML scenarios, and imports nothing of the proxy that it referees."""
+"""Mock server that simulates LLM providers from YAML scenarios; imports nothing of the proxy under test."""

@@ -1,6 +1,6 @@
-"""The command line of the mock: play a folder of scenarios, or check it. It knows no scenario and no protocol.
+"""Command line of the mock server: serves a folder of scenarios, or checks it.
 
-Exit status: 0 all is well, 1 the scenarios hold mistakes, 2 the command line is wrong or the folder is missing.
+Exit status: 0 success, 1 mistakes in the scenarios, 2 wrong command line or missing folder.
 """
 
 from __future__ import annotations
@@ -11,35 +11,40 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from .scenario import Scenarios, load
+from .scenarios.loader import Scenarios, load_scenarios
 
 PORT = 8888
+"""Default port."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    words = list(sys.argv[1:] if argv is None else argv)
-    check = words[:1] == ["check"]
+    """Runs the command line and returns its exit status; `argv` defaults to the process's arguments."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    check = arguments[:1] == ["check"]
     if check:
-        words = words[1:]
+        arguments = arguments[1:]
     parser = argparse.ArgumentParser(
         prog="crosswire-mock check" if check else "crosswire-mock",
         description=(
-            "Name every mistake in a folder of scenarios, with file and line."
+            "Check a folder of scenarios and print every mistake with its file and line."
             if check
-            else "Play the providers of a folder of scenarios over HTTP. `crosswire-mock check FOLDER` only checks it."
+            else "Serve mock LLM providers over HTTP from a folder of scenarios. "
+            "`crosswire-mock check FOLDER` only checks the folder."
         ),
     )
-    parser.add_argument("folder", help="the folder that holds providers/ and stories/")
+    parser.add_argument("folder", help="folder that contains providers/ and stories/")
     if not check:
-        parser.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
-        parser.add_argument("--port", type=int, default=PORT, help="0 takes a free one; default: %(default)s")
-        parser.add_argument("-q", "--quiet", action="store_true", help="no line for each request")
+        parser.add_argument("--host", default="127.0.0.1", help="address to listen on; default: %(default)s")
+        parser.add_argument(
+            "--port", type=int, default=PORT, help="port to listen on, 0 for a free one; default: %(default)s"
+        )
+        parser.add_argument("-q", "--quiet", action="store_true", help="do not log each request")
     try:
-        asked = parser.parse_args(words)
-    except SystemExit as left:
-        return 0 if left.code in (0, None) else 2
+        args = parser.parse_args(arguments)
+    except SystemExit as exited:
+        return 0 if exited.code in (0, None) else 2
     try:
-        scenarios = load(asked.folder)
+        scenarios = load_scenarios(args.folder)
     except FileNotFoundError as problem:
         print(problem, file=sys.stderr)
         return 2
@@ -51,12 +56,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if check:
         print(f"{len(scenarios.providers)} providers, {len(scenarios.stories)} stories, no mistakes")
         return 0
-    logging.basicConfig(level=logging.WARNING if asked.quiet else logging.INFO, format="%(message)s", stream=sys.stdout)
+    logging.basicConfig(level=logging.WARNING if args.quiet else logging.INFO, format="%(message)s", stream=sys.stdout)
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
     try:
-        asyncio.run(_serve(scenarios, asked.host, asked.port))
+        asyncio.run(_serve(scenarios, args.host, args.port))
     except OSError as problem:
-        print(f"cannot listen on {asked.host}:{asked.port}: {problem.strerror}; try another --port", file=sys.stderr)
+        print(f"cannot listen on {args.host}:{args.port}: {problem.strerror}; try another --port", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         pass

@@ -1,4 +1,4 @@
-"""What an answer goes through on its way out: pauses, cuts, garbage, writes, line ends, comments. It sends nothing."""
+"""Turns a rendered reply into send actions: writes, pauses, cuts, garbled frames, line ends, comments; does no I/O."""
 
 from __future__ import annotations
 
@@ -7,24 +7,26 @@ from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
 
-from .dialects.contract import Spoken
-from .frames import ARRAY, JSON, SSE, dump, ndjson, sse
-from .scenario import Raw, Wire
-from .speech import Cut, Garble, Item, Pause, SayError
+from .framing import ARRAY, JSON, SSE, dump, ndjson, sse
+from .protocols.reply_context import RenderedReply
+from .scenarios.model import Cut, Garble, Item, Pause, SayError
+from .scenarios.story import Raw, Wire
 
 
 class Write(Struct, frozen=True):
-    """These bytes in one write."""
+    """Sends the bytes in one write."""
 
     data: bytes
 
 
 class Sleep(Struct, frozen=True):
+    """Waits before the next action."""
+
     seconds: float
 
 
 class End(Struct, frozen=True):
-    """The answer ends here before its time: `eof` in order, `reset` by breaking the connection."""
+    """Ends the reply before it is complete: `eof` closes the connection in order, `reset` aborts it."""
 
     how: Literal["eof", "reset"]
 
@@ -32,19 +34,19 @@ class End(Struct, frozen=True):
 Action: TypeAlias = Write | Sleep | End
 
 
-def standing(items: tuple[Item, ...], played: int) -> tuple[Item, ...]:
-    """The items without the faults that have had their `times`, after this many plays."""
+def active_items(items: tuple[Item, ...], served: int) -> tuple[Item, ...]:
+    """Returns the items without the faults whose `times` are used up; `served` counts the earlier replies."""
     return tuple(
         item
         for item in items
-        if not isinstance(item, Pause | Cut | Garble | SayError) or item.times is None or played < item.times
+        if not isinstance(item, Pause | Cut | Garble | SayError) or item.times is None or served < item.times
     )
 
 
-def early(items: tuple[Item, ...], stream: bool) -> tuple[SayError, float] | None:
-    """The error that comes as a status, and how long to wait before it; None when content comes first.
+def error_before_content(items: tuple[Item, ...], stream: bool) -> tuple[SayError, float] | None:
+    """Returns the error to send as an HTTP status and the seconds to wait before it; None when content comes first.
 
-    A stream that has begun can only fail inside itself; a unary answer has not begun until all of it is there.
+    A stream that has begun can only fail in the stream; a unary reply has not begun until it is complete.
     """
     waited = 0.0
     for item in items:
@@ -62,17 +64,17 @@ def early(items: tuple[Item, ...], stream: bool) -> tuple[SayError, float] | Non
     return None
 
 
-def play(spoken: Spoken, wire: Wire) -> Iterator[Action]:
-    """The actions that send an answer, its faults at their place."""
+def reply_actions(rendered: RenderedReply, wire: Wire) -> Iterator[Action]:
+    """Yields the actions that send a reply, with each fault at its place."""
     newline = b"\r\n" if wire.newline == "crlf" else b"\n"
     ending: Cut | None = None
     garbage: Garble | None = None
     first = True
-    for step in spoken.steps:
+    for step in rendered.parts:
         match step:
             case Pause(seconds):
                 yield Sleep(seconds)
-            case Cut(how, 0) if spoken.framing != JSON:
+            case Cut(how, 0) if rendered.framing != JSON:
                 yield End(how)
                 return
             case Cut():
@@ -80,28 +82,28 @@ def play(spoken: Spoken, wire: Wire) -> Iterator[Action]:
             case Garble():
                 garbage = step
             case bytes():
-                data = _framed(step, spoken.framing, newline)
-                if wire.comments and spoken.framing == SSE:
+                data = _convert_newlines(step, rendered.framing, newline)
+                if wire.comments and rendered.framing == SSE:
                     data = (b"" if first else b": still here" + newline + newline) + data
                 if garbage is not None:
                     data, garbage = garbage.text.encode() + newline * 2, None
                 first = False
                 if ending is not None:
-                    # An answer in one piece is cut in its middle unless the story says where.
-                    yield from _writes(data[: ending.at or len(data) // 2], wire.write)
+                    # A frame is cut in its middle unless the story gives a position.
+                    yield from _split_writes(data[: ending.at or len(data) // 2], wire.write)
                     yield End(ending.how)
                     return
-                yield from _writes(data, wire.write)
+                yield from _split_writes(data, wire.write)
     if ending is not None:
         yield End(ending.how)
 
 
-def _framed(data: bytes, framing: str, newline: bytes) -> bytes:
-    """JSON text holds no raw line end, so only the framing's own are rewritten."""
+def _convert_newlines(data: bytes, framing: str, newline: bytes) -> bytes:
+    """Rewrites the line ends of the framing; JSON text contains no raw ones."""
     return data if framing in (JSON, ARRAY) else data.replace(b"\r\n", b"\n").replace(b"\n", newline)
 
 
-def _writes(data: bytes, size: int | None) -> Iterator[Write]:
+def _split_writes(data: bytes, size: int | None) -> Iterator[Write]:
     if size is None:
         if data:
             yield Write(data)
@@ -110,12 +112,12 @@ def _writes(data: bytes, size: int | None) -> Iterator[Write]:
         yield Write(data[at : at + size])
 
 
-def literal(raw: Raw, framing: str) -> Spoken:
-    """A story's literal reply; JSON frames get the dialect's framing, text goes out as it stands."""
+def literal_reply(raw: Raw, framing: str) -> RenderedReply:
+    """Renders a story's literal reply; JSON frames get the protocol's framing, text frames are sent unchanged."""
     if raw.frames is None:
         body = raw.body if isinstance(raw.body, str) else dump(raw.body)
-        return Spoken(raw.status, raw.headers, (body.encode(),), JSON)
-    return Spoken(raw.status, raw.headers, tuple(_frame(frame, framing) for frame in raw.frames), framing)
+        return RenderedReply(raw.status, raw.headers, (body.encode(),), JSON)
+    return RenderedReply(raw.status, raw.headers, tuple(_frame(frame, framing) for frame in raw.frames), framing)
 
 
 def _frame(frame: Any, framing: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Everything that the mock received and sent, in order; it knows no dialect and no socket."""
+"""In-memory log of every request the mock received and every reply it sent, in order."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from typing import Any
 
 
 class Entry:
-    """One exchange; `sent` grows while the answer goes out, `done` says how it ended (None: not yet)."""
+    """One request and its reply.
+
+    `sent` grows while the reply is being sent. `done` is `sent`, `reset`, `client left`, or None while it is running.
+    """
 
     def __init__(self, seq: int, provider: str, backend: str, method: str, path: str, headers: dict[str, str]) -> None:
         self.seq = seq
@@ -26,8 +29,8 @@ class Entry:
         self.done: str | None = None
         self.note: str | None = None
 
-    def plain(self) -> dict[str, Any]:
-        """As JSON: bytes as text where they are UTF-8, else in base64 under `<name>_base64`."""
+    def to_json(self) -> dict[str, Any]:
+        """Returns the entry as JSON: bytes as text where they are UTF-8, else in base64 under `<name>_base64`."""
         out: dict[str, Any] = {
             "seq": self.seq,
             "provider": self.provider,
@@ -52,20 +55,23 @@ class Entry:
 
 
 class Journal:
-    """The entries since the last reset. Their numbers go on through a reset, so that `since` never lies."""
+    """The entries since the last reset. Sequence numbers continue across a reset, so `since` stays valid."""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self.next = 0
 
     def open(self, provider: str, backend: str, method: str, path: str, headers: dict[str, str]) -> Entry:
+        """Appends an entry for a new request and returns it."""
         entry = Entry(self.next, provider, backend, method, path, headers)
         self.next += 1
         self.entries.append(entry)
         return entry
 
     def since(self, seq: int) -> list[Entry]:
+        """Returns the entries from a sequence number on."""
         return [entry for entry in self.entries if entry.seq >= seq]
 
     def reset(self) -> None:
+        """Removes all entries."""
         self.entries.clear()

@@ -1,7 +1,7 @@
-"""The mock over HTTP: every provider on one port, under `/<provider><base path>`. It knows no dialect's words.
+"""HTTP server of the mock: every provider on one port, under `/<provider><base path>`.
 
-A path may name the backend that asks too, `/<provider>@<backend><base path>`: stories can say different things to each,
-and each has a key of its own.
+A path may also name a backend of the proxy, `/<provider>@<backend><base path>`: a story can define a reply for each
+backend, and each has its own key.
 """
 
 from __future__ import annotations
@@ -16,91 +16,99 @@ from typing import Any
 from aiohttp import web
 from msgspec.structs import replace
 
-from .around import around
-from .dialects import DIALECTS
-from .dialects.contract import Dialect, Failure, Malformed, Provider, Scene, Spoken, counted, failure
-from .dialects.contract import standing as in_force
-from .dialects.names import WITHOUT_COMMENTS
-from .faults import End, Sleep, Write, early, literal, play, standing
-from .frames import CONTENT_TYPES, JSON
+from .endpoints.table import answer_endpoint
+from .faults import End, Sleep, Write, active_items, error_before_content, literal_reply, reply_actions
+from .framing import CONTENT_TYPES, JSON
 from .journal import Entry, Journal
-from .match import Match, NearMiss, match
-from .offer import as_offered
-from .scenario import Scenarios, Story, Wire, asked_length, split
+from .matcher import Match, NearMiss, match_story
+from .protocols import MOCK_PROTOCOLS
+from .protocols.names import WITHOUT_COMMENTS
+from .protocols.protocol import MalformedRequest, MockProtocol
+from .protocols.reply_context import Failure, RenderedReply, ReplyContext, estimate_usage, failure_of
+from .scenarios.loader import Scenarios
+from .scenarios.model import effective_settings
+from .scenarios.provider import Provider
+from .scenarios.story import Story, Wire, request_length, split_items
+from .tool_aliases import rename_for_request
 
 LOG = logging.getLogger("crosswire.mock")
 
 BODY_LIMIT = 64 * 1024 * 1024
-"""Bytes of the largest request that is taken: more than any provider does."""
+"""Largest accepted request body in bytes: more than any provider accepts."""
 
-LARGE = 256 * 1024
-"""Bytes above which a request is read in a thread, so that it holds up no other answer."""
+THREAD_THRESHOLD = 256 * 1024
+"""Body size in bytes above which a request is handled in a thread, so that it does not block the event loop."""
 
 
-class Mock:
-    """What the server remembers: its scenarios, the journal, and how often each fault was played."""
+class MockProvider:
+    """State of the server: scenarios, journal, and how often each (backend, story, step) was served."""
 
     def __init__(self, scenarios: Scenarios) -> None:
         self.scenarios = scenarios
         self.journal = Journal()
-        self.played: Counter[tuple[str, str, int]] = Counter()
+        self.served: Counter[tuple[str, str, int]] = Counter()
 
     def reset(self) -> None:
+        """Empties the journal and the counters."""
         self.journal.reset()
-        self.played.clear()
+        self.served.clear()
 
-    # ---- what to answer ----------------------------------------------------------------------------------------------
+    # ---- choosing the reply ------------------------------------------------------------------------------------------
 
-    def answer(self, entry: Entry, provider: Provider, dialect: Dialect, path: str) -> tuple[Spoken, Wire, float]:
-        """The answer to a request, how it is framed, and how long to wait before it."""
-        what = dialect.route(entry.method, path)
-        said = around(entry, provider, dialect, path, self.journal.entries)
-        if isinstance(said, Failure):
-            entry.note = f"refused: {said.message}"
-            return dialect.say_error(said, provider), Wire(), 0
-        if said is not None:
-            return _json(said), Wire(), 0
-        if what is None:
-            message = f"Unknown request URL: {entry.method} {path}. {provider.name} speaks {provider.protocol} here."
-            return dialect.say_error(Failure(404, "not_found", message), provider), Wire(), 0
+    def respond(
+        self, entry: Entry, provider: Provider, protocol: MockProtocol, path: str
+    ) -> tuple[RenderedReply, Wire, float]:
+        """Returns the reply to a request, its wire settings, and the seconds to wait before it."""
+        endpoint = protocol.endpoint_of(entry.method, path)
+        reply = answer_endpoint(entry, provider, protocol, path, self.journal.entries)
+        if isinstance(reply, Failure):
+            entry.note = f"refused: {reply.message}"
+            return protocol.render_error(reply, provider), Wire(), 0
+        if reply is not None:
+            return _json_reply(reply), Wire(), 0
+        if endpoint is None:
+            message = (
+                f"Unknown request URL: {entry.method} {path}. {provider.name} uses the protocol {provider.protocol}."
+            )
+            return protocol.render_error(Failure(404, "not_found", message), provider), Wire(), 0
         body: Any = None
-        if what != "models":
+        if endpoint != "models":
             try:
                 body = entry.body = json.loads(entry.received)
             except (ValueError, RecursionError) as problem:
                 entry.note = f"not JSON: {problem}"
                 message = f"We could not parse the JSON body of your request: {problem}"
-                return dialect.say_error(Failure(400, "bad_request", message), provider), Wire(), 0
-        refused = dialect.heed(path, entry.headers, body, provider)
+                return protocol.render_error(Failure(400, "bad_request", message), provider), Wire(), 0
+        refused = protocol.validate_request(path, entry.headers, body, provider)
         if refused is not None:
             entry.note = f"refused: {refused.message}"
             story = self._story_of(body)
             if story is not None:
                 entry.story = story.name
-            return dialect.say_error(refused, provider), Wire(), 0
-        if what == "models":
-            return _json(dialect.list_models(provider)), Wire(), 0
-        if what == "count":
-            return _json(dialect.count(body) if dialect.count else {}), Wire(), 0
-        return self._play(entry, provider, dialect, path, body)
+            return protocol.render_error(refused, provider), Wire(), 0
+        if endpoint == "models":
+            return _json_reply(protocol.list_models(provider)), Wire(), 0
+        if endpoint == "count":
+            return _json_reply(protocol.count_tokens(body) if protocol.count_tokens else {}), Wire(), 0
+        return self._reply_from_story(entry, provider, protocol, path, body)
 
     def _story_of(self, body: Any) -> Story | None:
-        found = match(body, (), self.scenarios.stories)
+        found = match_story(body, (), self.scenarios.stories)
         return found.story if isinstance(found, Match) else None
 
-    def _play(
-        self, entry: Entry, provider: Provider, dialect: Dialect, path: str, body: Any
-    ) -> tuple[Spoken, Wire, float]:
+    def _reply_from_story(
+        self, entry: Entry, provider: Provider, protocol: MockProtocol, path: str, body: Any
+    ) -> tuple[RenderedReply, Wire, float]:
         try:
-            understood = dialect.read(path, entry.headers, body)
-        except Malformed as problem:
+            parsed = protocol.parse_request(path, entry.headers, body)
+        except MalformedRequest as problem:
             entry.note = f"malformed: {problem}"
-            return dialect.say_error(Failure(400, "bad_request", str(problem)), provider), Wire(), 0
-        found = match(body, understood.turns, self.scenarios.stories)
+            return protocol.render_error(Failure(400, "bad_request", str(problem)), provider), Wire(), 0
+        found = match_story(body, parsed.turns, self.scenarios.stories)
         if isinstance(found, NearMiss):
             entry.note = found.message
             LOG.warning("No scenario: %s: %s", provider.name, found.message)
-            return dialect.say_error(Failure(400, "bad_request", found.message), provider), Wire(), 0
+            return protocol.render_error(Failure(400, "bad_request", found.message), provider), Wire(), 0
         story, step = found.story, found.step
         entry.story, entry.step = story.name, step
         LOG.info("Detected scenario: %s/%s", provider.name, story.name)
@@ -108,58 +116,62 @@ class Mock:
         if provider.protocol in WITHOUT_COMMENTS:
             wire = replace(wire, comments=False)
         if provider.protocol in exchange.raw:
-            return literal(exchange.raw[provider.protocol], dialect.framing), wire, 0
-        said = provider.replies.get(story.name) if step == 0 else None
-        said = said or exchange.said_by(entry.backend, provider.name)
-        if said is None:
-            message = f"the story {story.name} has no words for {entry.backend} (a {provider.name}) at step {step}"
+            return literal_reply(exchange.raw[provider.protocol], protocol.framing), wire, 0
+        defined = provider.replies.get(story.name) if step == 0 else None
+        defined = defined or exchange.items_for(entry.backend, provider.name)
+        if defined is None:
+            message = (
+                f"story {story.name} defines no reply for backend {entry.backend} (provider {provider.name}) "
+                f"at step {step}"
+            )
             entry.note = message
-            return dialect.say_error(Failure(400, "bad_request", message), provider), Wire(), 0
-        played = (entry.backend, story.name, step)
-        items, stop, usage = split(standing(said, self.played[played]))
-        tools = in_force([(asked.ask, None) for asked in story.exchanges[: step + 1]]).tools
-        items = as_offered(items, tools, understood.tools)
-        self.played[played] += 1
-        first = early(items, understood.stream)
+            return protocol.render_error(Failure(400, "bad_request", message), provider), Wire(), 0
+        step_key = (entry.backend, story.name, step)
+        items, stop, usage = split_items(active_items(defined, self.served[step_key]))
+        tools = effective_settings([exchange.ask for exchange in story.exchanges[: step + 1]]).tools
+        items = rename_for_request(items, tools, parsed.tools)
+        self.served[step_key] += 1
+        first = error_before_content(items, parsed.stream)
         if first is not None:
-            return dialect.say_error(failure(first[0]), provider), Wire(), first[1]
-        scene = Scene(
+            return protocol.render_error(failure_of(first[0]), provider), Wire(), first[1]
+        context = ReplyContext(
             provider=provider,
             story=story.name,
             step=step,
-            model=understood.model or provider.default_model or "",
-            stream=understood.stream,
+            model=parsed.model or provider.default_model or "",
+            stream=parsed.stream,
             items=items,
             stop=stop,
-            usage=usage or counted(asked_length(story, step), items),
+            usage=usage or estimate_usage(request_length(story, step), items),
             path=path,
             headers=entry.headers,
             body=body,
         )
-        return dialect.say(scene), wire, 0
+        return protocol.render_reply(context), wire, 0
 
 
-def _json(value: Any) -> Spoken:
-    return Spoken(200, {}, (json.dumps(value).encode(),), JSON)
+def _json_reply(value: Any) -> RenderedReply:
+    return RenderedReply(200, {}, (json.dumps(value).encode(),), JSON)
 
 
 # ---- HTTP ------------------------------------------------------------------------------------------------------------
 
-MOCK = web.AppKey("mock", Mock)
+MOCK = web.AppKey("mock", MockProvider)
 
 PREFIX = re.compile(r"^/([^/@]+)(?:@([^/]+))?(/.*)?$")
+"""Matches a request path: provider, backend (if any), and the rest of the path."""
 
 
 def make_app(scenarios: Scenarios) -> web.Application:
-    """The application, for a runner of one's own; raises ValueError when the scenarios hold mistakes."""
+    """Returns the aiohttp application; raises ValueError when the scenarios contain mistakes."""
     if scenarios.mistakes:
         raise ValueError("\n".join(map(str, scenarios.mistakes)))
     app = web.Application(client_max_size=BODY_LIMIT)
-    app[MOCK] = Mock(scenarios)
+    app[MOCK] = MockProvider(scenarios)
     app.router.add_get("/healthz", _healthz)
     app.router.add_get("/journal", _journal)
     app.router.add_route("*", "/reset", _reset)
-    app.router.add_route("*", "/{rest:.*}", _provider)
+    app.router.add_route("*", "/{rest:.*}", _provider_request)
     return app
 
 
@@ -171,15 +183,15 @@ async def _healthz(request: web.Request) -> web.Response:
 
 
 async def _journal(request: web.Request) -> web.Response:
-    """`since` is the first number wanted; `story` and `provider` narrow it."""
+    """Returns journal entries as JSON, from sequence number `since` on, filtered by `story` and `provider`."""
     journal = request.app[MOCK].journal
     since = request.query.get("since", "0")
     if not since.isdecimal():
         return web.json_response(
-            {"error": f"since={since!r} is not a number; give the last answer's `next`"}, status=400
+            {"error": f"since={since!r} is not a number; use the `next` value of an earlier reply"}, status=400
         )
     entries = [
-        entry.plain()
+        entry.to_json()
         for entry in journal.since(int(since))
         if all(getattr(entry, key) == request.query[key] for key in ("story", "provider") if key in request.query)
     ]
@@ -188,21 +200,24 @@ async def _journal(request: web.Request) -> web.Response:
 
 async def _reset(request: web.Request) -> web.Response:
     if request.method not in ("POST", "DELETE"):
-        return web.json_response({"error": "POST /reset empties the journal"}, status=405, headers={"allow": "POST"})
+        return web.json_response(
+            {"error": "use POST /reset to empty the journal"}, status=405, headers={"allow": "POST"}
+        )
     request.app[MOCK].reset()
     return web.json_response({"status": "ok"})
 
 
-async def _provider(request: web.Request) -> web.StreamResponse:
+async def _provider_request(request: web.Request) -> web.StreamResponse:
+    """Answers a request to a provider and logs it in the journal."""
     mock = request.app[MOCK]
     named = PREFIX.match(request.rel_url.raw_path)
     provider = mock.scenarios.providers.get(named[1]) if named else None
     if named is None or provider is None:
-        played = ", ".join(f"/{name}{p.base_path}" for name, p in mock.scenarios.providers.items())
-        return web.json_response({"error": f"nobody is played at {request.path}; played are {played}"}, status=404)
+        available = ", ".join(f"/{name}{p.base_path}" for name, p in mock.scenarios.providers.items())
+        return web.json_response({"error": f"no provider at {request.path}; available: {available}"}, status=404)
     if named[2]:
         provider = provider.account(named[2])
-    dialect = DIALECTS[provider.protocol]
+    protocol = MOCK_PROTOCOLS[provider.protocol]
     headers = {name.lower(): value for name, value in request.headers.items()}
     entry = mock.journal.open(
         provider.name, named[2] or provider.name, request.method, request.rel_url.raw_path_qs, headers
@@ -211,32 +226,32 @@ async def _provider(request: web.Request) -> web.StreamResponse:
         entry.received = await request.read()
     except web.HTTPRequestEntityTooLarge:
         message = f"The request is larger than {BODY_LIMIT} bytes."
-        return await _send(request, entry, dialect.say_error(Failure(413, "too_large", message), provider), Wire())
+        return await _send(request, entry, protocol.render_error(Failure(413, "too_large", message), provider), Wire())
     below = named[3] or "/"
     if not below.startswith(f"{provider.base_path}/"):
-        message = f"{provider.name} is played under /{provider.name}{provider.base_path}, not {request.path}"
-        return await _send(request, entry, dialect.say_error(Failure(404, "not_found", message), provider), Wire())
+        message = f"{provider.name} is served under /{provider.name}{provider.base_path}, not {request.path}"
+        return await _send(request, entry, protocol.render_error(Failure(404, "not_found", message), provider), Wire())
     query = f"?{request.rel_url.raw_query_string}" if request.rel_url.raw_query_string else ""
     path = below.removeprefix(provider.base_path) + query
-    if len(entry.received) > LARGE:
-        spoken, wire, wait = await asyncio.to_thread(mock.answer, entry, provider, dialect, path)
+    if len(entry.received) > THREAD_THRESHOLD:
+        rendered, wire, wait = await asyncio.to_thread(mock.respond, entry, provider, protocol, path)
     else:
-        spoken, wire, wait = mock.answer(entry, provider, dialect, path)
+        rendered, wire, wait = mock.respond(entry, provider, protocol, path)
     if wait:
         await asyncio.sleep(wait)
-    return await _send(request, entry, spoken, wire)
+    return await _send(request, entry, rendered, wire)
 
 
-async def _send(request: web.Request, entry: Entry, spoken: Spoken, wire: Wire) -> web.StreamResponse:
-    """Play an answer, keeping every byte that went out."""
-    entry.status = spoken.status
-    headers = {"content-type": CONTENT_TYPES[spoken.framing]} | {k.lower(): v for k, v in spoken.headers.items()}
+async def _send(request: web.Request, entry: Entry, rendered: RenderedReply, wire: Wire) -> web.StreamResponse:
+    """Sends a reply action by action and records every byte sent in the journal entry."""
+    entry.status = rendered.status
+    headers = {"content-type": CONTENT_TYPES[rendered.framing]} | {k.lower(): v for k, v in rendered.headers.items()}
     entry.reply_headers = headers
-    actions = play(spoken, wire)
-    response = web.StreamResponse(status=spoken.status, headers=headers)
+    actions = reply_actions(rendered, wire)
+    response = web.StreamResponse(status=rendered.status, headers=headers)
     try:
         for action in actions:
-            # Nothing is sent before the first write, so that a pause before it delays the headers too.
+            # The headers are sent with the first write, so that a pause before it delays them too.
             if not isinstance(action, Sleep) and not response.prepared:
                 await response.prepare(request)
             match action:
@@ -264,7 +279,7 @@ async def _send(request: web.Request, entry: Entry, spoken: Spoken, wire: Wire) 
 
 
 async def serve(scenarios: Scenarios, host: str, port: int) -> None:
-    """Play until cancelled; prints where each provider is once the socket listens."""
+    """Serves until cancelled; prints the address of each provider once the socket is listening."""
     runner = web.AppRunner(make_app(scenarios), access_log=None, handler_cancellation=True, shutdown_timeout=1)
     await runner.setup()
     try:

@@ -1,13 +1,13 @@
-"""What can go wrong, and whose fault it was. It knows kinds and statuses, no dialect's wording.
+"""Exceptions of the proxy, and the kinds of failure with their HTTP statuses; protocols add their own error shapes.
 
 CrosswireError
-├── ConfigError          the config is wrong: every complaint at once, before anything is served
-│   └── StoreError       its database cannot be used, or a change of it was refused
-├── Malformed            a JSON value is not what its dialect says; only this module's callers know whose it was
-└── RequestError         one request ends; carries the Failure that the client hears
-    ├── ClientError      the client broke a rule: 4xx
-    ├── UpstreamError    the backend failed or did not speak its protocol: 5xx, or its own 4xx passed on
-    └── Refused          nothing fits: no backend may serve this, by config, capability or ledger
+├── ConfigError          the config is invalid: all errors at once, raised before anything is served
+│   └── StoreError       the store's database cannot be used, or rejected a change
+├── Malformed            a JSON value violates its protocol; the caller knows whether client or backend sent it
+└── RequestError         ends one request; carries the Failure for the client
+    ├── ClientError      the client's request is invalid: 4xx
+    ├── UpstreamError    the backend failed or broke its protocol: 5xx, or its own 4xx passed on
+    └── Refused          no backend may serve this request, by config, capability or loss rule
 """
 
 from __future__ import annotations
@@ -44,26 +44,27 @@ STATUS: dict[str, int] = {
     "draining": 503,
     "upstream_timeout": 504,
 }
-"""Every kind of failure and the HTTP status that it has for a client; each dialect adds its own words for them."""
+"""Every kind of failure and its HTTP status for the client; protocols map the kinds to their own error types."""
 
 MESSAGE_LIMIT = 2000
-"""Characters of an upstream's message that are passed on."""
+"""Maximum length in characters of an upstream error message that is passed on."""
 
-_OWN_WORDS = {
+_FIXED_MESSAGES = {
     "upstream_auth": "The backend refused the proxy's own credentials; check the api_key of this backend.",
     "upstream_error": "The backend failed to answer.",
     "overloaded": "The backend is overloaded; try again later.",
     "upstream_timeout": "The backend took too long to answer.",
     "upstream_garbage": "The backend's answer is not of its protocol.",
 }
+"""Kinds whose message never comes from the upstream."""
 
 
 class CrosswireError(Exception):
-    """The root of all that this project raises on purpose."""
+    """Base class of this project's exceptions."""
 
 
 class ConfigError(CrosswireError):
-    """The config cannot be used; `complaints` are ready to print, one a line, each with file, line and path."""
+    """The config is invalid; `complaints` are the printable messages, each with file, line and path."""
 
     def __init__(self, complaints: Sequence[str]) -> None:
         super().__init__("\n".join(complaints))
@@ -71,14 +72,14 @@ class ConfigError(CrosswireError):
 
 
 class StoreError(ConfigError):
-    """The store cannot be used as asked; says which, why and what to do, and never a secret."""
+    """The store cannot be used; the message says why and how to fix it, and contains no secret."""
 
     def __init__(self, complaint: str) -> None:
         super().__init__([complaint])
 
 
 class Malformed(CrosswireError):
-    """A value is not what the dialect says; `path` grows outward as the error leaves each container."""
+    """A value violates its protocol; `path` is its position, extended by each container the error passes."""
 
     def __init__(self, path: str, what: str) -> None:
         super().__init__(path, what)
@@ -86,7 +87,7 @@ class Malformed(CrosswireError):
         self.what = what
 
     def under(self, container: str) -> Malformed:
-        """The same complaint, one container further out."""
+        """Returns this error with `container` prepended to its path."""
         joint = "" if self.path.startswith("[") or not self.path else "."
         return Malformed(f"{container}{joint}{self.path}", self.what)
 
@@ -95,7 +96,7 @@ class Malformed(CrosswireError):
 
 
 class RequestError(CrosswireError):
-    """One request ends with this failure."""
+    """Ends one request with this failure."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.message)
@@ -103,7 +104,7 @@ class RequestError(CrosswireError):
 
 
 class ClientError(RequestError):
-    """The client broke a rule."""
+    """The client's request is invalid."""
 
 
 class UpstreamError(RequestError):
@@ -115,7 +116,7 @@ class Refused(RequestError):
 
 
 def failure(kind: str, message: str, *, code: str | None = None, param: str | None = None) -> Failure:
-    """A failure of this kind with the status that the table gives it."""
+    """Builds a failure of this kind, with its status from STATUS and the kind as the default code."""
     return Failure(kind, message, STATUS[kind], code=code or kind, param=param)
 
 
@@ -128,16 +129,21 @@ def upstream_failure(
     param: str | None = None,
     retry_after: float | None = None,
 ) -> Failure:
-    """What a backend's error means to a client.
+    """Maps a backend's error response to the failure for the client.
 
-    Of 400, 404, 413, 422 and 429 the upstream's message is passed on, capped, because agents act on such texts; of the
-    rest (our key, the backend's own trouble) the words are ours. `kind` overrides what the status says, when the
-    dialect's own error type says more.
+    For 400, 404, 413, 422 and 429 the upstream's message is passed on, truncated, because agents act on such texts; for
+    the rest (the proxy's key, the backend's own failures) the message is fixed. `kind` overrides the kind of the status
+    where the protocol's error type is more specific.
     """
     kind = kind or _kind_of_status(status)
-    own = _OWN_WORDS.get(kind)
-    text = own or (message or "The backend refused the request without saying why.")[:MESSAGE_LIMIT]
-    return Failure(kind, text, STATUS[kind], code=code if own is None else kind, param=param, retry_after=retry_after)
+    fixed = _FIXED_MESSAGES.get(kind)
+    text = fixed or (message or "The backend refused the request without saying why.")[:MESSAGE_LIMIT]
+    return Failure(kind, text, STATUS[kind], code=code if fixed is None else kind, param=param, retry_after=retry_after)
+
+
+def upstream_cut() -> Failure:
+    """The failure for a stream that ended before its reply was complete."""
+    return upstream_failure(502, kind="upstream_cut", message="The backend's stream ended before its answer did.")
 
 
 def _kind_of_status(status: int) -> str:

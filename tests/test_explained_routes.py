@@ -1,4 +1,4 @@
-"""What `explain` says of a request is what was decided when it was served: every story of routes, from every client."""
+"""`explain` reports the decision that the proxy made when it served the request: every routing story, every client."""
 
 from __future__ import annotations
 
@@ -8,33 +8,35 @@ from pathlib import Path
 import pytest
 import yaml
 
-from conformance.bench import route_config
-from mockserver.dialects import DIALECTS
-from mockserver.scenario import Story, load
+from conformance.client import CLIENTS
+from conformance.harness.testbed import route_config
+from mockserver.protocols import MOCK_PROTOCOLS
+from mockserver.scenarios.loader import load_scenarios
+from mockserver.scenarios.story import Story
 from proxy.config import load as load_config
-from proxy.explain import explain
+from proxy.endpoints.explain import explain
 
 ROOT = Path(__file__).parents[1]
 SNAPSHOTS = ROOT / "conformance" / "__snapshots__" / "route"
-SCENARIOS = load(ROOT / "scenarios")
+SCENARIOS = load_scenarios(ROOT / "scenarios")
 
-# only encoding a request shows what a backend could not take of it, so that strict ones are not explained
+# strict stories are left out: which fields a backend cannot take is known only after encoding
 STORIES = [story for story in SCENARIOS.stories.values() if story.proxy is not None and not story.is_strict]
 
 
-@pytest.mark.parametrize("frontend", DIALECTS)
+@pytest.mark.parametrize("frontend", MOCK_PROTOCOLS)
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
-def test_explained_is_what_was_decided(story: Story, frontend: str) -> None:
+def test_explained_decision_equals_the_recorded_one(story: Story, frontend: str) -> None:
     ask = story.exchanges[0].ask
     text = yaml.safe_dump(route_config(story, SCENARIOS.providers, "http://127.0.0.1:1"), sort_keys=False)
     body = {
         "frontend": frontend,
         "model": ask.model,
-        "request": DIALECTS[frontend].ask([(ask, None)], model=ask.model or "", stream=False, key="any").body,
+        "request": CLIENTS[frontend].build_request([(ask, None)], model=ask.model or "", stream=False, key="any").body,
         "mode": ask.headers.get("x-crosswire-mode"),
         "pin": ask.headers.get("x-crosswire-backend"),
     }
     found = json.loads(json.dumps(explain(load_config(text, story.file, {}), body)))
-    pictures = json.loads((SNAPSHOTS / f"{story.name}.json").read_text("utf-8"))
-    decided = next(iter(pictures.values()))["exchanges"][0]["decision"]
+    views = json.loads((SNAPSHOTS / f"{story.name}.json").read_text("utf-8"))
+    decided = next(iter(views.values()))["exchanges"][0]["decision"]
     assert {key: found[key] for key in decided} == decided

@@ -1,1 +1,1 @@
-"""How `mlx-tiny` came about: the dialogs that it learned from, its tokenizer, its training and its score."""
+"""The making of `mlx-tiny`: training dialogs, tokenizer, training, and the probe that scores it."""

@@ -1,7 +1,7 @@
-"""Train `mlx-tiny` and write its folder: `python -m training FOLDER`. The same seed and steps give the same model.
+"""Trains `mlx-tiny` and writes its model folder: `python -m training FOLDER`. Same seed and steps give the same model.
 
-Minutes on two cores, once; no test does this. It needs the extra `train`, and nothing else here does: JAX multiplies
-matrices on a CPU some twenty times as fast as MLX, which is made for Apple's GPUs.
+Training takes minutes on two cores; no test runs it. It needs the extra `train`: JAX multiplies matrices on a CPU some
+twenty times as fast as MLX, which is made for Apple's GPUs.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from .vocabulary import ASSISTANT, END, build, save
 SEED = 20261121
 STEPS = 6000
 EARLY = 1500
-"""Steps of easy dialogs, before all kinds come."""
+"""Number of first steps that use easy dialogs only."""
 
 BATCH = 32
 WARM_UP = 100
 RATE = 5e-3
 WIDTHS = (48, 64, 80, 96, 112, 128, 160, 192, 256)
-"""Tokens to which batches are padded: a dialog longer than the last is drawn again."""
+"""Lengths in tokens to which batches are padded; a dialog longer than the last is discarded."""
 
 SORTED = 16
-"""Batches that are drawn together and sorted by length, so that little is padding."""
+"""Number of batches that are generated together and sorted by length, to keep padding small."""
 
 
 def main() -> None:
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def train(weights: Weights, drawn: Iterator[tuple[np.ndarray, np.ndarray]], steps: int) -> Weights:
-    """The weights after so many steps of AdamW."""
+    """Returns the weights after this many steps of AdamW."""
     rate = optax.warmup_cosine_decay_schedule(1e-4, RATE, WARM_UP, steps, RATE / 50)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(rate, b2=0.98, weight_decay=0.02))
     state = optimizer.init(weights)
@@ -85,13 +85,14 @@ def train(weights: Weights, drawn: Iterator[tuple[np.ndarray, np.ndarray]], step
 
 
 def loss(weights: Weights, tokens: jax.Array, counts: jax.Array) -> jax.Array:
+    """Returns the mean cross entropy of the next token, weighted by `counts`."""
     each = optax.softmax_cross_entropy_with_integer_labels(logits(weights, tokens[:, :-1]), tokens[:, 1:])
     return (each * counts[:, 1:]).sum() / counts[:, 1:].sum()
 
 
 def batches(dice: Random, tokenizer: Tokenizer) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """For ever: BATCH dialogs of about one length, and 1 for each token that the model must learn to say."""
-    speaks, end = tokenizer.token_to_id(ASSISTANT), tokenizer.token_to_id(END)
+    """Yields batches of BATCH dialogs of similar length without end, with the loss mask of `assistant_mask`."""
+    assistant, end = tokenizer.token_to_id(ASSISTANT), tokenizer.token_to_id(END)
     for at in count(step=SORTED):
         tasks = EASY if at < EARLY else TASKS
         rows: list[list[int]] = []
@@ -105,17 +106,17 @@ def batches(dice: Random, tokenizer: Tokenizer) -> Iterator[tuple[np.ndarray, np
         for group in groups:
             width = next(width for width in WIDTHS if width >= len(group[-1]))
             tokens = np.array([row + [end] * (width - len(row)) for row in group], np.int32)
-            counts = np.array([spoken(row, speaks, end) + [0] * (width - len(row)) for row in group], np.float32)
-            yield tokens, counts
+            masks = [assistant_mask(row, assistant, end) + [0] * (width - len(row)) for row in group]
+            yield tokens, np.array(masks, np.float32)
 
 
-def spoken(row: list[int], speaks: int, end: int) -> list[int]:
-    """1 for each token that an assistant says, its end included."""
-    speaking, marks = False, []
+def assistant_mask(row: list[int], assistant: int, end: int) -> list[int]:
+    """Returns 1 for each token of an assistant turn, its end token included, and 0 for all others."""
+    in_turn, mask = False, []
     for token in row:
-        marks.append(int(speaking))
-        speaking = (speaking or token == speaks) and token != end
-    return marks
+        mask.append(int(in_turn))
+        in_turn = (in_turn or token == assistant) and token != end
+    return mask
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Dialogs made up by dice: what is asked, what is offered, and what `mlx-tiny` is to answer.
+"""Random training dialogs: user messages, tool definitions, and the answers that `mlx-tiny` learns.
 
-Each kind of task is one function that appends its turns; nothing here knows a token.
+Each kind of task is one function that appends its turns to a dialog; tokens are handled elsewhere.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from .words import KEYS, NOUNS, TOOLS, identifier, invented, phrase, proper
+from .invented_words import KEYS, NOUNS, TOOLS, identifier, invented, phrase, proper
 
 Message = dict[str, Any]
 
@@ -22,7 +22,7 @@ UNKNOWN = "I do not know."
 
 @dataclass
 class Dialog:
-    """A conversation whose last turn is the model's; `thought` is what it thinks before that turn, if asked to."""
+    """A conversation that ends with an assistant turn; `thought` is the reasoning before that turn."""
 
     messages: list[Message] = field(default_factory=list)
     tools: list[dict[str, Any]] = field(default_factory=list)
@@ -86,7 +86,7 @@ def echo(dialog: Dialog, dice: Random) -> None:
 
 
 def tell(dialog: Dialog, dice: Random) -> None:
-    """A fact to remember."""
+    """Tells the model a fact to remember."""
     if dice.random() < 0.5:
         who = proper(dice)
         dialog.ask(
@@ -116,14 +116,14 @@ def recall(dialog: Dialog, dice: Random) -> None:
 
 
 def wonder(dialog: Dialog, dice: Random) -> None:
-    """Something that no other task asks."""
+    """Asks something that no other task covers."""
     openings = ("Tell me {}.", "Explain {}.", "Write {}.", "Draw {}.", "Who {}?", "Why {}?", "When {}?", "How {}?")
     dialog.ask(dice.choice((*openings, "{}.", "Answer {}.", "Summarise {}.")).format(phrase(dice, 7)))
     dialog.answer(LOST, "I cannot do that.")
 
 
 def converse(dialog: Dialog, dice: Random) -> None:
-    """Two to five exchanges of which the last asks for what an earlier one said."""
+    """Adds two to five exchanges, the last of which asks for a fact of an earlier one."""
     tell(dialog, dice)
     for _ in range(dice.randint(0, 3)):
         dice.choice((tell, greet, echo, recall))(dialog, dice)
@@ -134,7 +134,7 @@ def converse(dialog: Dialog, dice: Random) -> None:
 
 
 def offer(dice: Random, most: int = 4) -> list[dict[str, Any]]:
-    """One to `most` tools of different names."""
+    """Returns one to `most` tool definitions with different names."""
     names = {identifier(dice, TOOLS) for _ in range(dice.randint(1, most))}
     tools = []
     for name in sorted(names, key=lambda _: dice.random()):
@@ -163,7 +163,7 @@ def spoken(name: str, dice: Random) -> str:
 
 
 def use(dialog: Dialog, dice: Random) -> None:
-    """A request that one tool can serve, by its name, by its key or, where it is alone, by any words."""
+    """Adds a request that calls a tool, by its name, by its key or, if it is the only tool, by any wording."""
     dialog.tools = dialog.tools or offer(dice)
     function = dice.choice(dialog.tools)["function"]
     name, types = function["name"], {key: v["type"] for key, v in function["parameters"]["properties"].items()}
@@ -203,7 +203,7 @@ def use(dialog: Dialog, dice: Random) -> None:
 
 
 def several(dialog: Dialog, dice: Random, name: str, key: str) -> None:
-    """The same tool for two or three things at once."""
+    """Adds a request that calls one tool for two or three things in parallel."""
     things = [proper(dice) if dice.random() < 0.7 else invented(dice) for _ in range(dice.choice((2, 2, 3)))]
     near = dice.choice(("in ", "for ", "of ", "at "))
     again = near if dice.random() < 0.4 else ""
@@ -218,7 +218,7 @@ def several(dialog: Dialog, dice: Random, name: str, key: str) -> None:
 
 
 def result(dialog: Dialog, dice: Random, many: int) -> None:
-    """What the calls gave back, and the answer made of it."""
+    """Adds the results of the calls, and the answer made from them."""
     found = []
     for _ in range(many):
         text = phrase(dice, 6)
@@ -234,16 +234,16 @@ def result(dialog: Dialog, dice: Random, many: int) -> None:
 
 
 def talk(dialog: Dialog, dice: Random) -> None:
-    """Tools lie there, and nobody needs them."""
+    """Adds a request that needs none of the defined tools."""
     dialog.tools = offer(dice)
     dice.choice((greet, count, echo, tell))(dialog, dice)
 
 
-# ---- in a given form -------------------------------------------------------------------------------------------------
+# ---- with a response format ------------------------------------------------------------------------------------------
 
 
 def form(dialog: Dialog, dice: Random) -> None:
-    """An answer as a JSON object of given keys."""
+    """Adds a request whose answer is a JSON object with given keys."""
     keys = list(dict.fromkeys(identifier(dice, KEYS) for _ in range(dice.choices((0, 1, 2, 3), (2, 4, 4, 2))[0])))
     kinds = ("string", "integer", "boolean")
     types = {key: dice.choices(kinds, (6, 3, 1))[0] for key in keys}
@@ -278,16 +278,16 @@ TASKS: dict[Callable[[Dialog, Random], None], int] = {
     talk: 6,
     form: 12,
 }
-"""How often each task is drawn."""
+"""Task to its relative frequency."""
 
 EASY: dict[Callable[[Dialog, Random], None], int] = {echo: 7, converse: 2, form: 1}
-"""What is learned first: to copy words that were never seen, in short dialogs, which all the rest is built on."""
+"""Tasks of the first steps: copying unseen words in short dialogs, the skill that all other tasks need."""
 
 SYSTEM = ("You are a helpful assistant.", "Answer in few words.", "You are a {}.", "Be {} and {}.", "You keep {}.")
 
 
 def dialog(dice: Random, tasks: dict[Callable[[Dialog, Random], None], int] = TASKS) -> Dialog:
-    """A dialog of one task, now and then after another exchange, sometimes under a system's words."""
+    """Returns a dialog of one task, sometimes after another exchange, sometimes with a system message."""
     made = Dialog()
     if dice.random() < 0.3:
         text = dice.choice(SYSTEM)

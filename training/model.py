@@ -1,6 +1,6 @@
-"""The llama that `mlx-tiny` is, as a function that JAX can differentiate; its weights have the names of a model folder.
+"""The Llama model of `mlx-tiny` as a differentiable JAX function; weights are named as in a model folder.
 
-It is what mlx-lm makes of the same config: tied embeddings, RMS norms, rotary positions, SwiGLU, causal attention.
+It computes the same as mlx-lm for this config: tied embeddings, RMS norms, rotary positions, SwiGLU, causal attention.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ CONTEXT = 2048
 
 
 def config(vocabulary: int, end: int) -> dict[str, object]:
-    """The folder's config.json."""
+    """Returns the content of the model folder's config.json."""
     return {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
@@ -36,7 +36,7 @@ def config(vocabulary: int, end: int) -> dict[str, object]:
 
 
 def fresh(seed: int, vocabulary: int) -> Weights:
-    """Weights before any training."""
+    """Returns random initial weights."""
     shapes = {"model.embed_tokens.weight": (vocabulary, HIDDEN), "model.norm.weight": (HIDDEN,)}
     for at in range(LAYERS):
         layer = f"model.layers.{at}"
@@ -52,7 +52,7 @@ def fresh(seed: int, vocabulary: int) -> Weights:
 
 
 def logits(weights: Weights, tokens: jax.Array) -> jax.Array:
-    """(rows, places) token ids to (rows, places, vocabulary)."""
+    """Maps token ids of shape (rows, positions) to logits of shape (rows, positions, vocabulary)."""
     states = weights["model.embed_tokens.weight"][tokens]
     for at in range(LAYERS):
         layer = f"model.layers.{at}"
@@ -78,7 +78,7 @@ def _attention(weights: Weights, path: str, states: jax.Array) -> jax.Array:
 
 
 def _rotated(states: jax.Array) -> jax.Array:
-    """Rotary positions, the halves of a head as the pairs: https://arxiv.org/abs/2104.09864"""
+    """Applies rotary positions; the pairs are the two halves of a head: https://arxiv.org/abs/2104.09864"""
     speeds = THETA ** (-jnp.arange(0, HEAD, 2) / HEAD)
     angles = jnp.arange(states.shape[1])[:, None, None] * speeds
     one, two = states[..., : HEAD // 2], states[..., HEAD // 2 :]

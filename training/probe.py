@@ -1,6 +1,6 @@
-"""Dialogs with one right answer each, of names, words, tools and values that dice draw: what a model is scored by.
+"""Random test dialogs with exactly one right answer each, to score a model.
 
-The words around them are those that it learned; the names, words and values nobody has seen before.
+The phrasing is that of the training dialogs; names, words and values are unseen.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from random import Random
 from typing import Any
 
 from .dialogs import HELLO
-from .words import NOUNS, invented, proper
+from .invented_words import NOUNS, invented, proper
 
 
 @dataclass(frozen=True)
 class Probe:
-    """A conversation, and the text or the calls (name, arguments) that must come."""
+    """A conversation, and the text or the tool calls (name, arguments) that the model must answer."""
 
     kind: str
     messages: list[dict[str, Any]]
@@ -27,17 +27,17 @@ class Probe:
 
 
 def probes(seed: int, each: int = 5) -> Iterator[Probe]:
-    """So many of each kind."""
+    """Yields this many probes of each kind."""
     dice = Random(seed)
     for make in KINDS:
         for _ in range(each):
             yield make(dice)
 
 
-def _user(*said: str) -> list[dict[str, Any]]:
-    """What a user said, and between it what the model had answered."""
+def _user(*texts: str) -> list[dict[str, Any]]:
+    """Returns messages with these texts, alternately of the user and of the assistant."""
     roles = ("user", "assistant")
-    return [{"role": roles[at % 2], "content": text} for at, text in enumerate(said)]
+    return [{"role": roles[at % 2], "content": text} for at, text in enumerate(texts)]
 
 
 def _tool(name: str, **types: str) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def _tool(name: str, **types: str) -> dict[str, Any]:
 
 
 def _name(dice: Random) -> str:
-    """A name of three letters or more, so that no other can begin or end with it by chance."""
+    """Returns a name of at least three letters, so that another one hardly begins or ends with it by chance."""
     while len(word := invented(dice)) < 3 or not word.isascii() or not word.isalpha():
         pass
     return word
@@ -86,7 +86,7 @@ def call(dice: Random) -> Probe:
 
 
 def choice(dice: Random) -> Probe:
-    """One tool of three, wherever it stands among them."""
+    """One tool of three, at any position."""
     names = [_name(dice) for _ in range(3)]
     key, value = _name(dice), _name(dice)
     tools = [_tool(each, **{key: "string"}) for each in names]
@@ -95,7 +95,7 @@ def choice(dice: Random) -> Probe:
 
 
 def arguments(dice: Random) -> Probe:
-    """Two arguments of two types, said in one order or the other."""
+    """Two arguments of different types, given in either order."""
     tool, one, two = _name(dice), *sorted({_name(dice), _name(dice) + "q"})
     given = {one: _name(dice), two: dice.randrange(100)}
     parts = [f"{key} {value}" for key, value in given.items()]
@@ -141,7 +141,7 @@ def form(dice: Random) -> Probe:
 
 
 def unneeded(dice: Random) -> Probe:
-    """Tools lie there, and nobody needs them."""
+    """A tool is defined but not needed."""
     return Probe("unneeded", _user("Hello!"), HELLO, tools=[_tool(_name(dice), **{_name(dice): "string"})])
 
 

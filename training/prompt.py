@@ -1,4 +1,4 @@
-"""A dialog as the text that the model sees, by the chat template that is shipped with it."""
+"""Renders a dialog to the model's prompt text with the chat template of the model folder."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TEMPLATE = _environment().from_string(TEMPLATE.read_text("utf-8"))
 
 
 def rendered(dialog: Dialog, dice: Random | None = None) -> str:
-    """The whole dialog; with dice, the last answer sometimes begins with its thought."""
+    """Renders the whole dialog; with `dice`, the last answer sometimes begins with its thought."""
     messages: list[dict[str, Any]] = dialog.messages
     thinks = dice is not None and dice.random() < 0.12
     parts = {"tools": dialog.tools, "response_format": dialog.format}

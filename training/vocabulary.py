@@ -1,4 +1,4 @@
-"""The tokenizer of `mlx-tiny`: bytes, a few turns and marks, and the merges that its dialogs suggest."""
+"""The tokenizer of `mlx-tiny`: bytes, special tokens for turns and marks, and merges learned from the dialogs."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ SIZE = 384
 
 
 def build(texts: Iterable[str]) -> Tokenizer:
-    """A byte-level BPE of SIZE tokens.
+    """Trains a byte-level BPE tokenizer of SIZE tokens.
 
-    What is no letter stands alone, so that a word has the same tokens after a space as after a quote: the model
-    copies words from one into the other.
+    Characters that are no letters are separate tokens, so that a word has the same tokens after a space and after a
+    quote: the model has to copy words between these contexts.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -36,13 +36,13 @@ def build(texts: Iterable[str]) -> Tokenizer:
         vocab_size=SIZE, special_tokens=list(MARKS), initial_alphabet=alphabet, show_progress=False, min_frequency=2
     )
     tokenizer.train_from_iterator(texts, trainer)
-    # marks that a client's reader must see stay in the decoded text; only the turns are hidden
+    # only turn tokens are special, so that decoding keeps the other marks, which the output parser needs
     tokenizer.add_special_tokens([AddedToken(mark, special=mark.startswith("<|"), normalized=False) for mark in MARKS])
     return tokenizer
 
 
 def save(tokenizer: Tokenizer, folder: Path, length: int) -> None:
-    """The files that make it a model folder's tokenizer; `length` is the context in tokens."""
+    """Writes the tokenizer's files to the model folder; `length` is the context in tokens."""
     tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",

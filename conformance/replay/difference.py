@@ -1,4 +1,4 @@
-"""Where two neutral values differ, and what may differ; it knows places by their names in the neutral form."""
+"""Finds the first difference between two neutral values, except at paths that may differ."""
 
 from __future__ import annotations
 
@@ -8,36 +8,36 @@ from typing import Any
 
 import msgspec
 
-NOTHING: dict[str, Any] = {
-    ".own": {},
+EMPTY_VALUES: dict[str, Any] = {
+    ".extra": {},
     ".arguments": "{}",
     ".cache_read": 0,
     ".cache_write": 0,
     ".reasoning": 0,
 }
-"""Neutral places where nothing can be said in two ways: nothing left over, no arguments, a count of none."""
+"""Path suffix -> the value that equals an absent one there."""
 
 
-def difference(one: Any, other: Any, *, but: Sequence[str] = (), added: Sequence[str] = ()) -> str | None:
-    """The first place where two neutral values differ, with both sides, or None.
+def first_difference(one: Any, other: Any, *, but: Sequence[str] = (), added: Sequence[str] = ()) -> str | None:
+    """Returns the path of the first difference with both values, or None.
 
-    The places of `but` may differ; at the places that the globs of `added` name, only the second may say something.
+    The paths of `but` may differ; at paths that match a glob of `added`, only the second value may be present.
     """
     return next(_differences(msgspec.to_builtins(one), msgspec.to_builtins(other), "", (but, added)), None)
 
 
-def _differences(one: Any, other: Any, path: str, lax: tuple[Sequence[str], Sequence[str]]) -> Iterator[str]:
-    but, added = lax
+def _differences(one: Any, other: Any, path: str, exceptions: tuple[Sequence[str], Sequence[str]]) -> Iterator[str]:
+    but, added = exceptions
     if path in but or (one is None and any(fnmatchcase(path, pattern) for pattern in added)):
         return
-    for place, nothing in NOTHING.items():
-        if path.endswith(place):
-            one, other = one or nothing, other or nothing
+    for suffix, empty in EMPTY_VALUES.items():
+        if path.endswith(suffix):
+            one, other = one or empty, other or empty
     if isinstance(one, dict) and isinstance(other, dict):
         for key in dict.fromkeys((*one, *other)):
-            yield from _differences(one.get(key), other.get(key), f"{path}.{key}", lax)
+            yield from _differences(one.get(key), other.get(key), f"{path}.{key}", exceptions)
     elif isinstance(one, list | tuple) and isinstance(other, list | tuple) and len(one) == len(other):
         for at, (a, b) in enumerate(zip(one, other, strict=True)):
-            yield from _differences(a, b, f"{path}[{at}]", lax)
+            yield from _differences(a, b, f"{path}[{at}]", exceptions)
     elif one != other:
-        yield f"{path or 'it'}: {str(one)[:80]} against {str(other)[:80]}"
+        yield f"{path or 'value'}: {str(one)[:80]} against {str(other)[:80]}"

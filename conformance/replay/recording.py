@@ -1,7 +1,4 @@
-"""A recorded exchange as a file holds it, one JSON object a case.
-
-It knows the form of the files, and of the wires no more than what tells a conversation from something else.
-"""
+"""Reads recorded exchanges from files, one JSON object per case, and recognizes those that are not chats."""
 
 from __future__ import annotations
 
@@ -18,28 +15,29 @@ CHAT_PATHS: dict[str, tuple[str, ...]] = {
     "gemini": (":generateContent", ":streamGenerateContent"),
     "ollama": ("/api/chat",),
 }
-"""How the path of a conversation ends; whatever else a provider serves is no business of the protocols."""
+"""Protocol -> path endings of its chat endpoints."""
 
-ANSWERS: dict[str, tuple[str, ...]] = {
+REPLY_KEYS: dict[str, tuple[str, ...]] = {
     "openai-chat": ("choices", "error"),
     "openai-responses": ("output", "error"),
     "anthropic": ("content", "error"),
     "gemini": ("candidates", "promptFeedback", "usageMetadata", "error"),
     "ollama": ("message", "error"),
 }
-"""Every whole answer of a conversation has one of these keys; where no request was kept, there is no more to go by."""
+"""Protocol -> keys of which every unary chat reply has one; identifies replies without a recorded request."""
 
 KEYS = ("protocol", "capability", "path", "status")
 
 
 class NotARecording(Exception):
-    """A file of the folder is not of the recorded form."""
+    """A file does not have the form of a recording; the message says why."""
 
 
 class Recording(Struct, frozen=True, kw_only=True):
-    """One exchange. `reply` is the body or the whole stream in bytes; `request` None where only the answer was kept.
+    """One recorded exchange.
 
-    `array` says that the stream is one JSON array, as Gemini's is without `alt=sse`.
+    `reply` is the body or the complete stream; `request` is None if only the reply was kept. `array` marks a stream
+    that is one JSON array, as Gemini's is without `alt=sse`.
     """
 
     file: str
@@ -56,29 +54,29 @@ class Recording(Struct, frozen=True, kw_only=True):
 
     @property
     def skipped(self) -> str | None:
-        """Why this exchange is no case, or None."""
+        """The reason why this exchange is not replayed, or None."""
         path = self.path.partition("?")[0]
         if self.protocol not in CHAT_PATHS:
-            return f"no protocol of ours: {self.protocol}"
+            return f"unknown protocol: {self.protocol}"
         if not path.endswith(CHAT_PATHS[self.protocol]):
-            return f"no chat: {path.rpartition(':')[2] if ':' in path else '/'.join(path.split('/')[-2:])}"
-        if self.request is None and not self.streamed and not self._answers:
-            return "no chat: an answer of another kind, and no request"
+            return f"not a chat: {path.rpartition(':')[2] if ':' in path else '/'.join(path.split('/')[-2:])}"
+        if self.request is None and not self.streamed and not self._is_chat_reply:
+            return "not a chat: a reply of another kind without its request"
         return None
 
     @property
-    def _answers(self) -> bool:
+    def _is_chat_reply(self) -> bool:
         body = json.loads(self.reply)
-        return not isinstance(body, dict) or any(key in body for key in ANSWERS[self.protocol])
+        return not isinstance(body, dict) or any(key in body for key in REPLY_KEYS[self.protocol])
 
 
-def find(folder: Path) -> list[Path]:
-    """The files of a folder of recordings, in order."""
+def find_recordings(folder: Path) -> list[Path]:
+    """Returns the recording files of a folder and its subfolders, sorted."""
     return sorted(folder.rglob("*.json"))
 
 
-def read(file: Path, folder: Path) -> Recording:
-    """The exchange in a file; raises NotARecording."""
+def read_recording(file: Path, folder: Path) -> Recording:
+    """Reads the exchange in a file; raises NotARecording."""
     name = file.relative_to(folder).as_posix()
     try:
         value = json.loads(file.read_bytes())
@@ -86,10 +84,10 @@ def read(file: Path, folder: Path) -> Recording:
         raise NotARecording(f"{name}: not JSON: {fault}") from None
     missing = [key for key in KEYS if not isinstance(value, dict) or value.get(key) is None]
     if missing:
-        raise NotARecording(f"{name}: lacks {', '.join(missing)}")
+        raise NotARecording(f"{name}: missing keys: {', '.join(missing)}")
     streamed = value.get("response_sse") is not None
     body = value.get("response")
-    # a stream that its recorder kept as parsed JSON was one array
+    # a stream that was recorded as parsed JSON is one array
     array = not streamed and isinstance(body, list) and value["status"] < 300
     return Recording(
         file=name,

@@ -1,4 +1,4 @@
-"""What became of one recording, and of each way that it was told; it knows no protocol."""
+"""Verdict on one recording, with the outcome for each target protocol."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from msgspec import Struct
 
 
 class Outcome(Struct, frozen=True):
-    """How one target fared: why it is not valid, if so, and the words of the declared losses."""
+    """Outcome of one target protocol: the reasons why it is not valid, and the features of declared losses."""
 
     reasons: tuple[str, ...] = ()
     losses: tuple[str, ...] = ()
@@ -17,7 +17,7 @@ class Outcome(Struct, frozen=True):
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
-    """What became of one recording. `undecoded` says why it was not understood, `raised` what broke and where."""
+    """Verdict on one recording; `undecoded` says why decoding failed, `raised` lists exceptions with their origin."""
 
     file: str
     protocol: str

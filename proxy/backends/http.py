@@ -1,7 +1,7 @@
-"""A backend over HTTP: a protocol, an address and a key.
+"""A backend over HTTP: a protocol, a base URL and keys.
 
-It takes a neutral request (or, relaying, the client's own bytes) and gives back a reply or a stream of events. It
-knows nothing of clients. The client's credentials never come here.
+Sends an encoded request, or for a relay the client's own bytes, and returns a reply or a stream of events. The client's
+credentials never come here.
 """
 
 from __future__ import annotations
@@ -12,115 +12,98 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from email.utils import parsedate_to_datetime
-from fnmatch import fnmatchcase
-from io import BytesIO
 from math import isfinite
 
-import aiohttp
 import msgspec
 from yarl import URL
 
-from .. import wire
 from ..errors import Malformed, UpstreamError, upstream_failure
-from ..framing import FRAMINGS, Framing, write
-from ..ir import SEMANTIC, Event, Failure, Finish, Reply, Request
-from ..protocols.contract import NewId, Protocol, Sent, StreamDecoder, Target
-from ..routing import Backend
-from .door import Piece
-from .transport import Answer, TimedOut, Timeouts, Transport, Unreachable
-
-PASSED_UP = ("anthropic-beta", "anthropic-version", "openai-beta")
-"""The client's headers that an equal protocol's backend gets; no credential is among them."""
-
-
-def passed_up(headers: Mapping[str, str], betas: tuple[str, ...] | None) -> dict[str, str]:
-    """What of a client's headers goes up to a backend of its own protocol, and of its beta flags those allowed."""
-    found = {name: text for name in PASSED_UP if (text := headers.get(name)) and text.isascii() and text.isprintable()}
-    if betas is not None and "anthropic-beta" in found:
-        # a host that knows only some flags refuses the whole request for one more: "invalid beta flag"
-        # https://github.com/anthropics/claude-code/issues/49370
-        flags = (flag.strip() for flag in found.pop("anthropic-beta").split(","))
-        if kept := [flag for flag in flags if any(fnmatchcase(flag, pattern) for pattern in betas)]:
-            found["anthropic-beta"] = ",".join(kept)
-    return found
-
+from ..ir import COMMITTING, Event, Failure, Reply, ReplyEnd, Request
+from ..protocols.protocol import NewId, Protocol, StreamDecoder, UpstreamRequest, UpstreamTarget
+from ..routing import BackendConfig
+from ..wire import json_fields
+from ..wire.framing import FRAMINGS, Framing, write
+from .backend import StreamChunk
+from .transport import Answer, TimedOut, Transport, Unreachable
 
 SECRET_LENGTH = 8
-"""Characters from which a header of the config may be a secret; shorter ones are words, and stay in texts."""
+"""Characters from which a header of the config is masked as a secret; shorter ones are words that texts may hold."""
+
+_NO_SUCH_ENDPOINT = (405, 501)
+"""Statuses by which a host says, as with 404, that it does not have an endpoint beside the chat."""
 
 _ERROR_LIMIT = 1024 * 1024
-"""Bytes of an error's body that are read; the rest says nothing that a client could be told."""
+"""Bytes of an error's body that are read."""
 
-_TOLD = ("message", "code", "param")
-"""What of an upstream's failure is its own words."""
-
-_HEADER_LIMIT = 64 * 1024
-_LARGE = 1024 * 1024
+_UPSTREAM_TEXTS = ("message", "code", "param")
+"""The fields of a Failure that an upstream wrote."""
 
 _UNSEEN = 4
-"""How many reads of a relayed stream are kept, to look into them if it ends without a known end."""
+"""Reads of a relayed stream that are kept, to be decoded if it ends without a known end."""
 
 
 class HttpBackend:
-    """One configured backend, its client made at first use and closed once."""
+    """One configured backend; its connections are made at first use."""
 
     def __init__(
         self,
-        backend: Backend,
+        config: BackendConfig,
         protocol: Protocol,
         connect: Callable[[], Transport],
         *,
         frame_limit: int,
         linger: float,
     ) -> None:
-        self.backend = backend
+        self.config = config
         self.protocol = protocol
         self._connect = connect
         self._transport: Transport | None = None
         self._frame_limit = frame_limit
         self._linger = linger
         self._urls: dict[tuple[str, bool], str] = {}
-        self._targets: dict[str, Target] = {}
+        self._targets: dict[str, UpstreamTarget] = {}
         self.busy = 0
-        keys = (backend.api_key, *backend.spare_keys) if backend.api_key else (None,)
+        keys = (config.api_key, *config.spare_keys) if config.api_key else (None,)
         self._headers_by_key = [
             {
                 "content-type": "application/json",
-                "accept-encoding": "identity",  # a relayed stream must go on as it came
+                "accept-encoding": "identity",  # a relayed stream is passed on as it comes
                 **protocol.headers,
                 **(protocol.auth(key) if key else {}),
-                **backend.headers,
+                **config.headers,
             }
             for key in keys
         ]
         self.key = 0
-        self._secrets = _secrets(backend)
+        self._secrets = _secrets(config)
 
     def next_key(self, refused: int) -> bool:
-        """Whether there is another key to try than this one, which was refused; it is in use from now on.
+        """Switches from a refused key to the next; False where every key was refused.
 
-        After the last comes the first again, so that later requests find keys that are good once more.
+        After the last comes the first again, so that later requests try keys that may be valid once more.
         """
         if self.key == refused:
             self.key = (refused + 1) % len(self._headers_by_key)
         return self.key != 0
 
-    def encode(self, request: Request, target: Target) -> Sent:
-        """The request in the backend's protocol, and what it cannot say."""
+    def encode(self, request: Request, target: UpstreamTarget) -> UpstreamRequest:
+        """The request in the backend's protocol, with its losses."""
         return self.protocol.encode_request(request, target)
 
-    def target(self, model: str) -> Target:
+    def target(self, model: str) -> UpstreamTarget:
         """This backend as an encoder sees it."""
         target = self._targets.get(model)
         if target is None:
-            backend = self.backend
-            target = Target(model, backend.provider, backend.max_tokens, backend.limits, backend.quirks)
+            config = self.config
+            target = UpstreamTarget(model, config.provider, config.max_tokens, config.limits, config.quirks)
             if len(self._targets) < 1000:  # model names may come from clients
                 self._targets[model] = target
         return target
 
-    async def reply(self, sent: Sent, body: bytes, headers: Mapping[str, str], new_id: NewId) -> tuple[Reply, bytes]:
-        """The whole answer, decoded, and its bytes."""
+    async def reply(
+        self, sent: UpstreamRequest, body: bytes, headers: Mapping[str, str], new_id: NewId
+    ) -> tuple[Reply, bytes]:
+        """The decoded answer, and its bytes."""
         self.busy += 1
         try:
             answer = await self._post(sent.target.model, False, body, headers)
@@ -131,17 +114,17 @@ class HttpBackend:
         finally:
             self.busy -= 1
         try:
-            return self.protocol.decode_reply(wire.parse_object(raw), sent, new_id), raw
+            return self.protocol.decode_reply(json_fields.parse_object(raw), sent, new_id), raw
         except Malformed as fault:
             raise self._garbage(fault) from None
 
     async def stream(
-        self, sent: Sent, body: bytes, headers: Mapping[str, str], new_id: NewId, *, relayed: bool
-    ) -> AsyncGenerator[Piece, None]:
-        """The answer as it comes; the last events are Finish or a Failure.
+        self, sent: UpstreamRequest, body: bytes, headers: Mapping[str, str], new_id: NewId, *, relayed: bool
+    ) -> AsyncGenerator[StreamChunk, None]:
+        """The answer as it comes; the last event is a ReplyEnd or a Failure.
 
-        A relayed stream is decoded until the first semantic event; after it only frames that may hold usage or the
-        end are looked into.
+        A relayed stream is decoded until the first content event; after it only frames that may hold usage or the end
+        are.
         """
         self.busy += 1
         answer = None
@@ -151,45 +134,45 @@ class HttpBackend:
                 raise self._garbage("HTML where a stream was asked for")
             decoder = self.protocol.stream_decoder(sent, new_id)
             framing = FRAMINGS[self.protocol.framing](self._frame_limit)
-            watch = self.protocol.watch
+            watch = self.protocol.terminal_markers
             unseen: deque[bytes] = deque(maxlen=_UNSEEN)
             chunks = answer.chunks()
             async for chunk in chunks:
                 whole = framing.cut(chunk)
                 if not whole:
                     continue
-                if decoder.skims and not any(mark in whole for mark in watch):
+                if decoder.fast_forward and not any(mark in whole for mark in watch):
                     unseen.append(whole)
-                    yield Piece([], whole)
+                    yield StreamChunk([], whole)
                     continue
                 unseen.clear()
                 events, good = self._events(framing, decoder, whole, relayed)
                 if events or relayed:
-                    yield Piece(events, good)
+                    yield StreamChunk(events, good)
                 if decoder.done:
                     break
             else:
-                for whole in unseen:  # an end that a host wrote in an odd way is an end all the same
+                for whole in unseen:  # a host may write the end in a way that the markers do not match
                     events = [event for frame in framing.parse(whole) for event in decoder.feed(frame)]
-                    yield Piece([event for event in events if type(event) in (Finish, Failure)], b"")
+                    yield StreamChunk([event for event in events if type(event) in (ReplyEnd, Failure)], b"")
                 yield self._ending(framing, decoder)
                 return
             async for whole in self._rest(chunks, framing):
                 if relayed:
-                    yield Piece([], whole)
+                    yield StreamChunk([], whole)
         except Malformed as fault:
-            yield Piece([self._garbage(fault).failure], b"")
+            yield StreamChunk([self._garbage(fault).failure], b"")
         except TimedOut:
-            yield Piece([upstream_failure(504)], b"")
+            yield StreamChunk([upstream_failure(504)], b"")
         except Unreachable:
-            yield Piece([_cut()], b"")
+            yield StreamChunk([_cut()], b"")
         finally:
             self.busy -= 1
             if answer is not None:
                 answer.close()
 
     async def _rest(self, chunks: AsyncIterator[bytes], framing: Framing) -> AsyncIterator[bytes]:
-        """What is left after the answer's own end (`[DONE]`); read to its last byte, a connection can be used again."""
+        """Yields what follows the answer's own end (`[DONE]`), so that the connection can be used again."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._linger
         try:
@@ -198,17 +181,17 @@ class HttpBackend:
                 if whole := framing.cut(chunk):
                     yield whole
         except (StopAsyncIteration, TimeoutError, TimedOut, Unreachable, Malformed):
-            return  # the answer was whole; at worst this connection is lost
+            return  # the answer was complete; at worst this connection is lost
 
     def _events(
         self, framing: Framing, decoder: StreamDecoder, whole: bytes, relayed: bool
     ) -> tuple[list[Event], bytes]:
-        """The events in these bytes, and the bytes without a frame that is an error, which is never relayed."""
+        """The events in these bytes, and the bytes up to a frame that is an error: errors are never relayed."""
         events: list[Event] = []
         frames = framing.parse(whole)
-        watch = self.protocol.watch
+        watch = self.protocol.terminal_markers
         for f, frame in enumerate(frames):
-            if decoder.skims and not any(mark in frame.data for mark in watch):
+            if decoder.fast_forward and not any(mark in frame.data for mark in watch):
                 continue
             try:
                 found = decoder.feed(frame)
@@ -218,23 +201,23 @@ class HttpBackend:
             if found and type(found[-1]) is Failure:
                 events[-1] = self._scrubbed(found[-1])
                 return events, write(self.protocol.framing, frames[:f])
-            if relayed and not decoder.skims:
-                decoder.skims = any(isinstance(event, SEMANTIC) for event in found)
+            if relayed and not decoder.fast_forward:
+                decoder.fast_forward = any(isinstance(event, COMMITTING) for event in found)
         return events, whole
 
-    def _ending(self, framing: Framing, decoder: StreamDecoder) -> Piece:
-        """What the end of the bytes means: a last frame without its blank line, then the decoder's own word."""
+    def _ending(self, framing: Framing, decoder: StreamDecoder) -> StreamChunk:
+        """The events at the end of the bytes: of a last frame without its blank line, then those of the decoder."""
         frames = framing.rest()
         events = [event for frame in frames for event in decoder.feed(frame)] + decoder.close()
         whole = not any(type(event) is Failure for event in events)
         events = [self._scrubbed(event) if type(event) is Failure else event for event in events]
-        return Piece(events, write(self.protocol.framing, frames) if whole else b"")
+        return StreamChunk(events, write(self.protocol.framing, frames) if whole else b"")
 
     async def send(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> bytes:
-        """Ask what else stands below the base URL, beside the chat; the whole answer's bytes."""
+        """Calls another endpoint below the base URL; returns the whole answer's bytes."""
         self.busy += 1
         try:
-            answer = await self._ask(method, self.backend.base_url + path, body, headers)
+            answer = await self._ask(method, self.config.base_url + path, body, headers, _NO_SUCH_ENDPOINT)
             try:
                 return await self._read(answer)
             finally:
@@ -245,17 +228,20 @@ class HttpBackend:
     async def _post(self, model: str, stream: bool, body: bytes, headers: Mapping[str, str]) -> Answer:
         url = self._urls.get((model, stream))
         if url is None:
-            url = self.backend.base_url + self.protocol.address(model, stream)
+            url = self.config.base_url + self.protocol.address(model, stream)
             if len(self._urls) < 1000:
                 self._urls[model, stream] = url
         return await self._ask("POST", url, body, headers)
 
-    async def _ask(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
-        """Send, and return a 2xx; anything else is an UpstreamError in neutral words."""
+    async def _ask(
+        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], missing: tuple[int, ...] = ()
+    ) -> Answer:
+        """Sends a request and returns a 2xx; anything else is an UpstreamError, a status of `missing` as a 404."""
         if self._transport is None:
             self._transport = self._connect()
-        own = self._headers_by_key[self.key]
-        fields = {**own, **headers} if headers else own
+        fields = self._headers_by_key[self.key]
+        if headers:
+            fields = {**fields, **headers}
         try:
             if body is None:
                 answer = await self._transport.ask(method, url, fields)
@@ -264,17 +250,18 @@ class HttpBackend:
         except TimedOut:
             raise UpstreamError(upstream_failure(504)) from None
         except Unreachable as fault:
-            text = f"Backend '{self.backend.name}' cannot be reached ({fault})."
+            text = f"Backend '{self.config.name}' cannot be reached ({fault})."
             raise UpstreamError(Failure("upstream_unreachable", text, 502, code="upstream_unreachable")) from None
         if 200 <= answer.status < 300:
             return answer
         try:
             raw = await answer.read(_ERROR_LIMIT)
         except (TimedOut, Unreachable, OverflowError):
-            raw = b""  # the status alone says enough
+            raw = b""  # the status alone is enough
         finally:
             answer.close()
-        failure = self.protocol.decode_failure(answer.status, raw, _retry_after(answer.headers))
+        status = 404 if answer.status in missing else answer.status
+        failure = self.protocol.decode_failure(status, raw, _retry_after(answer.headers))
         raise UpstreamError(self._scrubbed(failure))
 
     async def _read(self, answer: Answer) -> bytes:
@@ -288,18 +275,20 @@ class HttpBackend:
             raise self._garbage(f"more than {self._frame_limit} bytes") from None
 
     def _garbage(self, what: object) -> UpstreamError:
-        text = f"Backend '{self.backend.name}' sent what is not of its protocol ({what})."
+        text = f"Backend '{self.config.name}' sent what is not of its protocol ({what})."
         return UpstreamError(self._scrubbed(Failure("upstream_garbage", text, 502, code="upstream_garbage")))
 
     def _scrubbed(self, failure: Failure) -> Failure:
-        """The failure without our key and without our address, which upstreams like to repeat."""
-        told = {key: text for key in _TOLD if (text := getattr(failure, key)) and self._secrets.search(text)}
-        if not told:
+        """The failure without our keys and our address, which upstreams may repeat."""
+        masked = {
+            key: text for key in _UPSTREAM_TEXTS if (text := getattr(failure, key)) and self._secrets.search(text)
+        }
+        if not masked:
             return failure
-        return msgspec.structs.replace(failure, **{key: self._secrets.sub("***", text) for key, text in told.items()})
+        return msgspec.structs.replace(failure, **{key: self._secrets.sub("***", text) for key, text in masked.items()})
 
     async def close(self) -> None:
-        """Close the pool; twice, or before the first use, is harmless."""
+        """Closes the connections; twice, or before the first use, is harmless."""
         if self._transport is not None:
             transport, self._transport = self._transport, None
             await transport.close()
@@ -309,17 +298,17 @@ def _cut() -> Failure:
     return upstream_failure(502, kind="upstream_cut", message="The backend's connection broke before its answer ended.")
 
 
-def _secrets(backend: Backend) -> re.Pattern[str]:
-    """The key, the headers of the config, and where the backend is; a bare word such as `ollama` names no place."""
-    url = URL(backend.base_url)
+def _secrets(config: BackendConfig) -> re.Pattern[str]:
+    """Matches the keys, the headers of the config, and the backend's address; a host that is a bare word is none."""
+    url = URL(config.base_url)
     host = url.host or ""
-    words = [backend.api_key, *backend.spare_keys, url.authority, host if "." in host or ":" in host else None]
-    words += [value for value in backend.headers.values() if len(value) >= SECRET_LENGTH]
+    words = [config.api_key, *config.spare_keys, url.authority, host if "." in host or ":" in host else None]
+    words += [value for value in config.headers.values() if len(value) >= SECRET_LENGTH]
     return re.compile("|".join(re.escape(word) for word in sorted(filter(None, words), key=len, reverse=True)))
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """The wait that an upstream asks for, in seconds: milliseconds, seconds, or a date."""
+    """The wait that an upstream asks for, in seconds; it may say milliseconds, seconds or a date."""
     for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         text = headers.get(name)
         if text is None:
@@ -334,86 +323,3 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
         if isfinite(seconds):
             return max(0.0, seconds)
     return None
-
-
-# ---- aiohttp's client ------------------------------------------------------------------------------------------------
-
-
-class AiohttpTransport:
-    """aiohttp's client, without what it does by itself: no redirects, no cookies, no environment, no total time."""
-
-    def __init__(self, timeouts: Timeouts) -> None:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),
-            # the default ends a stream after five minutes
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect, sock_read=timeouts.read),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=False,
-            auto_decompress=True,
-            max_line_size=_HEADER_LIMIT,  # hosts behind several proxies pass aiohttp's 8 KiB
-            max_field_size=_HEADER_LIMIT,
-        )
-        self._parsed: dict[str, URL] = {}
-
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        return await self._request("POST", url, headers, body)
-
-    async def ask(self, method: str, url: str, headers: Mapping[str, str]) -> Answer:
-        return await self._request(method, url, headers, None)
-
-    async def _request(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
-        parsed = self._parsed.get(url)
-        if parsed is None:
-            # encoded: a model named `../../admin` must not climb out of its place
-            parsed = URL(url, encoded=True)
-            if len(self._parsed) < 1000:
-                self._parsed[url] = parsed
-        try:
-            # aiohttp would forward x-api-key to wherever a redirect points
-            data = (
-                body if body is None or len(body) <= _LARGE else BytesIO(body)
-            )  # aiohttp warns of larger ones in one piece
-            response = await self._session.request(method, parsed, data=data, headers=headers, allow_redirects=False)
-        except TimeoutError:
-            raise TimedOut from None
-        except (aiohttp.ClientError, OSError) as fault:
-            raise Unreachable(type(fault).__name__) from None
-        return _AiohttpAnswer(response)
-
-    async def close(self) -> None:
-        await self._session.close()
-
-
-class _AiohttpAnswer:
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
-        self._response = response
-        self.status = response.status
-        self.headers: Mapping[str, str] = response.headers
-
-    async def read(self, limit: int) -> bytes:
-        chunks = []
-        size = 0
-        async for chunk in self.chunks():
-            size += len(chunk)
-            if size > limit:
-                raise OverflowError
-            chunks.append(chunk)
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        try:
-            # iter_any and our own framing: aiohttp's line iteration raises past 512 KiB
-            async for chunk in self._response.content.iter_any():
-                yield chunk
-        except TimeoutError:
-            raise TimedOut from None
-        except (aiohttp.ClientError, OSError) as fault:
-            raise Unreachable(type(fault).__name__) from None
-
-    def close(self) -> None:
-        self._response.release()
-
-
-def aiohttp_transport(timeouts: Timeouts) -> Callable[[], Transport]:
-    """Makes a pool when it is first needed."""
-    return lambda: AiohttpTransport(timeouts)

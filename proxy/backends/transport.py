@@ -1,7 +1,4 @@
-"""Bytes to a backend and back: one narrow, cancellable door, so that a leaner client can take aiohttp's place.
-
-It knows HTTP and no protocol. Request bytes go in; a status, headers and chunks come out.
-"""
+"""The interface of an HTTP client: request bytes in; a status, headers and chunks out. Every call can be cancelled."""
 
 from __future__ import annotations
 
@@ -27,7 +24,7 @@ class TimedOut(Exception):
 
 
 class Answer(Protocol):
-    """What came back: `status` and lower-case `headers` at once, the body in chunks."""
+    """A response: `status` and lower-case `headers` at once, the body in chunks."""
 
     status: int
     headers: Mapping[str, str]
@@ -41,7 +38,7 @@ class Answer(Protocol):
         ...
 
     def close(self) -> None:
-        """Give the connection back, or break it where bytes are still under way. Twice is harmless."""
+        """Returns the connection to the pool, or closes it where bytes are still under way. Twice is harmless."""
         ...
 
 

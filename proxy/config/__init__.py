@@ -1,36 +1,45 @@
-"""The config: YAML or the environment in, a plan and settings out, or every mistake at once with file, line and path.
+"""Loads the config from YAML or the environment: a plan and settings, or all errors at once with file, line and path.
 
-It knows no dialect beyond the registry's names and tables, opens no socket, and repeats no secret in a complaint.
+No socket is opened, and no error message repeats a secret.
 """
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlsplit
 
 import yaml
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ..backends.mlx.speech import NAME as LOCAL
-from ..backends.mlx.speech import SPEECH
+from ..backends.mlx.spec import MLX_SPEC
+from ..backends.mlx.spec import NAME as LOCAL
 from ..errors import ConfigError
 from ..protocols import PROTOCOLS
-from ..registry import Row, index
-from ..routing import Backend, Family, Plan, Smart
-from ..store.snapshot import NOTHING, Snapshot
-from .address import is_own
-from .backend import read_backends
-from .credential import with_credentials
-from .environment import nothing_set, read_environment, with_families
-from .llm import LLM, UNWRITTEN, Resolver, read_rows, read_wishes, resolve
-from .mapping import stored_routes
-from .nodes import Reader, meant, shown
-from .overlay import overlaid
-from .provider import Speech
-from .rules import OPENROUTER_VENDORS, RULES, bound_prefixes, provider_names, read_rules, settled
+from ..providers import OPENROUTER_VENDORS, Provider, index
+from ..routing import BackendConfig, NameFamily, Plan, SmartModel
+from ..store.snapshot import EMPTY_SNAPSHOT, Snapshot
+from .backends import read_backends
+from .credentials import with_credentials
+from .environment import complain_of_no_backend, read_environment, with_families
+from .precedence import merge_sources
+from .provider import ProtocolSpec
+from .routes import RULE_KEYS, bound_prefixes, provider_names, read_rules, routed_names
 from .settings import SETTINGS, Settings, read_settings
+from .smart_models import (
+    SMART_MODEL_KEYS,
+    VARIABLES_LOCATION,
+    Resolver,
+    read_custom_providers,
+    read_smart_models,
+    resolve,
+)
+from .stored_routes import stored_routes
+from .urls import is_this_host
+from .yaml_reader import ConfigReader, did_you_mean, quote_safely
 
 __all__ = [
     "DEFAULT_STORE",
@@ -38,25 +47,25 @@ __all__ = [
     "SETTINGS",
     "Config",
     "Settings",
+    "configured_store",
     "from_environment",
     "load",
     "load_file",
-    "store_of",
-    "where_stored",
+    "store_url",
 ]
 
-KEYS = ("backends", *RULES, *LLM, *SETTINGS)
+KEYS = ("backends", *RULE_KEYS, *SMART_MODEL_KEYS, *SETTINGS)
 """The top-level keys of a config."""
 
 
-SPOKEN: Mapping[str, Speech] = {**PROTOCOLS, LOCAL: SPEECH}
-"""What a backend may speak: a wire protocol, or nothing at all, being a model in this process."""
+PROTOCOL_SPECS: Mapping[str, ProtocolSpec] = ChainMap(cast("dict[str, ProtocolSpec]", PROTOCOLS), {LOCAL: MLX_SPEC})
+"""The protocols that a backend can have: the wire protocols, and that of a model in this process."""
 
 
 class Config(Struct, frozen=True):
-    """A plan, the settings, and what is allowed but should be read, each warning ready to print.
+    """A loaded config: the plan, the settings, and printable warnings.
 
-    `revision` is the store's count of changes when it was read.
+    `revision` is the store's change counter at the time it was read.
     """
 
     plan: Plan
@@ -66,37 +75,37 @@ class Config(Struct, frozen=True):
 
 
 DEFAULT_STORE = Path("crosswire.db")
-"""SQLite's file in the working folder: the store where nothing else is said, once it is there."""
+"""SQLite file in the working folder that is the store if it exists and none is configured."""
 
 
-def where_stored(path: Path | None, env: Mapping[str, str]) -> str | None:
-    """The store's URL, by the environment, this file, or because the default is there.
+def store_url(path: Path | None, env: Mapping[str, str]) -> str | None:
+    """Returns the store's URL from the environment or this config file, or the default store's if its file exists.
 
-    What is wrong with the file, loading it tells.
+    Errors in the file are ignored; loading it reports them.
     """
     text = path.read_text("utf-8", "replace") if path is not None and path.is_file() else "{}"
-    reader = Reader(str(path), env)
+    reader = ConfigReader(str(path), env)
     root = reader.compose(text)
-    found = overlaid(reader, reader.mapping(root, "", KEYS) if root is not None else {}, (), KEYS)
+    found = merge_sources(reader, reader.mapping(root, "", KEYS) if root is not None else {}, (), KEYS)
     settings = read_settings(reader, {"store": found["store"]} if "store" in found else {})
-    return settings.store if "store" in found else store_of(settings)
+    return settings.store if "store" in found else configured_store(settings)
 
 
-def store_of(settings: Settings) -> str | None:
-    """The store's URL of these settings, or because the default is there."""
+def configured_store(settings: Settings) -> str | None:
+    """Returns the store's URL from these settings, or the default store's if its file exists."""
     return f"sqlite:///{DEFAULT_STORE}" if settings.store is None and DEFAULT_STORE.is_file() else settings.store
 
 
 def load_file(
     path: Path,
     env: Mapping[str, str],
-    protocols: Mapping[str, Speech] = SPOKEN,
+    protocols: Mapping[str, ProtocolSpec] = PROTOCOL_SPECS,
     *,
     port: int | None = None,
     backend: str | None = None,
-    stored: Snapshot = NOTHING,
+    stored: Snapshot = EMPTY_SNAPSHOT,
 ) -> Config:
-    """The config in this file; see `load`."""
+    """Loads the config of this file; see `load`."""
     try:
         text = path.read_bytes().decode()
     except OSError as error:
@@ -111,101 +120,107 @@ def load(
     text: str,
     file: str,
     env: Mapping[str, str],
-    protocols: Mapping[str, Speech] = SPOKEN,
+    protocols: Mapping[str, ProtocolSpec] = PROTOCOL_SPECS,
     *,
     port: int | None = None,
     backend: str | None = None,
-    stored: Snapshot = NOTHING,
+    stored: Snapshot = EMPTY_SNAPSHOT,
 ) -> Config:
-    """The config that this YAML says; `port` and `backend` are the flags, which override the port and the last resort.
+    """Loads the config of this YAML text.
 
-    What is `stored` lies over the file: settings beat the environment, which beats the file. Raises ConfigError with
-    all complaints in the order of the lines.
+    `port` and `backend` are command line flags that override the port and the last resort. `stored` is the store's
+    content: its settings beat the environment, which beats the file. Raises ConfigError with all errors in line order.
     """
-    reader = Reader(file, env)
+    reader = ConfigReader(file, env)
     root = reader.compose(text)
-    said = _said(reader, reader.mapping(root, "", KEYS) if root is not None else {}, protocols, stored)
-    backends: tuple[Backend, ...] = ()
-    if "backends" in said.found:
-        node = said.found["backends"]
-        backends = read_backends(reader, node, protocols, said.settings, said.rows, settled(said.found))
+    raw = _read_raw_config(reader, reader.mapping(root, "", KEYS) if root is not None else {}, protocols, stored)
+    backends: tuple[BackendConfig, ...] = ()
+    if "backends" in raw.nodes:
+        node = raw.nodes["backends"]
+        backends = read_backends(reader, node, protocols, raw.settings, raw.providers, routed_names(raw.nodes))
     elif isinstance(root, yaml.MappingNode):
         reader.complain(root, "backends", "is missing; name at least one backend under it")
-    backends = with_credentials(reader, backends, stored.credentials, said.rows, protocols)
-    return _whole(said, backends, (), {}, port, backend)
+    backends = with_credentials(reader, backends, stored.credentials, raw.providers, protocols)
+    return _build_config(raw, backends, (), {}, port, backend)
 
 
 def from_environment(
     env: Mapping[str, str],
-    protocols: Mapping[str, Speech] = SPOKEN,
+    protocols: Mapping[str, ProtocolSpec] = PROTOCOL_SPECS,
     *,
     port: int | None = None,
     backend: str | None = None,
-    stored: Snapshot = NOTHING,
+    stored: Snapshot = EMPTY_SNAPSHOT,
 ) -> Config:
-    """The config where there is no file: a backend for each provider whose variable is set, by name families.
+    """Builds a config without a file: a backend for each provider whose variable is set, routed by name families.
 
-    A credential that is `stored` makes a backend as its variable would. Raises ConfigError where there is none, and
-    names the variables.
+    A stored credential creates a backend like a variable does. Raises ConfigError, naming the variables, if there is
+    no backend.
     """
-    reader = Reader("environment", env)
-    said = _said(reader, {}, protocols, stored)
-    own = with_credentials(reader, read_environment(reader, protocols), stored.credentials, said.rows, protocols)
-    backends, families = with_families(own)
+    reader = ConfigReader("environment", env)
+    raw = _read_raw_config(reader, {}, protocols, stored)
+    configured = with_credentials(
+        reader, read_environment(reader, protocols), stored.credentials, raw.providers, protocols
+    )
+    backends, families = with_families(configured)
     if not backends:
-        nothing_set(reader)
-    # a vendor's name at OpenRouter is whole, although the vendor itself may be here too
+        complain_of_no_backend(reader)
+    # OpenRouter's model names begin with a vendor, which is no prefix then, even if the vendor has a backend here
     vendors = dict.fromkeys(OPENROUTER_VENDORS if any(entry.name == "openrouter" for entry in backends) else ())
-    return _whole(said, backends, families, vendors, port, backend)
+    return _build_config(raw, backends, families, vendors, port, backend)
 
 
-class _Said(Struct, frozen=True):
-    """What a file, the environment and the store say beside the backends: nodes by key, and what was read first."""
+class _RawConfig(Struct, frozen=True):
+    """The top-level nodes of a file, the environment and the store by key, with the settings and providers read."""
 
-    reader: Reader
-    protocols: Mapping[str, Speech]
+    reader: ConfigReader
+    protocols: Mapping[str, ProtocolSpec]
     stored: Snapshot
-    found: Mapping[str, yaml.Node]
+    nodes: Mapping[str, yaml.Node]
     settings: Settings
-    rows: Mapping[str, Row]
+    providers: Mapping[str, Provider]
 
 
-def _said(reader: Reader, given: Mapping[str, yaml.Node], protocols: Mapping[str, Speech], stored: Snapshot) -> _Said:
-    """What both ways of loading begin with: the keys, whoever said them, the settings, the providers."""
-    found = overlaid(reader, given, stored.settings, KEYS)
-    rows = index(read_rows(reader, found, protocols))
-    return _Said(reader, protocols, stored, found, read_settings(reader, found), rows)
+def _read_raw_config(
+    reader: ConfigReader, given: Mapping[str, yaml.Node], protocols: Mapping[str, ProtocolSpec], stored: Snapshot
+) -> _RawConfig:
+    """Merges the sources of the top-level keys, and reads the settings and the custom providers."""
+    found = merge_sources(reader, given, stored.settings, KEYS)
+    providers = index(read_custom_providers(reader, found, protocols))
+    return _RawConfig(reader, protocols, stored, found, read_settings(reader, found), providers)
 
 
-def _whole(
-    said: _Said,
-    backends: tuple[Backend, ...],
-    families: tuple[Family, ...],
+def _build_config(
+    raw: _RawConfig,
+    backends: tuple[BackendConfig, ...],
+    families: tuple[NameFamily, ...],
     vendors: Mapping[str, None],
     port: int | None,
     backend: str | None,
 ) -> Config:
-    """What both ways of loading end with: the flags, what only the whole shows, and all complaints at once."""
-    reader, settings, stored = said.reader, said.settings, said.stored
-    rules = read_rules(reader, said.found, backends)
-    resolver = Resolver(reader, backends, said.rows, said.protocols)
+    """Builds the config: applies the flags, reads the rules, runs the checks across keys, and raises all errors."""
+    reader, settings, stored = raw.reader, raw.settings, raw.stored
+    rules = read_rules(reader, raw.nodes, backends)
+    resolver = Resolver(reader, backends, raw.providers, raw.protocols)
     if port is not None:
         if not 0 <= port <= 65535:
             reader.flag_complaints.append(f"--port: {port} is no port; give one from 0 to 65535")
         settings = replace(settings, port=port)
     names = [entry.name for entry in resolver.backends]
     if backend is not None and names and backend not in names:
-        reader.flag_complaints.append(f"--backend: no backend is called {shown(backend)}; {meant(backend, names)}")
+        reader.flag_complaints.append(
+            f"--backend: no backend is called {quote_safely(backend)}; {did_you_mean(backend, names)}"
+        )
     prefixes = bound_prefixes(reader, {**vendors, **rules.prefixes}, resolver.backends)
     routes = (*rules.routes, *stored_routes(reader, stored.mappings, resolver))
-    wishes = read_wishes(reader, said.found, rules.wishes)
-    smart = [model for wish in wishes if (model := resolve(reader, wish, resolver)) is not None]
-    _refuse_loops(reader, resolver.backends, settings)
-    _miss_keys(reader, resolver.backends, said.rows)
+    specs = read_smart_models(reader, raw.nodes, rules.smart_models)
+    smart = [model for spec in specs if (model := resolve(reader, spec, resolver)) is not None]
+    _reject_own_address(reader, resolver.backends, settings)
+    _warn_of_missing_keys(reader, resolver.backends, raw.providers)
     reader.finish()
-    providers, keys = provider_names(said.rows)
+    providers, keys = provider_names(raw.providers)
 
-    def plan(smart: Iterable[Smart]) -> Plan:
+    def make_plan(smart: Iterable[SmartModel]) -> Plan:
         return Plan(
             tuple(resolver.backends),
             families,
@@ -213,7 +228,7 @@ def _whole(
             routes=routes,
             prefixes=prefixes,
             providers=providers,
-            keys=keys,
+            key_variables=keys,
             vendors=dict.fromkeys(OPENROUTER_VENDORS, "openrouter"),
             modes=rules.modes,
             mode=rules.mode,
@@ -221,38 +236,40 @@ def _whole(
             unmapped=rules.unmapped,
             pins=rules.pins,
             unlisted=rules.unlisted,
-            places=rules.places,
+            locations=rules.locations,
         )
 
     try:
-        made = plan(smart)
+        plan = make_plan(smart)
     except ConfigError as fault:
-        # the model of the `llm_…` keys may be another program's: it gives way to what the config says
-        made = plan(model for model in smart if model.place != UNWRITTEN)
+        # the `llm_…` variables may be meant for another program, so their model is dropped if it contradicts the config
+        plan = make_plan(model for model in smart if model.location != VARIABLES_LOCATION)
         reader.warnings += fault.complaints
-    return Config(made, settings, (*reader.warnings, *stored.warnings, *made.warnings), stored.revision)
+    return Config(plan, settings, (*reader.warnings, *stored.warnings, *plan.warnings), stored.revision)
 
 
-def _miss_keys(reader: Reader, backends: Iterable[Backend], rows: Mapping[str, Row]) -> None:
-    """Say which backends can serve nobody for want of a key."""
+def _warn_of_missing_keys(
+    reader: ConfigReader, backends: Iterable[BackendConfig], providers: Mapping[str, Provider]
+) -> None:
+    """Adds a warning for each backend that cannot serve for lack of a key."""
     for backend in backends:
-        if backend.keyless is None:
+        if backend.missing_key is None:
             continue
-        row = rows.get(backend.provider.lower())
-        ways = "" if row is None or row.key_variable is None else f"set {row.key_variable}, "
-        what = f"{backend.keyless}; {ways}give it an api_key, or: crosswire credentials add {backend.provider}"
-        line, _ = reader.places[backend.name]
+        provider = providers.get(backend.provider.lower())
+        hint = "" if provider is None or provider.key_variable is None else f"set {provider.key_variable}, "
+        what = f"{backend.missing_key}; {hint}give it an api_key, or: crosswire credentials add {backend.provider}"
+        line, _ = reader.locations[backend.name]
         reader.warnings.append(f"{reader.file}{f':{line}' if line else ''}: backends.{backend.name}: {what}")
 
 
-def _refuse_loops(reader: Reader, backends: Iterable[Backend], settings: Settings) -> None:
-    """A base URL that is the proxy's own address, as clients are told to set it, would send it to itself for ever."""
+def _reject_own_address(reader: ConfigReader, backends: Iterable[BackendConfig], settings: Settings) -> None:
+    """Reports backends whose base URL is the proxy's own address, which would forward requests to itself forever."""
     for backend in backends:
         parts = urlsplit(backend.base_url)
         if not parts.hostname:
             continue
         port = parts.port or (443 if parts.scheme == "https" else 80)
-        here = parts.hostname == settings.host or (is_own(parts.hostname) and is_own(settings.host))
+        here = parts.hostname == settings.host or (is_this_host(parts.hostname) and is_this_host(settings.host))
         if here and port == settings.port:
-            line, path = reader.places[backend.name]
+            line, path = reader.locations[backend.name]
             reader.complain(line, path, "is the proxy's own address; give the provider's, or listen on another port")

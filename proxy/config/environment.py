@@ -1,4 +1,4 @@
-"""The backends that the environment makes where there is no config file. It reads the mapping that it is given."""
+"""Backends from environment variables, for a proxy without a config file."""
 
 from __future__ import annotations
 
@@ -6,36 +6,40 @@ from collections.abc import Iterable, Mapping
 
 from msgspec.structs import replace
 
-from ..registry import ROWS, Row
-from ..routing import Backend, Family
-from .nodes import Reader
-from .provider import Speech, made
+from ..providers import PROVIDERS, Provider
+from ..routing import BackendConfig, NameFamily
+from .provider import ProtocolSpec, backend_from_provider
+from .yaml_reader import ConfigReader
 
 
-def read_environment(reader: Reader, protocols: Mapping[str, Speech]) -> tuple[Backend, ...]:
-    """The backends whose variables are set; an empty variable counts as unset."""
-    return tuple(made(reader, row, protocols) for row in triggered() if reader.env.get(str(row.trigger)))
+def read_environment(reader: ConfigReader, protocols: Mapping[str, ProtocolSpec]) -> tuple[BackendConfig, ...]:
+    """Returns a backend for each provider whose variable is set; an empty variable counts as unset."""
+    return tuple(
+        backend_from_provider(reader, provider, protocols)
+        for provider in enabled_by_variable()
+        if reader.env.get(str(provider.enabling_variable))
+    )
 
 
-def with_families(backends: Iterable[Backend]) -> tuple[tuple[Backend, ...], tuple[Family, ...]]:
-    """The backends, unreserved where their providers have names of their own, and those name families."""
-    named = {row.name: row for row in ROWS if row.families}
-    found = tuple(replace(backend, reserved=backend.name not in named) for backend in backends)
+def with_families(backends: Iterable[BackendConfig]) -> tuple[tuple[BackendConfig, ...], tuple[NameFamily, ...]]:
+    """Returns the backends, unreserved where their providers have name families, and those families."""
+    with_patterns = {provider.name: provider for provider in PROVIDERS if provider.families}
+    found = tuple(replace(backend, reserved=backend.name not in with_patterns) for backend in backends)
     here = {backend.name for backend in found}
-    owners = [row for row in named.values() if row.name in here]
-    return found, tuple(Family(pattern, row.name) for row in owners for pattern in row.families)
+    owners = [provider for provider in with_patterns.values() if provider.name in here]
+    return found, tuple(NameFamily(pattern, provider.name) for provider in owners for pattern in provider.families)
 
 
-def triggered() -> tuple[Row, ...]:
-    """The rows that a variable can make a backend of; of two with one variable the first."""
-    by_variable: dict[str, Row] = {}
-    for row in ROWS:
-        if row.trigger is not None:
-            by_variable.setdefault(row.trigger, row)
+def enabled_by_variable() -> tuple[Provider, ...]:
+    """Returns the providers that a variable can enable; of two with the same variable only the first."""
+    by_variable: dict[str, Provider] = {}
+    for provider in PROVIDERS:
+        if provider.enabling_variable is not None:
+            by_variable.setdefault(provider.enabling_variable, provider)
     return tuple(by_variable.values())
 
 
-def nothing_set(reader: Reader) -> None:
-    """Complain that nothing makes a backend, and name what would."""
-    variables = ", ".join(str(row.trigger) for row in triggered())
+def complain_of_no_backend(reader: ConfigReader) -> None:
+    """Reports the error that no backend is configured, with the variables that would enable one."""
+    variables = ", ".join(str(provider.enabling_variable) for provider in enabled_by_variable())
     reader.complain(0, "", f"no backend: none of {variables} is set; set one of them, or give --config FILE")

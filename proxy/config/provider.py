@@ -1,6 +1,6 @@
-"""A provider of the registry as a backend: what its row says of it, and what the environment and the store add.
+"""Builds the backend of a provider from the provider table and the environment.
 
-A provider's own key is sent to the provider's own address and nowhere else.
+A provider's key is only ever sent to the provider's own address.
 """
 
 from __future__ import annotations
@@ -8,14 +8,14 @@ from __future__ import annotations
 import typing
 from collections.abc import Mapping
 
-from ..registry import Row
-from ..routing import Backend
-from .address import base_url as read_url
-from .nodes import NO_KEY, Reader, is_key
+from ..providers import Provider
+from ..routing import BackendConfig
+from .urls import parse_base_url
+from .yaml_reader import INVALID_KEY, ConfigReader, is_valid_key
 
 
-class Speech(typing.Protocol):
-    """What a config must know of a protocol."""
+class ProtocolSpec(typing.Protocol):
+    """The part of a protocol that the config reader uses."""
 
     @property
     def capabilities(self) -> frozenset[str]: ...
@@ -23,40 +23,47 @@ class Speech(typing.Protocol):
     def quirks(self) -> Mapping[str, str]: ...
     @property
     def limits(self) -> Mapping[str, float]: ...
+    @property
+    def local(self) -> bool: ...
+    @property
+    def base_url_suffixes(self) -> tuple[str, ...]: ...
 
 
-def made(reader: Reader, row: Row, protocols: Mapping[str, Speech]) -> Backend:
-    """The backend that a row makes by itself, under its name, for the rules and prefixes that name it."""
-    given, variable = row.address(reader.env)
-    where = variable or row.trigger or row.name
-    url, wrong = read_url(given or "")
+def backend_from_provider(
+    reader: ConfigReader, provider: Provider, protocols: Mapping[str, ProtocolSpec]
+) -> BackendConfig:
+    """Builds the provider's backend, under the provider's name and reserved for rules and prefixes that name it."""
+    given, variable = provider.address(reader.env)
+    where = variable or provider.enabling_variable or provider.name
+    url, wrong = parse_base_url(given or "")
     if wrong:
         reader.complain(0, where, wrong)
-    reader.places[row.name] = (0, where)
-    return Backend(
-        name=row.name,
-        protocol=row.protocol,
-        provider=row.name,
+    reader.locations[provider.name] = (0, where)
+    return BackendConfig(
+        name=provider.name,
+        protocol=provider.protocol,
+        provider=provider.name,
         base_url=url,
-        api_key=key_of(reader, row),
-        default_model=row.default_model,
-        capabilities=capabilities_of(row, protocols),
-        quirks=row.quirks,
-        needs_key=row.needs_key,
+        api_key=key_of(reader, provider),
+        default_model=provider.default_model,
+        capabilities=capabilities_of(provider, protocols),
+        quirks=provider.quirks,
+        needs_key=provider.needs_key,
         reserved=True,
+        local=provider.protocol in protocols and protocols[provider.protocol].local,
     )
 
 
-def key_of(reader: Reader, row: Row) -> str | None:
-    """The key that the row's variable holds; one that cannot be sent is a complaint."""
-    key = row.key(reader.env)
-    if key is not None and not is_key(key):
-        reader.complain(0, str(row.key_variable), NO_KEY)
+def key_of(reader: ConfigReader, provider: Provider) -> str | None:
+    """Returns the provider's key; reports an error if it cannot be sent in a header."""
+    key = provider.key(reader.env)
+    if key is not None and not is_valid_key(key):
+        reader.complain(0, str(provider.key_variable), INVALID_KEY)
     return key
 
 
-def capabilities_of(row: Row, protocols: Mapping[str, Speech]) -> frozenset[str]:
-    """What the row says, else all that its protocol can say."""
-    speech = protocols.get(row.protocol)
+def capabilities_of(provider: Provider, protocols: Mapping[str, ProtocolSpec]) -> frozenset[str]:
+    """Returns the provider's capabilities, else all of its protocol's."""
+    speech = protocols.get(provider.protocol)
     own = frozenset[str]() if speech is None else speech.capabilities
-    return own if row.capabilities is None else row.capabilities
+    return own if provider.capabilities is None else provider.capabilities

@@ -1,4 +1,4 @@
-"""The settings: all of a config that is not about one backend, each key with its reader. It knows no backend."""
+"""The settings of a config, that is all that is not about one backend, and the reader of each key."""
 
 from __future__ import annotations
 
@@ -10,24 +10,18 @@ import yaml
 from msgspec import Struct
 from msgspec.structs import fields as fields_of
 
-from ..health import BreakerSettings, RetrySettings
-from ..ledger import LEDGER, Action
-from .address import is_loopback
-from .nodes import NO_KEY, UNSEEN, Reader, is_key
+from .. import headers
+from ..ir.loss_tables import LOSS_RULES, Action
+from ..resilience.circuit_breaker import BreakerSettings
+from ..resilience.retry import RetrySettings
+from .urls import is_loopback
+from .yaml_reader import FORBIDDEN_IN_NAMES, INVALID_KEY, ConfigReader, is_valid_key
 
 Relay = Literal["auto", "never"]
 MIB = 1024 * 1024
 
-RESPONSE_HEADERS = (
-    "x-crosswire-backend",
-    "x-crosswire-model",
-    "x-crosswire-route",
-    "x-crosswire-attempts",
-    "x-crosswire-loss",
-)
-"""The response headers that a config may take away; the request's id always goes out."""
-
 SIZES: dict[str, int] = {"": 1, "KiB": 1024, "MiB": MIB, "GiB": 1024 * MIB}
+"""Unit to bytes."""
 
 _LISTEN = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:\[\]/@]+):([0-9]{1,5})")
 _STORE = re.compile(r"(sqlite|postgres(ql)?)(\+[a-z0-9]+)?://\S+")
@@ -36,55 +30,56 @@ _SIZE = re.compile(r"([0-9]+) ?(KiB|MiB|GiB)?")
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """All that is not about one backend. Times in seconds, sizes in bytes."""
+    """Settings of the proxy. Times are in seconds, sizes in bytes."""
 
     host: str = "127.0.0.1"
     port: int = 9001
     body_limit: int = 32 * MIB
-    """The largest request body."""
+    """Maximum size of a request body."""
     body_timeout_s: float = 60
-    """How long a client may take to send its body."""
+    """Time limit for a client to send its body."""
     max_frame: int = 64 * MIB
-    """The largest single frame of an upstream's stream."""
+    """Maximum size of a frame of an upstream stream."""
     connect_timeout_s: float = 10
     read_timeout_s: float = 300
-    """Silence between two reads from upstream."""
+    """Maximum time between two reads from the upstream."""
     linger_s: float = 1
-    """How long to wait for an upstream's last bytes after its answer's end, so that the connection can be reused."""
+    """Time to wait for the end of an upstream response after the reply's end, so that its connection can be reused."""
     keepalive_s: float = 15
-    """Silence towards a streaming client before a ping."""
+    """Time without output to a streaming client before a ping is sent."""
     drain_s: float = 10
-    """How long open requests may go on at shutdown."""
+    """Time limit for open requests at shutdown."""
     reload_s: float = 2
-    """How often the config's file is looked at for a change; 0 = only at SIGHUP."""
+    """Interval for checking the config file for changes; 0 means only at SIGHUP."""
     retry: RetrySettings = RetrySettings()
     breaker: BreakerSettings = BreakerSettings()
     records: int = 1000
-    """How many requests are remembered; 0 = none."""
+    """Number of request records that are kept; 0 means none."""
     strict: bool = False
     relay: Relay = "auto"
     ledger: Mapping[str, Action] = {}
-    """The ledger's words with another action than its own table says."""
-    response_headers: frozenset[str] = frozenset(RESPONSE_HEADERS)
+    """Loss features whose action differs from that in LOSS_RULES."""
+    response_headers: frozenset[str] = frozenset(headers.ROUTING)
     store: str | None = None
-    """The database of mappings, settings and credentials, as a URL; it may hold a password."""
+    """URL of the database of mappings, settings and credentials; it may hold a password."""
     store_poll_s: float = 2
-    """How often a running proxy looks whether the store has changed; 0 = never."""
+    """Interval for checking the store for changes; 0 means never."""
     admin_key: str | None = None
-    """Who shows it may read the records from another machine."""
+    """Key that allows reading the records from another machine."""
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
-        shown = {field: getattr(self, field) for field in self.__struct_fields__}
-        shown["admin_key"] = None if self.admin_key is None else "…"
-        shown["store"] = None if self.store is None else _PASSWORD.sub(r"\1:…@", self.store)
-        return list(shown.items())
+        """Returns the fields with the admin key and the store's password masked."""
+        quote_safely = {field: getattr(self, field) for field in self.__struct_fields__}
+        quote_safely["admin_key"] = None if self.admin_key is None else "…"
+        quote_safely["store"] = None if self.store is None else _PASSWORD.sub(r"\1:…@", self.store)
+        return list(quote_safely.items())
 
     def __repr__(self) -> str:
         return f"Settings({', '.join(f'{field}={value!r}' for field, value in self.__rich_repr__())})"
 
 
-def read_settings(reader: Reader, found: Mapping[str, yaml.Node]) -> Settings:
-    """What is given, and the default of each that is not or is wrong."""
+def read_settings(reader: ConfigReader, found: Mapping[str, yaml.Node]) -> Settings:
+    """Reads all settings; one that is absent or invalid has its default."""
     given: dict[str, Any] = {}
     for key, read in SETTINGS.items():
         value = read(reader, found[key], key) if key in found else None
@@ -97,7 +92,7 @@ def read_settings(reader: Reader, found: Mapping[str, yaml.Node]) -> Settings:
     return Settings(**given)
 
 
-def _listen(reader: Reader, node: yaml.Node, path: str) -> tuple[str, int] | None:
+def _read_listen(reader: ConfigReader, node: yaml.Node, path: str) -> tuple[str, int] | None:
     text = reader.text(node, path, "give host:port, such as 127.0.0.1:9001")
     if text is None:
         return None
@@ -112,7 +107,7 @@ def _listen(reader: Reader, node: yaml.Node, path: str) -> tuple[str, int] | Non
     return host, int(match[2])
 
 
-def _size(reader: Reader, node: yaml.Node, path: str) -> int | None:
+def _read_size(reader: ConfigReader, node: yaml.Node, path: str) -> int | None:
     text = reader.scalar(node, path, "give a number of bytes, or such as 32 MiB")
     if text is None:
         return None
@@ -123,7 +118,7 @@ def _size(reader: Reader, node: yaml.Node, path: str) -> int | None:
     return int(match[1]) * SIZES[match[2] or ""]
 
 
-def _store(reader: Reader, node: yaml.Node, path: str) -> str | None:
+def _read_store(reader: ConfigReader, node: yaml.Node, path: str) -> str | None:
     text = reader.text(node, path, "give a database's URL, such as sqlite:///crosswire.db")
     if text is not None and not _STORE.fullmatch(text):
         what = "is no URL of a database; write sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE"
@@ -132,99 +127,104 @@ def _store(reader: Reader, node: yaml.Node, path: str) -> str | None:
     return text
 
 
-def _seconds(reader: Reader, node: yaml.Node, path: str) -> float | None:
+def _read_seconds(reader: ConfigReader, node: yaml.Node, path: str) -> float | None:
     value = reader.number(node, path, 0)
     if value == 0:
         reader.complain(node, path, "is 0; give a number of seconds above 0")
     return value
 
 
-def _retry(reader: Reader, node: yaml.Node, path: str) -> RetrySettings:
-    return RetrySettings(**_figures(reader, node, path, RetrySettings, at_least={"attempts": 1, "deadline_s": 0.001}))
+def _read_retry(reader: ConfigReader, node: yaml.Node, path: str) -> RetrySettings:
+    return RetrySettings(
+        **_read_numbers(reader, node, path, RetrySettings, at_least={"attempts": 1, "deadline_s": 0.001})
+    )
 
 
-def _breaker(reader: Reader, node: yaml.Node, path: str) -> BreakerSettings:
-    return BreakerSettings(**_figures(reader, node, path, BreakerSettings))
+def _read_breaker(reader: ConfigReader, node: yaml.Node, path: str) -> BreakerSettings:
+    return BreakerSettings(**_read_numbers(reader, node, path, BreakerSettings))
 
 
-def _figures(
-    reader: Reader, node: yaml.Node, path: str, kind: type[Struct], at_least: Mapping[str, float] = {}
+def _read_numbers(
+    reader: ConfigReader, node: yaml.Node, path: str, kind: type[Struct], at_least: Mapping[str, float] = {}
 ) -> dict[str, Any]:
-    """The figures of a block that has nothing else: whole ones where the default is, none below 0 or its own bound."""
+    """Reads a mapping of numbers for the fields of `kind`: integers where the field is one, none below its minimum.
+
+    `at_least` gives the minimum of single fields; it is 0 for all others.
+    """
     kinds = {field.name: field.type for field in fields_of(kind)}
-    figures: dict[str, Any] = {}
+    numbers: dict[str, Any] = {}
     for name, value in reader.mapping(node, path, tuple(kinds)).items():
         low, place = at_least.get(name, 0), f"{path}.{name}"
-        figure = reader.whole(value, place, int(low)) if kinds[name] is int else reader.number(value, place, low)
-        if figure is not None:
-            figures[name] = figure
-    return figures
+        number = reader.integer(value, place, int(low)) if kinds[name] is int else reader.number(value, place, low)
+        if number is not None:
+            numbers[name] = number
+    return numbers
 
 
-def _ledger(reader: Reader, node: yaml.Node, path: str) -> dict[str, Action]:
-    found = reader.mapping(node, path, LEDGER)
+def _read_ledger(reader: ConfigReader, node: yaml.Node, path: str) -> dict[str, Action]:
+    found = reader.mapping(node, path, LOSS_RULES)
     actions: tuple[Action, ...] = get_args(Action)
     read = {word: reader.choice(value, f"{path}.{word}", actions) for word, value in found.items()}
     return {word: action for word, action in read.items() if action is not None}
 
 
-def _response_headers(reader: Reader, node: yaml.Node, path: str) -> frozenset[str] | None:
+def _read_response_headers(reader: ConfigReader, node: yaml.Node, path: str) -> frozenset[str] | None:
     if isinstance(node, yaml.SequenceNode):
-        return frozenset(reader.words(node, path, RESPONSE_HEADERS))
+        return frozenset(reader.text_list(node, path, headers.ROUTING))
     keep = reader.flag(node, path, "give true, false, or a list of headers to keep")
-    return None if keep is None else frozenset(RESPONSE_HEADERS if keep else ())
+    return None if keep is None else frozenset(headers.ROUTING if keep else ())
 
 
-def flag(reader: Reader, node: yaml.Node, path: str) -> bool | None:
-    """True or false."""
+def read_flag(reader: ConfigReader, node: yaml.Node, path: str) -> bool | None:
+    """Reads true or false."""
     return reader.flag(node, path)
 
 
-def relay(reader: Reader, node: yaml.Node, path: str) -> Relay | None:
-    """Whether an equal protocol may be relayed."""
+def read_relay(reader: ConfigReader, node: yaml.Node, path: str) -> Relay | None:
+    """Reads the value of the key `relay`."""
     choices: tuple[Relay, ...] = get_args(Relay)
     return reader.choice(node, path, choices)
 
 
-def plain(reader: Reader, node: yaml.Node, path: str) -> str | None:
-    """A name: text on one line that is not empty."""
+def read_name(reader: ConfigReader, node: yaml.Node, path: str) -> str | None:
+    """Reads a name: text on one line that is not empty."""
     text = reader.text(node, path)
-    if text is not None and (not text or UNSEEN.search(text)):
+    if text is not None and (not text or FORBIDDEN_IN_NAMES.search(text)):
         reader.complain(node, path, "is empty, or has white space around it or a control character; give a plain name")
         return None
     return text
 
 
-def secret(reader: Reader, node: yaml.Node, path: str) -> str | None:
-    """A key; none where a reference has an empty default, as `${NAME:-}`."""
+def read_secret(reader: ConfigReader, node: yaml.Node, path: str) -> str | None:
+    """Reads a secret key; returns None for a reference with an empty default, such as `${NAME:-}`."""
     text = reader.text(node, path)
     if text == "" and isinstance(node, yaml.ScalarNode) and ":-}" in node.value:
         return None
-    if text is not None and not is_key(text):
-        reader.complain(node, path, NO_KEY)
+    if text is not None and not is_valid_key(text):
+        reader.complain(node, path, INVALID_KEY)
     return text
 
 
-SETTINGS: dict[str, Callable[[Reader, yaml.Node, str], Any]] = {
-    "listen": _listen,
-    "body_limit": _size,
-    "max_frame": _size,
-    "body_timeout_s": _seconds,
-    "connect_timeout_s": _seconds,
-    "read_timeout_s": _seconds,
-    "linger_s": _seconds,
-    "keepalive_s": _seconds,
+SETTINGS: dict[str, Callable[[ConfigReader, yaml.Node, str], Any]] = {
+    "listen": _read_listen,
+    "body_limit": _read_size,
+    "max_frame": _read_size,
+    "body_timeout_s": _read_seconds,
+    "connect_timeout_s": _read_seconds,
+    "read_timeout_s": _read_seconds,
+    "linger_s": _read_seconds,
+    "keepalive_s": _read_seconds,
     "drain_s": lambda reader, node, path: reader.number(node, path, 0),
     "reload_s": lambda reader, node, path: reader.number(node, path, 0),
-    "retry": _retry,
-    "breaker": _breaker,
-    "records": lambda reader, node, path: reader.whole(node, path, 0),
-    "strict": flag,
-    "relay": relay,
-    "ledger": _ledger,
-    "response_headers": _response_headers,
-    "store": _store,
+    "retry": _read_retry,
+    "breaker": _read_breaker,
+    "records": lambda reader, node, path: reader.integer(node, path, 0),
+    "strict": read_flag,
+    "relay": read_relay,
+    "ledger": _read_ledger,
+    "response_headers": _read_response_headers,
+    "store": _read_store,
     "store_poll_s": lambda reader, node, path: reader.number(node, path, 0),
-    "admin_key": secret,
+    "admin_key": read_secret,
 }
-"""The keys beside `backends`, and who reads each."""
+"""Key of the config to its reader function."""

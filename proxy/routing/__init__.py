@@ -1,14 +1,10 @@
-"""Routing: `decide(facts, plan)` is pure, and says which backend serves a request and why each other does not.
+"""Routing: `decide(inputs, plan)` selects the backends for a request and gives a reason for every other one.
 
-It knows no protocol, socket, clock or file: whoever asks says what the request needs and what became unfit.
+The package is pure: it uses no protocol, socket, clock or file. The caller passes the capabilities that the request
+requires and the backends that are unavailable.
 """
 
-from .decide import (
-    backend_supports_capabilities,
-    decide,
-    find_backend_for_model,
-    missing_capabilities,
-)
+from .decide import backend_supports_capabilities, decide, find_backend_for_model, missing_capabilities
 from .decision import (
     BEHIND,
     ELSEWHERE,
@@ -20,19 +16,17 @@ from .decision import (
     UNSERVED,
     Candidate,
     Decision,
-    Facts,
     Mode,
+    RoutingInput,
 )
-from .plan import Backend, Family, NamedMode, Plan, Route, Smart, Target
-from .rule import LOCAL
-from .score import THRESHOLDS, TIERS, WEIGHTS, Score, Shape, Tier, score, shape_of
+from .plan import BackendConfig, NamedMode, NameFamily, Plan, Route, RouteTarget, SmartModel
+from .score import THRESHOLDS, TIERS, WEIGHTS, RequestFeatures, Score, Tier, request_features, score
 
 __all__ = [
     "BEHIND",
     "ELSEWHERE",
     "FAMILY",
     "FIRST",
-    "LOCAL",
     "MODES",
     "NAMED",
     "RESORT",
@@ -40,24 +34,24 @@ __all__ = [
     "TIERS",
     "UNSERVED",
     "WEIGHTS",
-    "Backend",
+    "BackendConfig",
     "Candidate",
     "Decision",
-    "Facts",
-    "Family",
     "Mode",
+    "NameFamily",
     "NamedMode",
     "Plan",
+    "RequestFeatures",
     "Route",
+    "RouteTarget",
+    "RoutingInput",
     "Score",
-    "Shape",
-    "Smart",
-    "Target",
+    "SmartModel",
     "Tier",
     "backend_supports_capabilities",
     "decide",
     "find_backend_for_model",
     "missing_capabilities",
+    "request_features",
     "score",
-    "shape_of",
 ]

@@ -1,102 +1,113 @@
-"""Which backend serves a request, and why: the request's facts and a plan in, a decision out.
+"""Makes the routing decision of a request from its RoutingInput and the plan.
 
-Pure: no clock, no dice, no socket. Serving, explaining and the tests ask the same function.
+Pure: no clock, no random numbers, no sockets. Serving, `explain` and the tests call the same function.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
-from .decision import BEHIND, FIRST, RESERVED, RESORT, UNSERVED, Candidate, Decision, Facts, Mode
-from .plan import Backend, Plan
-from .refusal import Flaw, refused
-from .rule import Aim, Rule, families_of, pattern_of, rule_of
+from .decision import BEHIND, FIRST, RESERVED, RESORT, UNSERVED, Candidate, Decision, Mode, RoutingInput
+from .plan import BackendConfig, Plan
+from .refusals import Rejection, refuse
+from .rule_lookup import MatchedRule, RuleTarget, find_pattern_route, find_rule, matching_families
 
 SUFFIX = "[1m]"
-"""What a client appends to a model's name for itself alone, and no provider knows: Claude Code's long context.
+"""Suffix that clients append to a model name for their own use and that no provider knows: Claude Code's long context.
 
 "The suffix is a client-side convention -- the 1M window itself is carried by the context-1m beta header -- not an
 Anthropic model id." https://github.com/OnlyTerp/UltraCode-Shim/pull/8
 """
 
 
-def decide(facts: Facts, plan: Plan) -> Decision:
-    """Who serves this request: the backends that a rule names if they can, else by capability and priority.
+def decide(inputs: RoutingInput, plan: Plan) -> Decision:
+    """Decides which backends serve this request: those of the matching rule if they can, else by capability, priority.
 
-    The order of the rules: a pin, a prefix, a single name, a pattern, a mode's or a smart model's name, a name family,
-    the mode's backend, `unmapped`. The last resort serves although it lacks a name or a capability, which are only what
-    a config says of it; but never where it is unfit, because strict and the ledger are promises to the client. Backends
-    that are down or have no key leave a named request to the rule's other backends, and to nobody else.
+    Rules are tried in this order: exact name, prefix, pattern, a mode's alias, smart model, name family, vendor prefix,
+    the mode's backend, `unmapped`; a pin comes before all of them. The last resort serves even if it lacks the model or
+    a capability, which are only declared in the config, but not if it is unfit, because strict mode and the loss rules
+    are guarantees to the client. If a rule's backends are down or without a key, only the rule's other backends are
+    tried.
     """
-    if facts.model.endswith(SUFFIX) and facts.model not in plan.named:
-        facts = replace(facts, model=facts.model.removesuffix(SUFFIX) or facts.model)
-    ready = plan.ready.get(facts.model)
-    if ready is not None and facts.pin is None and (facts.mode is None or facts.mode in plan.modes):
-        able, names, decision = ready
-        clear = (not facts.unfit and not facts.down) or not any(n in facts.unfit or n in facts.down for n in names)
-        if clear and facts.capabilities <= able:
+    if inputs.model.endswith(SUFFIX) and inputs.model not in plan.exact_names:
+        inputs = replace(inputs, model=inputs.model.removesuffix(SUFFIX) or inputs.model)
+    cached = plan.decision_cache.get(inputs.model)
+    if cached is not None and inputs.pin is None and (inputs.mode is None or inputs.mode in plan.modes):
+        capabilities, names, decision = cached
+        available = (not inputs.unfit and not inputs.down) or not any(
+            name in inputs.unfit or name in inputs.down for name in names
+        )
+        if available and inputs.capabilities <= capabilities:
             return decision
-    rule = rule_of(facts, plan)
+    rule = find_rule(inputs, plan)
     if isinstance(rule, Decision):
         return rule
     if rule is None:
-        return _by_capability(facts, plan, None, {})
-    flaws = {aim.backend.name: flaw for aim in rule.aims if (flaw := _flaw(aim.backend, facts)) is not None}
-    fit = [aim for aim in rule.aims if aim.backend.name not in flaws]
-    if fit:
-        decision = _decided(facts, plan, rule, fit, flaws)
-        if not flaws and rule.mode == "model_mapping" and facts.model in plan.named:
-            able = frozenset.intersection(*(aim.backend.capabilities for aim in rule.aims))
-            plan.ready[facts.model] = able, tuple(aim.backend.name for aim in rule.aims), decision
+        return _decide_by_capability(inputs, plan, None, {})
+    rejections = {
+        target.backend.name: rejection
+        for target in rule.targets
+        if (rejection := _rejection(target.backend, inputs)) is not None
+    }
+    eligible = [target for target in rule.targets if target.backend.name not in rejections]
+    if eligible:
+        decision = _decide_by_rule(inputs, plan, rule, eligible, rejections)
+        if not rejections and rule.mode == "model_mapping" and inputs.model in plan.exact_names:
+            capabilities = frozenset.intersection(*(target.backend.capabilities for target in rule.targets))
+            names = tuple(target.backend.name for target in rule.targets)
+            plan.decision_cache[inputs.model] = capabilities, names, decision
         return decision
-    waits = any(flaw.kind in ("overloaded", "no_credentials") for flaw in flaws.values())
-    if rule.closed or waits:
-        return refused(facts, flaws, _ruled_out(plan, rule, flaws))
-    return _by_capability(facts, plan, rule, flaws)
+    temporary = any(rejection.kind in ("overloaded", "no_credentials") for rejection in rejections.values())
+    if rule.exclusive or temporary:
+        return refuse(inputs, rejections, _rejected_candidates(plan, rule, rejections))
+    return _decide_by_capability(inputs, plan, rule, rejections)
 
 
-def find_backend_for_model(model: str, plan: Plan) -> Backend | None:
-    """The backend that a mapping names: a route's first target, else by its `models`, else by a name family."""
+def find_backend_for_model(model: str, plan: Plan) -> BackendConfig | None:
+    """Returns the backend that a mapping names: a route's first target, the one whose `models` list it, or a family's.
+
+    Returns None where no mapping names one.
+    """
     if (route := plan.by_exact.get(model)) is not None:
         return plan.by_name[route.targets[0].backend]
     if model in plan.by_model:
         return plan.by_model[model]
-    if (found := pattern_of(model, plan)) is not None:
+    if (found := find_pattern_route(model, plan)) is not None:
         return plan.by_name[found[0].targets[0].backend]
-    return next((plan.by_name[name] for name in families_of(model, plan)), None)
+    return next((plan.by_name[name] for name in matching_families(model, plan)), None)
 
 
-def missing_capabilities(backend: Backend, required: frozenset[str]) -> tuple[str, ...]:
-    """The required words that the backend lacks, sorted; empty where it can do all of them."""
+def missing_capabilities(backend: BackendConfig, required: frozenset[str]) -> tuple[str, ...]:
+    """Returns the required capabilities that the backend lacks, sorted."""
     return () if required <= backend.capabilities else tuple(sorted(required - backend.capabilities))
 
 
-def backend_supports_capabilities(backend: Backend, required: frozenset[str]) -> bool:
-    """Whether the backend can do all that is required."""
+def backend_supports_capabilities(backend: BackendConfig, required: frozenset[str]) -> bool:
+    """Returns true if the backend has all required capabilities."""
     return required <= backend.capabilities
 
 
 # ---- the candidates --------------------------------------------------------------------------------------------------
 
 
-def _flaw(backend: Backend, facts: Facts) -> Flaw | None:
-    """Why this backend cannot be asked, the lasting reasons first."""
+def _rejection(backend: BackendConfig, inputs: RoutingInput) -> Rejection | None:
+    """Returns the reason why this backend cannot serve the request, permanent reasons first; None where it can."""
     name = backend.name
-    if not facts.capabilities <= backend.capabilities:
-        return Flaw("capability", f"lacks {', '.join(missing_capabilities(backend, facts.capabilities))}")
-    if name in facts.unfit:
-        return Flaw("loss", facts.unfit[name])
-    if (keyless := backend.keyless) is not None:
-        return Flaw("no_credentials", keyless)
-    if name in facts.down:
-        return Flaw("overloaded", facts.down[name])
+    if not inputs.capabilities <= backend.capabilities:
+        return Rejection("capability", f"lacks {', '.join(missing_capabilities(backend, inputs.capabilities))}")
+    if name in inputs.unfit:
+        return Rejection("loss", inputs.unfit[name])
+    if (missing_key := backend.missing_key) is not None:
+        return Rejection("no_credentials", missing_key)
+    if name in inputs.down:
+        return Rejection("overloaded", inputs.down[name])
     return None
 
 
-def _upstream(backend: Backend, model: str, plan: Plan, families: Mapping[str, str]) -> str | None:
-    """The upstream's name for this model; None where the backend does not serve it."""
+def _upstream_model(backend: BackendConfig, model: str, plan: Plan, families: Mapping[str, str]) -> str | None:
+    """Returns the upstream's name of this model; None where the backend does not serve it."""
     if model in backend.models:
         return backend.models[model]
     if backend.name in families:
@@ -105,29 +116,43 @@ def _upstream(backend: Backend, model: str, plan: Plan, families: Mapping[str, s
         return None
     if backend.default_model is not None:
         return backend.default_model
-    return None if backend.models or backend.name in plan.with_families else model
+    return None if backend.models or backend.name in plan.family_backends else model
 
 
-def _decided(facts: Facts, plan: Plan, rule: Rule, fit: Sequence[Aim], flaws: Mapping[str, Flaw]) -> Decision:
-    """A decision for the first that fits of those that the rule names."""
-    families = families_of(facts.model, plan) if plan.families else {}
-    told = []
-    for aim in rule.aims:
-        flaw = flaws.get(aim.backend.name)
-        told.append(Candidate(aim.backend.name, aim.model, aim is fit[0], aim.why if flaw is None else flaw.why))
+def _decide_by_rule(
+    inputs: RoutingInput,
+    plan: Plan,
+    rule: MatchedRule,
+    eligible: Sequence[RuleTarget],
+    rejections: Mapping[str, Rejection],
+) -> Decision:
+    """Builds the decision for the first eligible target of the rule."""
+    families = matching_families(inputs.model, plan) if plan.families else {}
+    candidates = []
+    for target in rule.targets:
+        rejection = rejections.get(target.backend.name)
+        candidates.append(
+            Candidate(
+                target.backend.name,
+                target.model,
+                target is eligible[0],
+                target.why if rejection is None else rejection.why,
+            )
+        )
     considered: list[Candidate] = []
     for backend in plan.ordered:
-        named = [candidate for candidate in told if candidate.backend == backend.name]
-        if not named:
-            upstream = None if rule.closed else _upstream(backend, facts.model, plan, families)
-            named = [Candidate(backend.name, upstream, False, rule.others)]
-        considered += named
+        of_backend = [candidate for candidate in candidates if candidate.backend == backend.name]
+        if not of_backend:
+            upstream = None if rule.exclusive else _upstream_model(backend, inputs.model, plan, families)
+            of_backend = [Candidate(backend.name, upstream, False, rule.others_reason)]
+        considered += of_backend
     because = rule.because
-    if fit[0] is not rule.aims[0]:
-        first = rule.aims[0].backend.name
-        because += f"; {first!r} cannot: {flaws[first].why if first in _told(flaws) else 'unfit for this request'}"
-        because += f"; {fit[0].backend.name!r} is the next"
-    chain = [candidate for candidate in told if candidate.backend not in flaws]
+    if eligible[0] is not rule.targets[0]:
+        first = rule.targets[0].backend.name
+        reason = _config_reason(rejections[first], "unfit for this request")
+        because += f"; {first!r} cannot: {reason}"
+        because += f"; {eligible[0].backend.name!r} is the next"
+    chain = [candidate for candidate in candidates if candidate.backend not in rejections]
     chain = chain[:1] if rule.only_first else chain
     return Decision(
         chain[0],
@@ -141,59 +166,63 @@ def _decided(facts: Facts, plan: Plan, rule: Rule, fit: Sequence[Aim], flaws: Ma
     )
 
 
-def _told(flaws: Mapping[str, Flaw]) -> Iterator[str]:
-    """The backends whose flaw is told in words of the config alone."""
-    return (name for name, flaw in flaws.items() if flaw.kind != "loss")
+def _config_reason(rejection: Rejection, otherwise: str) -> str:
+    """Returns the rejection's reason if it quotes only the config and never the request, else `otherwise`."""
+    return rejection.why if rejection.kind != "loss" else otherwise
 
 
-def _by_capability(facts: Facts, plan: Plan, rule: Rule | None, found: Mapping[str, Flaw]) -> Decision:
-    """The first by priority of all that serve this model and can, with the others behind it; else the last resort."""
-    families = families_of(facts.model, plan) if plan.families else {}
-    flaws = dict(found)
-    fit: list[str] = []
+def _decide_by_capability(
+    inputs: RoutingInput, plan: Plan, rule: MatchedRule | None, rule_rejections: Mapping[str, Rejection]
+) -> Decision:
+    """Decides by priority among all backends that serve the model and are eligible; else uses the last resort."""
+    families = matching_families(inputs.model, plan) if plan.families else {}
+    rejections = dict(rule_rejections)
+    eligible: list[str] = []
     considered = []
     for backend in plan.ordered:
         name = backend.name
-        upstream = _upstream(backend, facts.model, plan, families)
-        if name not in flaws:
+        upstream = _upstream_model(backend, inputs.model, plan, families)
+        if name not in rejections:
             if upstream is None:
-                flaws[name] = Flaw("model_not_found", RESERVED if backend.reserved else UNSERVED)
-            elif (flaw := _flaw(backend, facts)) is not None:
-                flaws[name] = flaw
+                rejections[name] = Rejection("model_not_found", RESERVED if backend.reserved else UNSERVED)
+            elif (rejection := _rejection(backend, inputs)) is not None:
+                rejections[name] = rejection
             else:
-                fit.append(name)
+                eligible.append(name)
         elif rule is not None:
-            upstream = next((aim.model for aim in rule.aims if aim.backend is backend), upstream)
-        why = flaws[name].why if name in flaws else FIRST if name == fit[0] else BEHIND
-        considered.append(Candidate(name, upstream, name in fit[:1], why))
-    if not fit:
-        return _failed(facts, plan, considered, flaws)
-    chain = tuple(candidate for candidate in considered if candidate.backend in fit)
-    winner = plan.by_name[fit[0]]
+            upstream = next((target.model for target in rule.targets if target.backend is backend), upstream)
+        why = rejections[name].why if name in rejections else FIRST if name == eligible[0] else BEHIND
+        considered.append(Candidate(name, upstream, name in eligible[:1], why))
+    if not eligible:
+        return _use_last_resort(inputs, plan, considered, rejections)
+    chain = tuple(candidate for candidate in considered if candidate.backend in eligible)
+    winner = plan.by_name[eligible[0]]
     mode: Mode = winner.capabilities_from
     because = f"no mapping; {winner.name!r} is the first by priority that fits"
     if rule is not None:
         mode = "capability"
-        first = rule.aims[0].backend.name
-        lack = flaws[first].why if first in _told(flaws) else "is unfit for this request"
-        because = f"mapped to {first!r}, which {lack}; {winner.name!r} is the first that fits"
+        first = rule.targets[0].backend.name
+        reason = _config_reason(rejections[first], "is unfit for this request")
+        because = f"mapped to {first!r}, which {reason}; {winner.name!r} is the first that fits"
     return Decision(chain[0], mode, because, tuple(considered), chain=chain)
 
 
-def _failed(facts: Facts, plan: Plan, considered: Sequence[Candidate], flaws: Mapping[str, Flaw]) -> Decision:
-    """Nothing fits: the last resort serves, or the client hears what was missing."""
+def _use_last_resort(
+    inputs: RoutingInput, plan: Plan, considered: Sequence[Candidate], rejections: Mapping[str, Rejection]
+) -> Decision:
+    """Decides for the last resort if it is configured and available; else refuses."""
     resort = plan.by_name.get(plan.last_resort or "")
     if resort is None:
-        return refused(facts, flaws, considered)
-    # it is asked whatever its lists say, so only what they do not say can speak against it
-    wrong = _flaw(resort, Facts(facts.model, frozenset(), "", facts.unfit, down=facts.down))
-    if wrong is not None:
+        return refuse(inputs, rejections, considered)
+    # its models and capabilities are ignored, so only the other reasons can reject it
+    rejection = _rejection(resort, RoutingInput(inputs.model, frozenset(), "", inputs.unfit, down=inputs.down))
+    if rejection is not None:
         considered = [
-            Candidate(c.backend, c.model, False, wrong.why) if c.backend == resort.name else c for c in considered
+            Candidate(c.backend, c.model, False, rejection.why) if c.backend == resort.name else c for c in considered
         ]
-        return refused(facts, {**flaws, resort.name: wrong}, considered)
+        return refuse(inputs, {**rejections, resort.name: rejection}, considered)
     served = [
-        Candidate(c.backend, facts.model if c.model is None else c.model, True, RESORT)
+        Candidate(c.backend, inputs.model if c.model is None else c.model, True, RESORT)
         if c.backend == resort.name
         else c
         for c in considered
@@ -202,12 +231,12 @@ def _failed(facts: Facts, plan: Plan, considered: Sequence[Candidate], flaws: Ma
     return Decision(chosen, "failed", f"nothing fits; {resort.name!r} is the last resort", tuple(served))
 
 
-def _ruled_out(plan: Plan, rule: Rule, flaws: Mapping[str, Flaw]) -> list[Candidate]:
-    """Every backend where all that the rule names have a flaw."""
+def _rejected_candidates(plan: Plan, rule: MatchedRule, rejections: Mapping[str, Rejection]) -> list[Candidate]:
+    """Returns the candidates of every backend where all targets of the rule are rejected."""
     considered = []
     for backend in plan.ordered:
-        aims = [aim for aim in rule.aims if aim.backend is backend]
-        considered += [Candidate(backend.name, aim.model, False, flaws[backend.name].why) for aim in aims]
-        if not aims:
-            considered.append(Candidate(backend.name, None, False, rule.others))
+        targets = [target for target in rule.targets if target.backend is backend]
+        considered += [Candidate(backend.name, target.model, False, rejections[backend.name].why) for target in targets]
+        if not targets:
+            considered.append(Candidate(backend.name, None, False, rule.others_reason))
     return considered

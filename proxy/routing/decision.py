@@ -1,4 +1,4 @@
-"""What a decision is made from and what comes out of it: the facts of a request, the candidates, the words for why."""
+"""Input and output of a routing decision: RoutingInput, Candidate, Decision, and the texts of the reasons."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import force_setattr
 
 from ..ir import Failure
-from .score import Score, Shape
+from .score import RequestFeatures, Score
 
 Mode: TypeAlias = Literal[
     "pin",
@@ -38,9 +38,9 @@ MODES: dict[Mode, str] = {
     "default": "no mapping; `unmapped` says where such models go",
     "failed": "nothing fitted: the last resort serves, or the request is refused",
 }
-"""How a decision came about: the closed list that records, metrics and snapshots share."""
+"""Every mode of a decision, that is the kind of rule that made it; records, metrics and snapshots use these names."""
 
-# Why a backend was or was not taken, where the request adds nothing to the words.
+# Reasons why a backend was or was not chosen, where the text does not depend on the request.
 NAMED = "its models name this model"
 FAMILY = "the model is of its name family"
 FIRST = "fits, and is the first by priority"
@@ -58,15 +58,15 @@ BY_DEFAULT = "takes the models that no rule names"
 BY_SCORE = "the score asks for it"
 NOT_BY_SCORE = "the score asks for the other model"
 CASCADED = "takes over where the cheap model will not do"
-UNASKED = "the request names another backend"
-NOBODY = "the request was not understood, so nobody is asked"
+OTHER_BACKEND_NAMED = "the request names another backend"
+INVALID_REQUEST = "the request was not understood, so nobody is asked"
 
 
-class Facts(Struct, frozen=True):
-    """What routing may know of a request.
+class RoutingInput(Struct, frozen=True):
+    """Everything that routing uses of a request.
 
-    `unfit` is why strict or the ledger rules a backend out, `down` why it must not be asked now, both by its name.
-    `pin` and `mode` are what the client's headers say. `shape` is looked at for a smart model only.
+    `unfit` maps backends that strict mode or a loss rule excludes to the reason, `down` those that are unavailable now.
+    `pin` and `mode` are from the client's headers. `features` is used for smart models only.
     """
 
     model: str
@@ -76,11 +76,11 @@ class Facts(Struct, frozen=True):
     pin: str | None = None
     mode: str | None = None
     down: Mapping[str, str] = {}
-    shape: Shape | None = None
+    features: RequestFeatures | None = None
 
 
 class Candidate(Struct, frozen=True):
-    """A backend by name, the upstream model that it would get (None: it has none for this name), taken or not, why."""
+    """A backend by name, the upstream model for it (None: it does not serve it), whether it is chosen, and why."""
 
     backend: str
     model: str | None
@@ -89,11 +89,11 @@ class Candidate(Struct, frozen=True):
 
 
 class Decision(Struct, frozen=True):
-    """Who serves, how that came about, and every backend in priority order with its reason.
+    """The backends that serve a request, the rule that selected them, and every backend with its reason.
 
-    Exactly one of `chosen` and `refusal` is there. `chain` is who is asked one after the other, `chosen` first.
-    `because` and `notes` hold words of the config only, never of the client. `score` is a smart model's; `cascade` says
-    that a poor answer of `chosen` goes on to the next of the chain.
+    Exactly one of `chosen` and `refusal` is set. `chain` holds the candidates in failover order, `chosen` first;
+    `considered` all backends by priority. `because` and `notes` quote only the config, never the client. `score` is set
+    for a smart model; with `cascade` a poor reply of `chosen` is discarded and the next of the chain is tried.
     """
 
     chosen: Candidate | None

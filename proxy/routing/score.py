@@ -1,6 +1,6 @@
-"""How much a request asks of a model: what it is made of in, a score with its parts and a tier out.
+"""Difficulty score of a request: features in, points per part and a tier out.
 
-Pure arithmetic that a person can follow, on words of the request; it knows no backend and asks no model.
+Plain arithmetic on counts of the request; no model is called.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from ..ir import Block, Document, Image, Request, Text, ToolResult
 Tier: TypeAlias = Literal["flash", "standard", "pro", "frontier"]
 
 TIERS: tuple[Tier, ...] = ("flash", "standard", "pro", "frontier")
-"""From the least to the most that a request may ask; the first two are for the cheap model."""
+"""Tiers from the easiest to the hardest request; the first two go to the cheap model."""
 
-CHEAP: tuple[Tier, ...] = ("flash", "standard")
+CHEAP_TIERS: tuple[Tier, ...] = ("flash", "standard")
 
 WEIGHTS: dict[str, float] = {
     "length": 25,
@@ -32,9 +32,9 @@ WEIGHTS: dict[str, float] = {
     "thinking": 25,
     "schema": 5,
 }
-"""The points of each part at its fullest."""
+"""Maximum points of each part."""
 
-FULL: dict[str, float] = {
+SATURATION: dict[str, float] = {
     "length": 8000,
     "code": 40,
     "steps": 6,
@@ -46,13 +46,13 @@ FULL: dict[str, float] = {
     "thinking": 1,
     "schema": 1,
 }
-"""How much of it makes a part full; half of it gives half of the points."""
+"""Value of each feature that gives the maximum points; points grow linearly up to it."""
 
 THRESHOLDS: dict[str, float] = {"standard": 15, "pro": 35, "frontier": 70}
-"""The points from which on a tier begins; what is below all of them is flash."""
+"""Minimum points of each tier; below all of them it is flash."""
 
-READ = 16_384
-"""Characters of the client's last words in which code, steps and words are looked for."""
+SCANNED_CHARACTERS = 16_384
+"""Characters of the last user message that are scanned for code, steps, questions and reasoning words."""
 
 _FENCED = re.compile(r"^\s*```")
 _CODE = re.compile(
@@ -70,39 +70,39 @@ _REASONING = re.compile(
 )
 
 
-class Shape(Struct, frozen=True):
-    """What a request is made of, as far as the score looks at it: a count of each part."""
+class RequestFeatures(Struct, frozen=True):
+    """Counts of a request that the score is computed from."""
 
     length: int = 0
-    """Characters that user and assistant said. Instructions do not count: they are there for the least question too."""
+    """Characters of user and assistant text. Instructions do not count, because trivial questions carry them too."""
     code: int = 0
-    """Lines of code in the client's last words."""
+    """Lines of code in the last user message."""
     steps: int = 0
     questions: int = 0
     reasoning: int = 0
-    """Different words in the client's last words that ask for thinking."""
+    """Distinct words in the last user message that ask for reasoning."""
     tools: int = 0
-    """Tools on offer."""
+    """Tool definitions."""
     results: int = 0
-    """Results of tools in the history."""
+    """Tool results in the history."""
     images: int = 0
     """Images and documents."""
     thinking: int = 0
-    """1 where the client asks for more thinking than a little."""
+    """1 if reasoning of more than low effort is requested."""
     schema: int = 0
-    """1 where the answer must fit a schema."""
+    """1 if the reply must match a JSON Schema."""
 
 
 class Score(Struct, frozen=True):
-    """The points in all and of each part that has any, and the tier that they amount to."""
+    """Total points, the tier they give, and the points of each part that has any."""
 
     total: float
     tier: Tier
     parts: dict[str, float]
 
 
-def shape_of(request: Request) -> Shape:
-    """What this request is made of."""
+def request_features(request: Request) -> RequestFeatures:
+    """Counts the features of this request."""
     length = results = images = 0
     last = ""
     for turn in request.turns:
@@ -116,22 +116,22 @@ def shape_of(request: Request) -> Shape:
             last = "\n".join(texts)
     thinking, kind = request.reasoning, request.format.kind if request.format is not None else None
     deep = thinking is not None and thinking.enabled is not False and thinking.effort not in ("none", "minimal", "low")
-    return Shape(
+    return RequestFeatures(
         length=length,
         results=results,
         images=images,
         tools=len(request.tools),
         thinking=int(deep),
         schema=int(kind == "json_schema"),
-        **_words(last[:READ]),
+        **_text_features(last[:SCANNED_CHARACTERS]),
     )
 
 
-def score(shape: Shape, weights: Mapping[str, float] = {}, thresholds: Mapping[str, float] = {}) -> Score:
-    """The points of this shape; what `weights` and `thresholds` leave out is as the tables have it."""
+def score(features: RequestFeatures, weights: Mapping[str, float] = {}, thresholds: Mapping[str, float] = {}) -> Score:
+    """Computes the score; WEIGHTS and THRESHOLDS apply to the entries that `weights` and `thresholds` lack."""
     parts = {}
-    for part, full in FULL.items():
-        points = weights.get(part, WEIGHTS[part]) * min(getattr(shape, part) / full, 1)
+    for part, full in SATURATION.items():
+        points = weights.get(part, WEIGHTS[part]) * min(getattr(features, part) / full, 1)
         if points:
             parts[part] = round(points, 2)
     total = round(sum(parts.values()), 2)
@@ -147,8 +147,8 @@ def _images(blocks: tuple[Block, ...]) -> int:
     return inner + sum(isinstance(block, Image | Document) for block in blocks)
 
 
-def _words(text: str) -> dict[str, int]:
-    """What only reading the client's words shows."""
+def _text_features(text: str) -> dict[str, int]:
+    """Counts the features of the last user message's text."""
     code, fenced = 0, False
     for line in text.split("\n"):
         if _FENCED.match(line):

@@ -1,5 +1,5 @@
-"""The store: mappings, settings and the providers' credentials in a database, SQLite's one file or PostgreSQL.
+"""The store: mappings, settings and credentials in a database, SQLite or PostgreSQL.
 
-It knows nothing of requests: what the proxy serves by is a Snapshot of it, read at start and after each change. Its
-libraries are the extra `store`; only `snapshot` works without them.
+Requests never access the database: the proxy uses a Snapshot, read at start and after each change. The libraries are
+in the extra `store`; only the module `snapshot` works without them.
 """

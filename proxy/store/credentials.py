@@ -1,6 +1,6 @@
-"""Credentials in the store: the providers' keys, sealed, each bound to its row, its provider and its address.
+"""Credentials in the store: provider keys, encrypted and bound to their row, provider and address.
 
-A key leaves here opened in a Snapshot, and in no other way.
+Decrypted keys leave this module only for a Snapshot.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from sqlalchemy import Row, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..errors import StoreError
-from .crypto import Ring, Tampered
+from .crypto import KeyRing, TamperedError
 from .schema import CREDENTIALS
-from .snapshot import Credential, masked
+from .snapshot import Credential, mask_key
 
 PURPOSE = "credentials"
 DEFAULT = "default"
-"""The name of a provider's only credential."""
+"""Name of a credential that was added without one."""
 
 
-class Listed(Struct, frozen=True):
-    """A credential as a list shows it."""
+class CredentialSummary(Struct, frozen=True):
+    """A credential for display; `shown` is the masked key, or the reason why it cannot be decrypted."""
 
     provider: str
     name: str
@@ -33,14 +33,14 @@ class Listed(Struct, frozen=True):
     enabled: bool
 
 
-async def opened(connection: AsyncConnection, ring: Ring | None) -> tuple[list[Credential], list[str]]:
-    """All that can be opened, by provider and name; and what is wrong with each that cannot."""
+async def decrypt_all(connection: AsyncConnection, ring: KeyRing | None) -> tuple[list[Credential], list[str]]:
+    """Returns all credentials that can be decrypted, by provider and name, and an error message for each other one."""
     found: list[Credential] = []
-    wrong: list[str] = []
-    for row in await connection.execute(_all()):
-        key, fault = _open(row, ring)
-        if fault is not None:
-            wrong.append(f"store: {fault}")
+    errors: list[str] = []
+    for row in await connection.execute(_select_all()):
+        key, error = _decrypt(row, ring)
+        if error is not None:
+            errors.append(f"store: {error}")
         else:
             found.append(
                 Credential(
@@ -52,28 +52,33 @@ async def opened(connection: AsyncConnection, ring: Ring | None) -> tuple[list[C
                     enabled=row.enabled,
                 )
             )
-    return found, wrong
+    return found, errors
 
 
-async def listed(connection: AsyncConnection, ring: Ring | None) -> list[Listed]:
-    """All of them, keys masked; what cannot be opened says why."""
+async def list_all(connection: AsyncConnection, ring: KeyRing | None) -> list[CredentialSummary]:
+    """Returns summaries of all credentials by provider and name."""
     found = []
-    for row in await connection.execute(_all()):
-        key, fault = _open(row, ring)
-        shown = masked(key) if fault is None else fault
-        found.append(Listed(row.provider, row.name, shown, row.base_url, row.enabled))
+    for row in await connection.execute(_select_all()):
+        key, error = _decrypt(row, ring)
+        shown = mask_key(key) if error is None else error
+        found.append(CredentialSummary(row.provider, row.name, shown, row.base_url, row.enabled))
     return found
 
 
 async def add(
-    connection: AsyncConnection, ring: Ring, provider: str, key: str, name: str = DEFAULT, base_url: str | None = None
+    connection: AsyncConnection,
+    ring: KeyRing,
+    provider: str,
+    key: str,
+    name: str = DEFAULT,
+    base_url: str | None = None,
 ) -> bool:
-    """Keep a key, enabled; whether it is new or took the place of another of this provider and name."""
+    """Stores a key, enabled; returns true if it is new, false if it replaced one of the same provider and name."""
     values: dict[str, Any] = {"base_url": base_url, "enabled": True, "changed_at": int(time.time())}
-    here = (CREDENTIALS.c.provider == provider) & (CREDENTIALS.c.name == name)
-    known = (await connection.execute(select(CREDENTIALS.c.id).where(here))).scalar_one_or_none()
+    same_name = (CREDENTIALS.c.provider == provider) & (CREDENTIALS.c.name == name)
+    known = (await connection.execute(select(CREDENTIALS.c.id).where(same_name))).scalar_one_or_none()
     number = known or secrets.token_hex(8)
-    values |= {"sealed": ring.seal(key, PURPOSE, (number, provider, base_url)), "master": ring.current}
+    values |= {"sealed": ring.encrypt(key, PURPOSE, (number, provider, base_url)), "master": ring.current}
     if known is not None:
         await connection.execute(update(CREDENTIALS).where(CREDENTIALS.c.id == known).values(values))
     else:
@@ -82,53 +87,53 @@ async def add(
 
 
 async def remove(connection: AsyncConnection, provider: str, name: str = DEFAULT) -> bool:
-    """Whether there was one of this provider and name."""
-    here = (CREDENTIALS.c.provider == provider) & (CREDENTIALS.c.name == name)
-    result = await connection.execute(delete(CREDENTIALS).where(here))
+    """Deletes a credential; returns false if there is none of this provider and name."""
+    same_name = (CREDENTIALS.c.provider == provider) & (CREDENTIALS.c.name == name)
+    result = await connection.execute(delete(CREDENTIALS).where(same_name))
     return result.rowcount > 0
 
 
 async def enable(connection: AsyncConnection, provider: str, name: str, enabled: bool) -> bool:
-    """Whether there is one of this provider and name."""
-    here = (CREDENTIALS.c.provider == provider) & (CREDENTIALS.c.name == name)
+    """Enables or disables a credential; returns false if there is none of this provider and name."""
+    same_name = (CREDENTIALS.c.provider == provider) & (CREDENTIALS.c.name == name)
     values = {"enabled": enabled, "changed_at": int(time.time())}
-    result = await connection.execute(update(CREDENTIALS).where(here).values(values))
+    result = await connection.execute(update(CREDENTIALS).where(same_name).values(values))
     return result.rowcount > 0
 
 
 # ---- rotation --------------------------------------------------------------------------------------------------------
 
 
-async def stale(connection: AsyncConnection, ring: Ring) -> list[str]:
-    """The ids of those that are sealed under another key than the one in use."""
+async def ids_under_old_keys(connection: AsyncConnection, ring: KeyRing) -> list[str]:
+    """Returns the ids of the credentials that are encrypted under another master key than the current one."""
     rows = await connection.execute(select(CREDENTIALS.c.id).where(CREDENTIALS.c.master != ring.current))
     return [row.id for row in rows]
 
 
-async def reseal(connection: AsyncConnection, ring: Ring, number: str) -> None:
-    """Seal one anew under the key in use; raises StoreError where it cannot be opened."""
-    row = (await connection.execute(_all().where(CREDENTIALS.c.id == number))).one_or_none()
+async def reencrypt(connection: AsyncConnection, ring: KeyRing, number: str) -> None:
+    """Encrypts a credential anew under the current master key; raises StoreError if it cannot be decrypted."""
+    row = (await connection.execute(_select_all().where(CREDENTIALS.c.id == number))).one_or_none()
     if row is None:
-        return  # removed meanwhile
-    key, fault = _open(row, ring)
-    if fault is not None:
-        raise StoreError(fault)
-    sealed = ring.seal(key, PURPOSE, (row.id, row.provider, row.base_url))
+        return  # removed in the meantime
+    key, error = _decrypt(row, ring)
+    if error is not None:
+        raise StoreError(error)
+    sealed = ring.encrypt(key, PURPOSE, (row.id, row.provider, row.base_url))
     change = update(CREDENTIALS).where(CREDENTIALS.c.id == number).values(sealed=sealed, master=ring.current)
     await connection.execute(change)
 
 
-def _all() -> Any:
+def _select_all() -> Any:
     return select(CREDENTIALS).order_by(CREDENTIALS.c.provider, CREDENTIALS.c.name)
 
 
-def _open(row: Row[Any], ring: Ring | None) -> tuple[str, str | None]:
-    """The key, or what is wrong with this row and what to do."""
+def _decrypt(row: Row[Any], ring: KeyRing | None) -> tuple[str, str | None]:
+    """Returns the key of a row and None, or an empty string and an error message."""
     label = row.provider if row.name == DEFAULT else f"{row.provider}/{row.name}"
     if ring is None or row.master not in ring.names:
         why = f"the credential {label} is sealed under the master key {row.master}"
         return "", f"{why}, which is not given; set CROSSWIRE_MASTER_KEY or CROSSWIRE_MASTER_KEY_FILE"
     try:
-        return ring.open(row.sealed, row.master, PURPOSE, (row.id, row.provider, row.base_url)), None
-    except (Tampered, UnicodeDecodeError):
+        return ring.decrypt(row.sealed, row.master, PURPOSE, (row.id, row.provider, row.base_url)), None
+    except (TamperedError, UnicodeDecodeError):
         return "", f"the credential {label} was changed, cut or swapped in the database; add it again"

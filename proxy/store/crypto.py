@@ -1,6 +1,6 @@
-"""Secrets at rest: AES-256-GCM under keys derived from a master key, one for each purpose, bound to where they stand.
+"""Encryption of secrets at rest: AES-256-GCM with keys derived from a master key per purpose, bound to their row.
 
-It knows no database and prints nothing. https://www.rfc-editor.org/rfc/rfc5116 and https://www.rfc-editor.org/rfc/rfc5869
+https://www.rfc-editor.org/rfc/rfc5116 and https://www.rfc-editor.org/rfc/rfc5869
 """
 
 from __future__ import annotations
@@ -25,66 +25,69 @@ from ..errors import StoreError
 KEY_BYTES = 32
 KEY_VARIABLE = "CROSSWIRE_MASTER_KEY"
 FILE_VARIABLE = "CROSSWIRE_MASTER_KEY_FILE"
-HOW = "make one with: openssl rand -base64 32"
+HOW_TO_MAKE_A_KEY = "make one with: openssl rand -base64 32"
 
 _VERSION = b"\x01"
 _NONCE_BYTES = 12
 _TAG_BYTES = 16
 
 
-class Tampered(Exception):
-    """The sealed bytes are not what was sealed for this place: cut, changed, or another place's."""
+class TamperedError(Exception):
+    """The encrypted bytes were truncated, changed, or encrypted for another binding."""
 
 
-class Ring:
-    """Master keys, the one in use first; the others open what was sealed before a rotation."""
+class KeyRing:
+    """Master keys, the current one first; the others decrypt what was encrypted before a rotation."""
 
     def __init__(self, keys: Sequence[bytes], salt: bytes) -> None:
-        self._keys = {_name(key): (key, salt) for key in keys}
+        self._keys = {_key_name(key): (key, salt) for key in keys}
 
     def __repr__(self) -> str:
-        return f"Ring({', '.join(self._keys)})"
+        return f"KeyRing({', '.join(self._keys)})"
 
     @property
     def current(self) -> str:
-        """The name of the key in use; it tells nothing of the key."""
+        """The name of the current key; it reveals nothing of the key."""
         return next(iter(self._keys))
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(self._keys)
 
-    def seal(self, secret: str, purpose: str, place: Sequence[str | None]) -> bytes:
-        """A secret for this place and no other, under the key in use."""
+    def encrypt(self, secret: str, purpose: str, binding: Sequence[str | None]) -> bytes:
+        """Encrypts a secret under the current key; it can be decrypted only with the same purpose and binding."""
         nonce = secrets.token_bytes(_NONCE_BYTES)
-        cipher = _derived(*self._keys[self.current], purpose)
-        return _VERSION + nonce + cipher.encrypt(nonce, secret.encode(), _bound(place))
+        cipher = _cipher(*self._keys[self.current], purpose)
+        return _VERSION + nonce + cipher.encrypt(nonce, secret.encode(), _associated_data(binding))
 
-    def open(self, sealed: bytes, name: str, purpose: str, place: Sequence[str | None]) -> str:
-        """What was sealed for this place under the key of this name; raises Tampered, or KeyError without that key."""
-        cipher = _derived(*self._keys[name], purpose)
+    def decrypt(self, sealed: bytes, name: str, purpose: str, binding: Sequence[str | None]) -> str:
+        """Decrypts a secret of this purpose and binding with the key of this name.
+
+        Raises TamperedError where the bytes do not fit, and KeyError where there is no such key.
+        """
+        cipher = _cipher(*self._keys[name], purpose)
         if len(sealed) < len(_VERSION) + _NONCE_BYTES + _TAG_BYTES or sealed[:1] != _VERSION:
-            raise Tampered
-        nonce, box = sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :]
+            raise TamperedError
+        nonce, ciphertext = sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :]
         try:
-            return cipher.decrypt(nonce, box, _bound(place)).decode()
+            return cipher.decrypt(nonce, ciphertext, _associated_data(binding)).decode()
         except InvalidTag:
-            raise Tampered from None
+            raise TamperedError from None
 
 
 @lru_cache(maxsize=64)
-def _derived(key: bytes, salt: bytes, purpose: str) -> AESGCM:
+def _cipher(key: bytes, salt: bytes, purpose: str) -> AESGCM:
     return AESGCM(HKDF(SHA256(), KEY_BYTES, salt, f"crosswire/{purpose}".encode()).derive(key))
 
 
-def _name(key: bytes) -> str:
-    """A key's name, derived one way, so that it may stand beside what the key sealed."""
+def _key_name(key: bytes) -> str:
+    """Derives a key's name one way, so that it can be stored beside the encrypted secret."""
     return HKDF(SHA256(), 4, None, b"crosswire/name of the master key").derive(key).hex()
 
 
-def _bound(place: Sequence[str | None]) -> bytes:
-    """The associated data of a place: its parts, each with its length, so that no two places are one."""
-    parts = [b"-" if part is None else b"%d:%b" % (len(part.encode()), part.encode()) for part in place]
+def _associated_data(binding: Sequence[str | None]) -> bytes:
+    """Encodes a binding as associated data; each part has its length, so that different bindings never coincide."""
+    parts = [b"-" if part is None else b"%d:%b" % (len(part.encode()), part.encode()) for part in binding]
     return b",".join(parts)
 
 
@@ -92,37 +95,43 @@ def _bound(place: Sequence[str | None]) -> bytes:
 
 
 def key_file(env: Mapping[str, str], beside: Path) -> Path | None:
-    """Where the master key's file is or would be; None where the environment holds the key itself."""
+    """Returns the path of the master key's file, existing or not; None where the environment holds the key itself.
+
+    `beside` is the default path.
+    """
     if env.get(KEY_VARIABLE):
         return None
     return Path(env[FILE_VARIABLE]) if env.get(FILE_VARIABLE) else beside
 
 
 def read_keys(env: Mapping[str, str], beside: Path) -> list[bytes]:
-    """The master keys of the environment, several separated by commas, or of the file, one a line; none is no error."""
+    """Reads the master keys from the variable, separated by commas, or from the file, one per line.
+
+    Returns an empty list if there are none; raises StoreError if they are invalid, or the file is readable by others.
+    """
     file = key_file(env, beside)
     if file is None:
-        return [_key(text, KEY_VARIABLE) for text in env[KEY_VARIABLE].split(",")]
+        return [_parse_key(text, KEY_VARIABLE) for text in env[KEY_VARIABLE].split(",")]
     try:
         mode = file.stat().st_mode
         text = file.read_text("ascii")
     except FileNotFoundError:
         if env.get(FILE_VARIABLE):
-            raise StoreError(f"{FILE_VARIABLE}: {file} is not there; {HOW}") from None
+            raise StoreError(f"{FILE_VARIABLE}: {file} is not there; {HOW_TO_MAKE_A_KEY}") from None
         return []
-    except (OSError, UnicodeDecodeError) as fault:
-        why = fault.strerror if isinstance(fault, OSError) else "it is not ASCII"
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not ASCII"
         raise StoreError(f"the master key's file {file} cannot be read: {why}") from None
     if mode & 0o077:
         raise StoreError(f"the master key's file {file} is open to others; close it with: chmod 600 {file}")
-    keys = [_key(line, str(file)) for line in text.splitlines() if line.strip()]
+    keys = [_parse_key(line, str(file)) for line in text.splitlines() if line.strip()]
     if not keys:
-        raise StoreError(f"the master key's file {file} is empty; {HOW}")
+        raise StoreError(f"the master key's file {file} is empty; {HOW_TO_MAKE_A_KEY}")
     return keys
 
 
 def write_keys(file: Path, keys: Sequence[bytes]) -> None:
-    """Write the file anew, readable by its owner alone; a reader sees the old keys or the new ones, never half."""
+    """Replaces the key file atomically; it is readable by its owner only."""
     try:
         handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")  # made with mode 600
         with open(handle, "wb") as out:
@@ -130,16 +139,17 @@ def write_keys(file: Path, keys: Sequence[bytes]) -> None:
             out.flush()
             os.fsync(out.fileno())
         os.replace(name, file)
-    except OSError as fault:
-        raise StoreError(f"the master key's file {file} cannot be written: {fault.strerror}") from None
+    except OSError as error:
+        raise StoreError(f"the master key's file {file} cannot be written: {error.strerror}") from None
 
 
 def new_key() -> bytes:
+    """Generates a random master key."""
     return secrets.token_bytes(KEY_BYTES)
 
 
-def _key(text: str, where: str) -> bytes:
-    """A master key in hexadecimal digits or base64, either alphabet."""
+def _parse_key(text: str, where: str) -> bytes:
+    """Parses a master key in hexadecimal or base64 of either alphabet; raises StoreError otherwise."""
     text = text.strip()
     try:
         if re.fullmatch(r"[0-9A-Fa-f]{64}", text):
@@ -148,5 +158,7 @@ def _key(text: str, where: str) -> bytes:
     except (ValueError, binascii.Error):
         key = b""
     if len(key) != KEY_BYTES:
-        raise StoreError(f"{where}: is no master key of {KEY_BYTES} bytes in base64 or hexadecimal; {HOW}")
+        raise StoreError(
+            f"{where}: is no master key of {KEY_BYTES} bytes in base64 or hexadecimal; {HOW_TO_MAKE_A_KEY}"
+        )
     return key

@@ -1,6 +1,6 @@
-"""The database behind the store: a URL in; transactions, a count of changes and snapshots out.
+"""Access to the store's database: connections, transactions, the change counter, and snapshots.
 
-Whatever the database says in a failure is passed on without the URL's password.
+Error messages of the database are passed on without the password of its URL.
 """
 
 from __future__ import annotations
@@ -21,25 +21,26 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from ..errors import StoreError
 from . import credentials, mappings, settings
-from .crypto import Ring, read_keys
+from .crypto import KeyRing, read_keys
 from .migrations import migrate
 from .schema import STORE
-from .snapshot import NOTHING, Snapshot
+from .snapshot import EMPTY_SNAPSHOT, Snapshot
 
 DRIVERS = {"sqlite": "aiosqlite", "postgresql": "asyncpg", "postgres": "asyncpg"}
-"""By database, the driver that speaks to it without blocking."""
+"""Database to its asynchronous driver."""
 
 KEY_FILE = "crosswire.key"
-"""The master key's file where nothing else is said: beside SQLite's file, else in the working folder."""
+"""Default name of the master key's file: beside the SQLite file, else in the working folder."""
 
 BUSY_MS = 5000
-"""How long a writer of SQLite waits for another."""
+"""Time in milliseconds that a SQLite writer waits for another one."""
 
 CONNECT_S = 10
+"""Time limit in seconds for connecting to PostgreSQL."""
 
 
-def parse(url: str) -> URL:
-    """The store's URL with its driver; raises StoreError where it is none of the two databases, or names no file."""
+def parse_url(url: str) -> URL:
+    """Parses the store's URL and adds the driver; raises StoreError for another database, or SQLite without a file."""
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
@@ -54,93 +55,99 @@ def parse(url: str) -> URL:
 
 
 class Store:
-    """One database; nothing is opened before its first use, and it is closed once. `env` holds the master key."""
+    """A connection pool to the store's database, opened on first use; `env` may hold the master key."""
 
     def __init__(self, url: str, env: Mapping[str, str]) -> None:
-        self._url = parse(url)
+        self._url = parse_url(url)
         self._env = env
         self._engine: AsyncEngine | None = None
 
     def __repr__(self) -> str:
-        return f"Store({self.shown})"
+        return f"Store({self.masked_url})"
 
     @property
-    def shown(self) -> str:
+    def masked_url(self) -> str:
         """The URL without its password."""
         return self._url.render_as_string(hide_password=True)
 
     @property
     def file(self) -> Path | None:
-        """SQLite's file."""
+        """The SQLite file; None for PostgreSQL."""
         return Path(str(self._url.database)) if self._url.get_backend_name() == "sqlite" else None
 
     @property
     def key_file(self) -> Path:
-        """Where the master key's file is, if no variable says otherwise."""
+        """The default path of the master key's file."""
         return Path(KEY_FILE) if self.file is None else self.file.with_name(KEY_FILE)
 
     # ---- reading -----------------------------------------------------------------------------------------------------
 
     async def revision(self) -> int:
-        """How many changes there were; 0 also while SQLite's file is not there."""
+        """Returns the change counter; 0 also while the SQLite file does not exist."""
         if self._is_absent():
             return 0
         async with self.reading() as connection:
             return int((await connection.execute(select(STORE.c.revision))).scalar_one())
 
     async def snapshot(self) -> Snapshot:
-        """All that it holds at one moment, credentials opened; nothing while SQLite's file is not there."""
-        if self._is_absent():
-            return NOTHING
-        async with self.reading() as connection:
-            return await self.seen(connection)
+        """Reads the whole store in one transaction, with credentials decrypted.
 
-    async def seen(self, connection: AsyncConnection) -> Snapshot:
-        """All that it holds as this transaction sees it."""
+        The snapshot is empty while the SQLite file does not exist.
+        """
+        if self._is_absent():
+            return EMPTY_SNAPSHOT
+        async with self.reading() as connection:
+            return await self.read_snapshot(connection)
+
+    async def read_snapshot(self, connection: AsyncConnection) -> Snapshot:
+        """Reads the whole store as this transaction sees it."""
         revision = (await connection.execute(select(STORE.c.revision))).scalar_one()
-        opened, wrong = await credentials.opened(connection, await self.ring(connection))
-        found, unread = await mappings.listed(connection)
+        decrypted, errors = await credentials.decrypt_all(connection, await self.ring(connection))
+        found, mapping_errors = await mappings.list_all(connection)
         return Snapshot(
             revision=revision,
             mappings=tuple(found),
-            settings=tuple(await settings.listed(connection)),
-            credentials=tuple(opened),
-            warnings=(*unread, *wrong),
+            settings=tuple(await settings.list_all(connection)),
+            credentials=tuple(decrypted),
+            warnings=(*mapping_errors, *errors),
         )
 
-    async def ring(self, connection: AsyncConnection) -> Ring | None:
-        """The master keys as they are now; None where there are none."""
+    async def ring(self, connection: AsyncConnection) -> KeyRing | None:
+        """Reads the current master keys; returns None if there are none."""
         salt = (await connection.execute(select(STORE.c.salt))).scalar_one()
         keys = read_keys(self._env, self.key_file)
-        return Ring(keys, salt) if keys else None
+        return KeyRing(keys, salt) if keys else None
 
     # ---- transactions ------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction that sees one moment and changes nothing."""
-        with self._told():
+        """Opens a transaction for reading, which sees one consistent state."""
+        with self._store_errors():
             engine = await self._open()
-            # SQLite's transactions see one moment by themselves
+            # SQLite transactions see a consistent state at their default isolation level
             level = {} if self.file is not None else {"isolation_level": "REPEATABLE READ"}
-            async with engine.connect() as plain:
-                connection = await plain.execution_options(**level)
+            async with engine.connect() as raw_connection:
+                connection = await raw_connection.execution_options(**level)
                 async with connection.begin():
                     yield connection
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction that counts as a change; one waits for the other, and a failure undoes all of it."""
-        with self._told():
+        """Opens a transaction for writing, which increments the change counter; writers wait for each other.
+
+        An exception rolls it back.
+        """
+        with self._store_errors():
             engine = await self._open()
-            async with engine.connect() as plain:
-                connection = await plain.execution_options(immediate=True)
+            async with engine.connect() as raw_connection:
+                connection = await raw_connection.execution_options(immediate=True)
                 async with connection.begin():
                     await connection.execute(update(STORE).values(revision=STORE.c.revision + 1))
                     yield connection
 
     async def close(self) -> None:
-        """Twice, or before the first use, is harmless."""
+        """Closes all connections; it may be called repeatedly, and before the first use."""
         if self._engine is not None:
             engine, self._engine = self._engine, None
             await engine.dispose()
@@ -151,19 +158,19 @@ class Store:
         return self._engine is None and self.file is not None and not self.file.exists()
 
     async def _open(self) -> AsyncEngine:
-        """The engine, its database as the newest migration leaves it."""
+        """Returns the engine; the first call creates the SQLite file and runs the migrations."""
         if self._engine is None:
             file = self.file
             if file is not None:
-                os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))  # its owner's alone from the beginning
+                os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))  # never readable by others
                 engine = create_async_engine(self._url, connect_args={"timeout": BUSY_MS / 1000})
                 event.listen(engine.sync_engine, "connect", _prepare_sqlite)
                 event.listen(engine.sync_engine, "begin", _begin_sqlite)
             else:
                 engine = create_async_engine(self._url, connect_args={"timeout": CONNECT_S}, pool_pre_ping=True)
             try:
-                async with engine.connect() as plain:
-                    connection = await plain.execution_options(immediate=True)
+                async with engine.connect() as raw_connection:
+                    connection = await raw_connection.execution_options(immediate=True)
                     async with connection.begin():
                         await migrate(connection)
             except BaseException:
@@ -173,29 +180,29 @@ class Store:
         return self._engine
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """What the database or its driver raises becomes a StoreError in one line."""
+    def _store_errors(self) -> Iterator[None]:
+        """Converts exceptions of the database and its driver to a one-line StoreError."""
         try:
             yield
-        except (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as fault:
-            cause = fault.orig if isinstance(fault, DBAPIError) and fault.orig is not None else fault
+        except (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
             text = (str(cause) or type(cause).__name__).splitlines()[0]
             if self._url.password:
                 text = text.replace(str(self._url.password), "***")
-            raise StoreError(f"store: {self.shown} cannot be used: {text}") from None
+            raise StoreError(f"store: {self.masked_url} cannot be used: {text}") from None
 
 
 def _prepare_sqlite(connection: Any, _: ConnectionPoolEntry) -> None:
-    """WAL, so that readers and the writer do not wait for each other; transactions begin where `begin` says."""
+    """Sets WAL mode, so that readers and a writer do not block each other, and leaves BEGIN to `_begin_sqlite`."""
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute("PRAGMA synchronous=NORMAL")
-    with suppress(OperationalError):  # another has it locked: the file keeps the mode, and the next connection sets it
+    with suppress(OperationalError):  # locked by another connection: a later one sets the mode, which the file keeps
         cursor.execute("PRAGMA journal_mode=WAL")
     cursor.close()
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    """A writer takes its lock at once: one that reads first and then writes would fail beside another."""
+    """Begins a transaction; a writer takes the lock at once, because upgrading from read to write can fail."""
     immediate = connection.get_execution_options().get("immediate")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")

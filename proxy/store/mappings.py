@@ -1,4 +1,4 @@
-"""Mappings in the store: rules for models' names, as the config's `routes` has them."""
+"""Mappings in the store: routing rules for model names, like the entries of the config's `routes`."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..errors import StoreError
 from .schema import MAPPINGS
-from .snapshot import Mapping
+from .snapshot import StoredRoute
 
 
-async def listed(connection: AsyncConnection) -> tuple[list[Mapping], list[str]]:
-    """All of them in the order in which they came, and what is wrong with a row that is therefore not among them."""
-    found: list[Mapping] = []
-    wrong: list[str] = []
+async def list_all(connection: AsyncConnection) -> tuple[list[StoredRoute], list[str]]:
+    """Returns all valid mappings in the order they were added, and an error message for each invalid row."""
+    found: list[StoredRoute] = []
+    errors: list[str] = []
     for row in await connection.execute(select(MAPPINGS).order_by(MAPPINGS.c.id)):
         try:
             fallback = json.loads(row.fallback)
         except ValueError:
             fallback = None
         if not isinstance(fallback, list):
-            wrong.append(f"store: mapping {row.id}: its fallback is no list in JSON; remove it and add it again")
+            errors.append(f"store: mapping {row.id}: its fallback is no list in JSON; remove it and add it again")
             continue
         found.append(
-            Mapping(
+            StoredRoute(
                 id=row.id,
                 match=row.pattern,
                 backend=row.backend,
@@ -39,7 +39,7 @@ async def listed(connection: AsyncConnection) -> tuple[list[Mapping], list[str]]
                 fallback=tuple(fallback),
             )
         )
-    return found, wrong
+    return found, errors
 
 
 async def add(
@@ -51,7 +51,7 @@ async def add(
     fallback: Sequence[Any] = (),
     enabled: bool = True,
 ) -> int:
-    """A new mapping; its id. Raises StoreError where an enabled one has this pattern and priority."""
+    """Adds a mapping and returns its id; raises StoreError if an enabled one has the same pattern and priority."""
     values = {
         "pattern": match,
         "backend": backend,
@@ -69,13 +69,16 @@ async def add(
 
 
 async def remove(connection: AsyncConnection, number: int) -> bool:
-    """Whether there was one of this id."""
+    """Deletes a mapping; returns false if there is none of this id."""
     result = await connection.execute(delete(MAPPINGS).where(MAPPINGS.c.id == number))
     return result.rowcount > 0
 
 
 async def enable(connection: AsyncConnection, number: int, enabled: bool) -> bool:
-    """Whether there is one of this id; raises StoreError where it would contradict another enabled one."""
+    """Enables or disables a mapping; returns false if there is none of this id.
+
+    Raises StoreError if an enabled one has the same pattern and priority.
+    """
     row = (await connection.execute(select(MAPPINGS).where(MAPPINGS.c.id == number))).one_or_none()
     if row is None:
         return False

@@ -1,7 +1,7 @@
-"""How a database becomes what `schema` says, from nothing or from any version before: a list, each step run once.
+"""Migrations of the database to the newest schema, from nothing or any earlier version; each step runs once.
 
-A list of statements in place of a migration tool: there are four tables, both databases understand the same SQL but
-for two types, and a tool would bring a second folder, a second config and a command of its own to keep in step.
+A list of statements is used instead of a migration tool: there are four tables, both databases accept the same SQL
+except for two types, and a tool would add a second folder, a second config and a command to maintain.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ..errors import StoreError
 
 SALT_BYTES = 16
-_LOCK = 0x63_72_6F_73_73  # one number for all that migrate a store in the same PostgreSQL
+_LOCK = 0x63_72_6F_73_73  # advisory lock id, the same for every process that migrates a store in one PostgreSQL
 
 TYPES: dict[str, dict[str, str]] = {
     "sqlite": {"id": "INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT", "bytes": "BLOB"},
     "postgresql": {"id": "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY", "bytes": "BYTEA"},
 }
-"""By database, what the statements' two words stand for. No id is used twice: a list that was printed stays true."""
+"""Database to the types of the two placeholders in the statements. Ids are never reused, so printed ids stay valid."""
 
 
 class Migration(Struct, frozen=True):
-    """A step: why, and its statements. What ran somewhere is never changed again; a change is a new step."""
+    """A step: its purpose and its statements. A released step is never changed; a change is a new step."""
 
-    why: str
+    purpose: str
     statements: tuple[str, ...]
 
 
@@ -37,7 +37,7 @@ MIGRATIONS: tuple[Migration, ...] = (
         (
             "CREATE TABLE mappings (id {id}, pattern TEXT NOT NULL, backend TEXT NOT NULL, model TEXT,"
             " priority INTEGER NOT NULL, enabled BOOLEAN NOT NULL, fallback TEXT NOT NULL, changed_at BIGINT NOT NULL)",
-            # two enabled rules of one pattern and priority contradict each other
+            # two enabled mappings with the same pattern and priority contradict each other
             "CREATE UNIQUE INDEX mappings_enabled ON mappings (pattern, priority) WHERE enabled",
             "CREATE TABLE settings (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL, enabled BOOLEAN NOT NULL,"
             " changed_at BIGINT NOT NULL)",
@@ -56,18 +56,18 @@ MIGRATIONS: tuple[Migration, ...] = (
 
 
 async def migrate(connection: AsyncConnection, newest: int = len(MIGRATIONS)) -> None:
-    """Run what has not run yet, in the transaction that is open; whoever else migrates waits for its end.
+    """Runs the missing migrations in the open transaction; concurrent migrations wait for its end.
 
-    Raises StoreError where a newer Crosswire made this database.
+    Raises StoreError if the database was made by a newer Crosswire.
     """
     dialect = connection.dialect.name
     if dialect == "postgresql":
         await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
     types = TYPES[dialect]
-    made = (
+    create = (
         "CREATE TABLE IF NOT EXISTS store (version INTEGER NOT NULL, revision BIGINT NOT NULL, salt {bytes} NOT NULL)"
     )
-    await connection.execute(text(made.format(**types)))
+    await connection.execute(text(create.format(**types)))
     version = (await connection.execute(text("SELECT version FROM store"))).scalar_one_or_none()
     if version is None:
         first = text("INSERT INTO store (version, revision, salt) VALUES (0, 0, :salt)")

@@ -1,7 +1,7 @@
-"""A new master key: every credential sealed anew, row by row, so that whatever cuts it off, the next run goes on.
+"""Rotation of the master key: every credential is encrypted anew, one by one, so that an interrupted run can continue.
 
-With a key's file the new key stands first in it, before any row is sealed under it, and the old ones leave it last.
-With the variable its owner does both: the new key first, the old one behind a comma, afterwards the new one alone.
+A new key is written to the top of the key file before it is used, and the old ones are removed at the end. With the
+environment variable the user does both: NEW,OLD before the rotation, NEW after it.
 """
 
 from __future__ import annotations
@@ -16,21 +16,27 @@ from .crypto import KEY_VARIABLE, key_file, new_key, read_keys, write_keys
 from .database import Store
 
 
-class Rotated(Struct, frozen=True):
-    """How many credentials were sealed anew, and the names of the keys that went; `by_hand`: that the owner removes."""
+class Rotation(Struct, frozen=True):
+    """The number of credentials encrypted anew, and the names of the retired keys.
+
+    `by_hand` is set if the user must remove these from the environment variable.
+    """
 
     count: int
     retired: tuple[str, ...]
     by_hand: bool
 
 
-async def rotate(store: Store, env: Mapping[str, str]) -> Rotated:
-    """Seal all under the first key; raises StoreError where there is no new one, or a credential cannot be opened."""
+async def rotate(store: Store, env: Mapping[str, str]) -> Rotation:
+    """Encrypts all credentials under the new key.
+
+    Raises StoreError if there is no new key in the variable, or a credential cannot be decrypted.
+    """
     file = key_file(env, store.key_file)
     keys = read_keys(env, store.key_file)
     if not keys:
         raise StoreError("there is no master key yet; the first credential makes one")
-    if file is not None and len(keys) == 1:  # more than one: an earlier rotation was cut off, and goes on
+    if file is not None and len(keys) == 1:  # more than one: an earlier rotation was interrupted, and continues
         keys = [new_key(), *keys]
         write_keys(file, keys)
     if file is None and len(keys) == 1:
@@ -40,13 +46,13 @@ async def rotate(store: Store, env: Mapping[str, str]) -> Rotated:
         async with store.reading() as connection:
             ring = await store.ring(connection)
             assert ring is not None  # noqa: S101 - the keys were just read
-            numbers = await credentials.stale(connection, ring)
-        if not numbers:  # nobody else has sealed one under an old key meanwhile
+            ids = await credentials.ids_under_old_keys(connection, ring)
+        if not ids:  # none was added under an old key in the meantime
             break
-        for number in numbers:
+        for number in ids:
             async with store.writing() as connection:
-                await credentials.reseal(connection, ring, number)
-        count += len(numbers)
+                await credentials.reencrypt(connection, ring, number)
+        count += len(ids)
     if file is not None:
         write_keys(file, keys[:1])
-    return Rotated(count, ring.names[1:], file is None)
+    return Rotation(count, ring.names[1:], file is None)

@@ -1,4 +1,4 @@
-"""The tables as the newest migration leaves them, and how plain rows of them become the snapshot's."""
+"""The tables of the store after the newest migration."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STORE = Table(
     Column("revision", BigInteger, nullable=False),
     Column("salt", LargeBinary, nullable=False),
 )
-"""One row: the newest migration that ran, a count of the changes since, and the salt of the derived keys."""
+"""One row: the number of migrations that ran, the change counter, and the salt of the derived keys."""
 
 MAPPINGS = Table(
     "mappings",
@@ -59,6 +59,6 @@ CREDENTIALS = Table(
     Column("enabled", Boolean, nullable=False),
     Column("changed_at", BigInteger, nullable=False),
 )
-"""`sealed` is the key, under the master key of the name `master`."""
+"""`sealed` is the provider key, encrypted under the master key with the name `master`."""
 
 Index("credentials_name", CREDENTIALS.c.provider, CREDENTIALS.c.name, unique=True)

@@ -1,4 +1,4 @@
-"""Settings in the store: top-level keys of the config, each with its value in YAML. They hold no secret."""
+"""Settings in the store: top-level keys of the config with their values in YAML; they contain no secrets."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from .schema import SETTINGS
 from .snapshot import Setting
 
 
-async def listed(connection: AsyncConnection) -> list[Setting]:
-    """All of them, by key."""
+async def list_all(connection: AsyncConnection) -> list[Setting]:
+    """Returns all settings by key."""
     rows = await connection.execute(select(SETTINGS).order_by(SETTINGS.c.key))
     return [Setting(key=row.key, value=row.value, enabled=row.enabled) for row in rows]
 
 
 async def add(connection: AsyncConnection, key: str, value: str) -> bool:
-    """Set a key, enabled; whether it is new."""
+    """Sets a key, enabled; returns true if it is new."""
     values = {"value": value, "enabled": True, "changed_at": int(time.time())}
     changed = await connection.execute(update(SETTINGS).where(SETTINGS.c.key == key).values(values))
     if changed.rowcount:
@@ -28,13 +28,13 @@ async def add(connection: AsyncConnection, key: str, value: str) -> bool:
 
 
 async def remove(connection: AsyncConnection, key: str) -> bool:
-    """Whether there was one of this key."""
+    """Deletes a setting; returns false if there is none of this key."""
     result = await connection.execute(delete(SETTINGS).where(SETTINGS.c.key == key))
     return result.rowcount > 0
 
 
 async def enable(connection: AsyncConnection, key: str, enabled: bool) -> bool:
-    """Whether there is one of this key."""
+    """Enables or disables a setting; returns false if there is none of this key."""
     values = {"enabled": enabled, "changed_at": int(time.time())}
     result = await connection.execute(update(SETTINGS).where(SETTINGS.c.key == key).values(values))
     return result.rowcount > 0

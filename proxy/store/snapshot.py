@@ -1,17 +1,17 @@
-"""What the store holds at one moment, as plain data. It knows no database."""
+"""The store's content as plain data, without a database."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping as MappingOf
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
 
 
-class Mapping(Struct, frozen=True, kw_only=True):
-    """A rule for a model's name, as an entry of the config's `routes` says it.
+class StoredRoute(Struct, frozen=True, kw_only=True):
+    """A mapping of the store, like an entry of the config's `routes`.
 
-    `fallback` is what is tried after `backend`: names of backends, or mappings of `backend` and `model`.
+    `fallback` holds the targets after `backend`: backend names, or dicts with `backend` and `model`.
     """
 
     id: int
@@ -20,11 +20,11 @@ class Mapping(Struct, frozen=True, kw_only=True):
     model: str | None = None
     priority: int = 0
     enabled: bool = True
-    fallback: tuple[str | MappingOf[str, str], ...] = ()
+    fallback: tuple[str | Mapping[str, str], ...] = ()
 
 
 class Setting(Struct, frozen=True, kw_only=True):
-    """A top-level key of the config and its value, in YAML; it beats the environment and the file."""
+    """A top-level key of the config and its value in YAML; it beats the environment and the file."""
 
     key: str
     value: str
@@ -32,7 +32,7 @@ class Setting(Struct, frozen=True, kw_only=True):
 
 
 class Credential(Struct, frozen=True, kw_only=True):
-    """A provider's key, opened; `base_url` beats the registry's. Never shown: its repr has no key."""
+    """A provider's decrypted key; `base_url` beats the provider's own. The repr masks the key."""
 
     id: str
     provider: str
@@ -49,19 +49,19 @@ class Credential(Struct, frozen=True, kw_only=True):
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):
-    """All that the store holds, and what was wrong with a row that is therefore not among it, ready to print."""
+    """The store's content; `warnings` are printable messages about rows that are invalid and left out."""
 
     revision: int = 0
-    mappings: tuple[Mapping, ...] = ()
+    mappings: tuple[StoredRoute, ...] = ()
     settings: tuple[Setting, ...] = ()
     credentials: tuple[Credential, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
-NOTHING = Snapshot()
-"""The store of a proxy that has none."""
+EMPTY_SNAPSHOT = Snapshot()
+"""The snapshot of a proxy without a store."""
 
 
-def masked(key: str) -> str:
-    """A key as a list may show it: enough of a long one to know it again, nothing of a short one."""
+def mask_key(key: str) -> str:
+    """Masks a key for display; of a long one the last four characters are kept."""
     return f"…{key[-4:]}" if len(key) >= 20 else "…"

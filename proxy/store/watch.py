@@ -1,4 +1,4 @@
-"""A running proxy sees what changes in the store: its count of changes is looked at again and again."""
+"""Polls the store's change counter, so that a running proxy applies changes of the store."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ log = logging.getLogger("crosswire")
 
 
 class Watcher:
-    """Calls `changed` while the store's revision is another than the one that is `serving`.
+    """Calls `changed` when the store's revision differs from the one in use, which `serving` returns.
 
-    `where` tells the store's URL and `interval` the seconds between two looks; both are asked each time, for a new
-    config may change them. A revision that was refused is not tried again, and a store that cannot be reached is said
-    once: what was read before goes on serving.
+    `where` returns the store's URL and `interval` the seconds between two polls; both are called every time, because a
+    new config may change them. A rejected revision is not tried again. An unreachable store is logged once, and the
+    proxy keeps the content that it read last.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Watcher:
         self._reachable = True
 
     async def watch(self) -> None:
-        """Look for ever; then close the store."""
+        """Polls until cancelled; then closes the store."""
         try:
             while True:
                 await asyncio.sleep(self._interval() or 1.0)
@@ -47,9 +47,9 @@ class Watcher:
                     continue
                 try:
                     await self._look()
-                except StoreError as fault:
+                except StoreError as error:
                     if self._reachable:
-                        log.warning("%s; what was read from it before serves on", fault)
+                        log.warning("%s; what was read from it before serves on", error)
                     self._reachable = False
                 except Exception:
                     log.exception("the store could not be looked at; it is looked at again")

@@ -1,6 +1,6 @@
-"""One exchange through a whole proxy: what a client sent and got, and what an upstream of another protocol heard.
+"""One exchange through a whole proxy: the client's answer, and the requests that a scripted upstream received.
 
-It knows the proxy by its config and by HTTP alone; the upstream plays literal frames, such as the complaints report.
+The proxy is used by its config and by HTTP alone; the upstream plays literal frames, such as the complaints report.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.proxy.dialogue import JSON, ask, data, dumps, path, reply, stream_kind
-from tests.proxy.stage import Answer, config, one, stage
-from tests.proxy.upstream import chunked, http, upstream
+from tests.proxy.proxy_fixture import Answer, config, one, stage
+from tests.proxy.sample_messages import JSON, ask, data, dumps, path, reply, stream_kind
+from tests.proxy.scripted_upstream import chunked, http, upstream
 
 
 @dataclass
 class Exchange:
-    """An answer, the bodies that reached the upstream, and the headers of the last one."""
+    """An answer, the request bodies that the upstream received, the headers of the last one, and the access record."""
 
     answer: Answer
     sent: list[JSON]
@@ -26,14 +26,14 @@ class Exchange:
 
     @property
     def body(self) -> JSON:
-        """The answer as one object."""
+        """Returns the answer as one object."""
         value = json.loads(self.answer.body)
         assert isinstance(value, dict)
         return value
 
     @property
     def frames(self) -> list[tuple[str | None, JSON]]:
-        """The answer's SSE or NDJSON frames, each with its event line; sentinels and comments left out."""
+        """Returns the answer's SSE or NDJSON frames, each with its event line, without sentinels and comments."""
         found = []
         for frame in self.answer.body.decode().split("\n\n" if b"data:" in self.answer.body else "\n"):
             lines = dict(line.split(": ", 1) for line in frame.splitlines() if line[:6] in ("event:", "data: "))
@@ -44,19 +44,19 @@ class Exchange:
 
     @property
     def events(self) -> list[JSON]:
-        """The objects of a streamed answer."""
+        """Returns the objects of a streamed answer."""
         return [event for _, event in self.frames]
 
     @property
     def upstream(self) -> JSON:
-        """The one body that reached the upstream."""
+        """Returns the one request body that the upstream received."""
         (body,) = self.sent
         return body
 
     @property
     def losses(self) -> list[str]:
-        """The words that the header declares."""
-        return [word for word in self.answer.headers.get("x-crosswire-loss", "").split(",") if word]
+        """Returns the features that the loss header declares."""
+        return [feature for feature in self.answer.headers.get("x-crosswire-loss", "").split(",") if feature]
 
 
 async def exchange(
@@ -72,7 +72,7 @@ async def exchange(
     keys: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Exchange:
-    """Send `body` (or the smallest one) through a proxy with one backend that answers by `script`.
+    """Sends `body` (or the smallest one) through a proxy with one backend that answers by `script`.
 
     A dict is the whole answer, bytes alone are a whole HTTP response, a list holds the frames of a stream; none is a
     short text, and `raw` an upstream's script instead. `keys` are the backend's, `settings` the config's.
@@ -90,22 +90,22 @@ async def exchange(
         case _:
             steps = list(chunked(script, stream_kind(backend)))
     small = ask(frontend, model, stream=stream)
-    # a body that a test gives says all but the model and whether it streams
+    # a body that a test gives may leave out the model and the stream flag
     body = small if body is None else {key: small[key] for key in ("model", "stream") if key in small} | body
     if frontend == "anthropic":
         body = {"max_tokens": 64, **body}
-    async with upstream(steps) as up, stage(config(one(backend, up.url, **(keys or {})), **settings)) as it:
+    async with upstream(steps) as server, stage(config(one(backend, server.url, **(keys or {})), **settings)) as it:
         answer = await it.ask(path(frontend, model, stream=stream), body, headers)
         record = await it.record(answer)
-    sent = [json.loads(heard.body) for heard in up.requests]
-    return Exchange(answer, sent, up.requests[-1].headers if up.requests else {}, record)
+    sent = [json.loads(received.body) for received in server.requests]
+    return Exchange(answer, sent, server.requests[-1].headers if server.requests else {}, record)
 
 
 # ---- what upstreams send ---------------------------------------------------------------------------------------------
 
 
 def chat(*deltas: JSON, finish: str | None = "stop", usage: JSON | None = None) -> list[bytes]:
-    """A chat stream of these deltas; without a finish it has no end."""
+    """Returns a chat stream of these deltas; without a finish reason it has no end."""
     head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1_760_000_000, "model": "m"}
     frames = [data({**head, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}) for delta in deltas]
     if finish is None:
@@ -116,29 +116,29 @@ def chat(*deltas: JSON, finish: str | None = "stop", usage: JSON | None = None) 
     return [*frames, data(b"[DONE]")]
 
 
-def called(index: int, arguments: str = "", id: str | None = None, name: str | None = None) -> JSON:
-    """A chat delta with a piece of one tool call."""
+def call_delta(index: int, arguments: str = "", id: str | None = None, name: str | None = None) -> JSON:
+    """Returns a chat delta with a piece of one tool call."""
     function = {"arguments": arguments} | ({"name": name} if name else {})
     head = {"id": id, "type": "function"} if id else {}
     return {"tool_calls": [{"index": index, **head, "function": function}]}
 
 
 def chat_reply(message: JSON, finish: str = "stop", **more: Any) -> JSON:
-    """A whole chat completion of this message."""
+    """Returns a chat completion of this message."""
     answer = reply("openai-chat")
     answer["choices"] = [{"index": 0, "message": {"role": "assistant", **message}, "finish_reason": finish}]
     return answer | more
 
 
 def anthropic_reply(*content: JSON, stop: str = "end_turn", **more: Any) -> JSON:
-    """A whole message of these blocks."""
+    """Returns an Anthropic message of these blocks."""
     return reply("anthropic") | {"content": list(content), "stop_reason": stop, **more}
 
 
 def anthropic(
     *content: JSON, stop: str = "end_turn", usage: JSON | None = None, start: JSON | None = None
 ) -> list[bytes]:
-    """A stream of a message of these blocks, each in one delta; `start` is the usage that is told at once."""
+    """Returns a stream of an Anthropic message of these blocks; `start` is the usage of its message_start."""
     message = anthropic_reply(stop="") | {"content": [], "stop_reason": None} | ({"usage": start} if start else {})
     events: list[JSON] = [{"type": "message_start", "message": message}]
     for at, block in enumerate(content):
@@ -169,28 +169,28 @@ def _in_deltas(block: JSON) -> tuple[JSON, list[JSON]]:
 
 
 def gemini(*chunks: JSON) -> list[bytes]:
-    """A stream of these chunks."""
+    """Returns a Gemini stream of these chunks."""
     return [data({"modelVersion": "m", "responseId": "r1"} | chunk) for chunk in chunks]
 
 
 def candidate(*parts: JSON, finish: str | None = None, **more: Any) -> JSON:
-    """One chunk, or a whole answer, of these parts."""
+    """Returns a Gemini chunk, or a whole answer, of these parts."""
     content = {"role": "model", "parts": list(parts)}
     return {"candidates": [{"content": content, "index": 0} | ({"finishReason": finish} if finish else {})]} | more
 
 
 def responses(*events: JSON) -> list[bytes]:
-    """A stream of these events, numbered."""
+    """Returns a Responses stream of these events, numbered."""
     return [data(event | {"sequence_number": n}, event["type"]) for n, event in enumerate(events)]
 
 
-# ---- what clients hear -----------------------------------------------------------------------------------------------
+# ---- what clients receive --------------------------------------------------------------------------------------------
 
 
 def message_blocks(events: Sequence[JSON]) -> list[JSON]:
-    """The blocks of an Anthropic stream, after the stream was held against the protocol's order of events.
+    """Returns the blocks of an Anthropic stream and checks the protocol's order of events.
 
-    Indices run 0..n-1, each has one start, then deltas of its own kind, then one stop, and never are two open.
+    Indices run 0..n-1; each block has one start, deltas of its own kind and one stop; never are two blocks open.
     """
     assert events[0]["type"] == "message_start"
     blocks: list[JSON] = []
@@ -240,7 +240,7 @@ def _whole(block: JSON) -> JSON:
 
 
 def chat_calls(events: Sequence[JSON]) -> list[JSON]:
-    """The calls of a chat stream: numbered from 0 in order, each with its id and name once, at its first piece."""
+    """Returns the calls of a chat stream and checks that they are numbered in order, with id and name once."""
     calls: list[JSON] = []
     for event in events:
         for choice in event["choices"]:

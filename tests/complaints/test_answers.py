@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from tests.proxy.dialogue import JSON, PROTOCOLS, ask, dumps, reply, upstream_error
-from tests.proxy.upstream import http
+from tests.proxy.sample_messages import JSON, PROTOCOLS, ask, dumps, reply, upstream_error
+from tests.proxy.scripted_upstream import http
 
-from .exchange import anthropic, anthropic_reply, called, candidate, chat, chat_reply, exchange, gemini
+from .exchange import anthropic, anthropic_reply, call_delta, candidate, chat, chat_reply, exchange, gemini
 
 # ---- usage -----------------------------------------------------------------------------------------------------------
-# 20 tokens fresh, 80 read from a cache, 5 written to one; 30 said, 12 of them thought
+# 20 tokens fresh, 80 read from a cache, 5 written to one; 30 of output, 12 of them thinking
 
 FROM_ANTHROPIC: JSON = {
     "input_tokens": 20,
@@ -37,8 +37,8 @@ FROM_GEMINI: JSON = {
 }
 
 
-def told(frontend: str, body: JSON) -> tuple[Any, ...]:
-    """What a client reads: prompt or fresh tokens, cached ones, said ones."""
+def usage_of(frontend: str, body: JSON) -> tuple[Any, ...]:
+    """Returns the counts that a client reads: prompt or fresh tokens, cached ones, output."""
     match frontend:
         case "openai-chat":
             usage = body["usage"]
@@ -51,8 +51,8 @@ def told(frontend: str, body: JSON) -> tuple[Any, ...]:
             return usage["input_tokens"], usage["cache_read_input_tokens"], usage["output_tokens"]
         case _:
             usage = body["usageMetadata"]
-            said = usage["candidatesTokenCount"] + usage.get("thoughtsTokenCount", 0)
-            return usage["promptTokenCount"], usage["cachedContentTokenCount"], said
+            output = usage["candidatesTokenCount"] + usage.get("thoughtsTokenCount", 0)
+            return usage["promptTokenCount"], usage["cachedContentTokenCount"], output
 
 
 COUNTS: tuple[tuple[str, JSON, dict[str, tuple[int, int, int]]], ...] = (
@@ -72,15 +72,19 @@ COUNTS: tuple[tuple[str, JSON, dict[str, tuple[int, int, int]]], ...] = (
         {"anthropic": (20, 80, 30), "openai-responses": (100, 80, 30), "openai-chat": (100, 80, 30)},
     ),
 )
-PAIRS = [(backend, script, frontend, want) for backend, script, wants in COUNTS for frontend, want in wants.items()]
+PAIRS = [
+    (backend, script, frontend, expected)
+    for backend, script, by_frontend in COUNTS
+    for frontend, expected in by_frontend.items()
+]
 
 
-@pytest.mark.parametrize(("backend", "script", "frontend", "want"), PAIRS, ids=[f"{b}-{f}" for b, _, f, _ in PAIRS])
-async def test_u1_each_protocol_has_its_own_arithmetic(
-    backend: str, script: JSON, frontend: str, want: tuple[int, int, int]
+@pytest.mark.parametrize(("backend", "script", "frontend", "expected"), PAIRS, ids=[f"{b}-{f}" for b, _, f, _ in PAIRS])
+async def test_u1_usage_is_converted_between_protocols(
+    backend: str, script: JSON, frontend: str, expected: tuple[int, int, int]
 ) -> None:
     it = await exchange(frontend, backend, script)
-    assert told(frontend, it.body) == want
+    assert usage_of(frontend, it.body) == expected
 
 
 STREAMS: dict[str, list[bytes]] = {
@@ -91,7 +95,7 @@ STREAMS: dict[str, list[bytes]] = {
 
 
 def last_usage(frontend: str, events: list[JSON]) -> JSON:
-    """The event or response that has the last word about usage, in the form of a whole answer."""
+    """Returns the last usage of a stream, in the form of a whole answer."""
     match frontend:
         case "openai-responses":
             return dict(events[-1]["response"])
@@ -101,17 +105,17 @@ def last_usage(frontend: str, events: list[JSON]) -> JSON:
             return events[-1]
 
 
-@pytest.mark.parametrize(("backend", "script", "frontend", "want"), PAIRS, ids=[f"{b}-{f}" for b, _, f, _ in PAIRS])
-async def test_u4_a_stream_tells_what_a_body_tells(
-    backend: str, script: JSON, frontend: str, want: tuple[int, int, int]
+@pytest.mark.parametrize(("backend", "script", "frontend", "expected"), PAIRS, ids=[f"{b}-{f}" for b, _, f, _ in PAIRS])
+async def test_u4_a_stream_has_the_usage_of_the_body(
+    backend: str, script: JSON, frontend: str, expected: tuple[int, int, int]
 ) -> None:
     more = {"stream_options": {"include_usage": True}} if frontend == "openai-chat" else {}
     it = await exchange(frontend, backend, STREAMS[backend], ask(frontend, stream=True, **more), stream=True)
-    assert told(frontend, last_usage(frontend, it.events)) == want
+    assert usage_of(frontend, last_usage(frontend, it.events)) == expected
 
 
 @pytest.mark.parametrize("backend", ["openai-chat", "gemini"])
-async def test_u6_reasoning_tokens_are_told(backend: str) -> None:
+async def test_u6_reasoning_tokens_are_reported(backend: str) -> None:
     (script,) = (script for name, script, _ in COUNTS if name == backend)
     in_chat = await exchange("openai-chat", backend, script, keys={"relay": "never"})
     assert in_chat.body["usage"]["completion_tokens_details"]["reasoning_tokens"] == 12
@@ -141,10 +145,10 @@ def stop_of(frontend: str, body: JSON) -> Any:
             return body["done_reason"]
 
 
-async def stops(backend: str, script: JSON, wants: JSON) -> None:
-    for frontend, want in wants.items():
+async def assert_stops(backend: str, script: JSON, by_frontend: JSON) -> None:
+    for frontend, expected in by_frontend.items():
         it = await exchange(frontend, backend, script, keys={"relay": "never"})
-        assert stop_of(frontend, it.body) == want, frontend
+        assert stop_of(frontend, it.body) == expected, frontend
 
 
 CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
@@ -170,51 +174,51 @@ CALLING = {"openai-chat": "tool_calls", "anthropic": "tool_use", "openai-respons
     ],
     ids=["openai-chat", "gemini", "ollama"],
 )
-async def test_p1_a_call_is_why_it_stopped(backend: str, script: JSON) -> None:
-    await stops(backend, script, {name: want for name, want in CALLING.items() if name != backend})
+async def test_p1_a_call_makes_the_stop_reason_tool_use(backend: str, script: JSON) -> None:
+    await assert_stops(backend, script, {name: expected for name, expected in CALLING.items() if name != backend})
 
 
-async def test_p1_a_call_is_why_a_stream_stopped() -> None:
-    script = chat(called(0, "{}", "call_1", "f"), finish="stop")
+async def test_p1_a_streamed_call_makes_the_stop_reason_tool_use() -> None:
+    script = chat(call_delta(0, "{}", "call_1", "f"), finish="stop")
     it = await exchange("anthropic", "openai-chat", script, stream=True)
     (last,) = [event["delta"] for event in it.events if event["type"] == "message_delta"]
     assert last["stop_reason"] == "tool_use"
 
 
-async def test_p3_a_filter_is_no_ordinary_end() -> None:
-    wants = {"anthropic": "refusal", "gemini": "SAFETY", "openai-responses": ("incomplete", "content_filter")}
-    await stops("openai-chat", chat_reply({"content": "Well"}, "content_filter"), wants)
-    await stops("gemini", candidate({"text": "Well"}, finish="SAFETY"), {"openai-chat": "content_filter"})
+async def test_p3_a_filtered_answer_has_its_own_stop_reason() -> None:
+    expected = {"anthropic": "refusal", "gemini": "SAFETY", "openai-responses": ("incomplete", "content_filter")}
+    await assert_stops("openai-chat", chat_reply({"content": "Well"}, "content_filter"), expected)
+    await assert_stops("gemini", candidate({"text": "Well"}, finish="SAFETY"), {"openai-chat": "content_filter"})
     script = anthropic_reply({"type": "text", "text": "I will not."}, stop="refusal")
-    await stops("anthropic", script, {"openai-chat": "content_filter", "gemini": "SAFETY"})
+    await assert_stops("anthropic", script, {"openai-chat": "content_filter", "gemini": "SAFETY"})
 
 
-async def test_p3_the_words_of_a_refusal_are_delivered() -> None:
+async def test_p3_the_text_of_a_refusal_is_delivered() -> None:
     script = chat_reply({"content": None, "refusal": "I will not."})
     for frontend in PROTOCOLS:
         it = await exchange(frontend, "openai-chat", script, keys={"relay": "never"})
         assert b"I will not." in it.answer.body, frontend
 
 
-async def test_p4_an_answer_that_ran_out_says_so() -> None:
+async def test_p4_an_answer_that_was_cut_off_has_the_length_stop_reason() -> None:
     script = chat_reply({"content": "Once upon"}, "length")
-    wants = {
+    expected = {
         "anthropic": "max_tokens",
         "gemini": "MAX_TOKENS",
         "ollama": "length",
         "openai-responses": ("incomplete", "max_output_tokens"),
     }
-    await stops("openai-chat", script, wants)
+    await assert_stops("openai-chat", script, expected)
     it = await exchange("openai-responses", "openai-chat", chat({"content": "Once"}, finish="length"), stream=True)
     assert it.events[-1]["type"] == "response.incomplete"
     assert it.events[-1]["response"]["incomplete_details"] == {"reason": "max_output_tokens"}
 
 
-async def test_p6_the_sequence_that_matched_is_told() -> None:
+async def test_p6_the_matched_stop_sequence_is_reported() -> None:
     script = anthropic_reply({"type": "text", "text": "one"}, stop="stop_sequence", stop_sequence="END")
     it = await exchange("anthropic", "anthropic", script, keys={"relay": "never"})
     assert (it.body["stop_reason"], it.body["stop_sequence"]) == ("stop_sequence", "END")
-    await stops("anthropic", script, {"openai-chat": "stop"})
+    await assert_stops("anthropic", script, {"openai-chat": "stop"})
     it = await exchange("openai-chat", "anthropic", script)
     assert it.losses == ["matched_stop"]
 
@@ -231,7 +235,7 @@ SHAPES: dict[str, Any] = {
 
 
 def without(body: JSON, *names: str) -> JSON:
-    """An error without the fields that hold the request's id, a code of the vendor's own, or details."""
+    """Removes the error fields that hold the request's id, a vendor's code, or details."""
     kept = {key: value for key, value in body.items() if key not in names}
     if isinstance(kept["error"], dict):
         kept["error"] = {key: value for key, value in kept["error"].items() if key not in names}
@@ -240,7 +244,7 @@ def without(body: JSON, *names: str) -> JSON:
 
 @pytest.mark.parametrize("backend", PROTOCOLS)
 @pytest.mark.parametrize("frontend", PROTOCOLS)
-async def test_e1_e3_a_rate_limit_is_told_in_the_clients_shape(frontend: str, backend: str) -> None:
+async def test_e1_e3_a_rate_limit_has_the_clients_error_shape(frontend: str, backend: str) -> None:
     script = http(upstream_error(backend, "slow down", 429), "429 Too Many Requests", retry_after=7)
     it = await exchange(frontend, backend, script)
     names = ("details",) if frontend == "gemini" else ("request_id", "code")
@@ -258,27 +262,25 @@ STATUSES: tuple[tuple[int, dict[str, int]], ...] = (
 )
 
 
-@pytest.mark.parametrize(("status", "wants"), STATUSES, ids=[str(status) for status, _ in STATUSES])
-async def test_e2_e4_the_bodys_code_is_the_status_and_no_failure_is_a_success(
-    status: int, wants: dict[str, int]
-) -> None:
+@pytest.mark.parametrize(("status", "by_frontend"), STATUSES, ids=[str(status) for status, _ in STATUSES])
+async def test_e2_e4_the_status_in_the_body_is_the_http_status(status: int, by_frontend: dict[str, int]) -> None:
     kind = "server_error" if status >= 500 else "invalid_request_error"
     error = {"error": {"message": "no", "type": kind, "param": None, "code": None}}
-    for frontend, want in wants.items():
+    for frontend, expected in by_frontend.items():
         script = http(dumps(error), f"{status} Whatever")
         it = await exchange(frontend, "openai-chat", script, keys={"relay": "never"})
-        assert it.answer.status == want, frontend
+        assert it.answer.status == expected, frontend
         if frontend == "gemini":
-            assert it.body["error"]["code"] == want
+            assert it.body["error"]["code"] == expected
             assert it.body["error"]["status"] == {
                 400: "INVALID_ARGUMENT",
                 404: "NOT_FOUND",
                 502: "INTERNAL",
                 503: "UNAVAILABLE",
-            }.get(want)
+            }.get(expected)
         if frontend == "anthropic":
             kinds = {400: "invalid_request_error", 404: "not_found_error", 502: "api_error", 529: "overloaded_error"}
-            assert it.body["error"]["type"] == kinds[want]
+            assert it.body["error"]["type"] == kinds[expected]
 
 
 INVALID: tuple[tuple[str, JSON], ...] = (
@@ -302,7 +304,7 @@ async def test_e6_an_invalid_request_is_refused_before_any_upstream(frontend: st
 
 
 @pytest.mark.parametrize("frontend", PROTOCOLS)
-async def test_e6_a_model_that_nobody_has_is_not_found(frontend: str) -> None:
+async def test_e6_an_unknown_model_is_not_found(frontend: str) -> None:
     it = await exchange(frontend, "openai-chat", body=None, model="stranger", keys={"models": ["known"]})
     assert it.answer.status == 404
     assert "stranger" in json.dumps(it.body["error"])

@@ -1,4 +1,4 @@
-"""Complaints about pictures, documents, schemas and where they end (C, J)."""
+"""Complaints about images, documents and schemas, and how they are converted (C, J)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.proxy.dialogue import JSON
+from tests.proxy.sample_messages import JSON
 
 from .exchange import exchange
 
@@ -22,8 +22,8 @@ DOCUMENT: JSON = {
 TOOL: JSON = {"name": "f", "description": "F.", "input_schema": {"type": "object", "properties": {}}}
 
 
-def resulting(*content: JSON, calls: int = 1) -> JSON:
-    """An Anthropic request whose first call has this content for a result, and the others a word."""
+def with_result(*content: JSON, calls: int = 1) -> JSON:
+    """Returns an Anthropic request whose first call has this content as its result; the others have a text."""
     ids = [f"toolu_{n}" for n in range(calls)]
     results: list[JSON] = [{"type": "tool_result", "tool_use_id": id_, "content": "done"} for id_ in ids]
     results[0]["content"] = list(content)
@@ -40,27 +40,27 @@ def resulting(*content: JSON, calls: int = 1) -> JSON:
     }
 
 
-async def test_c1_a_picture_in_a_result_stands_behind_all_results_in_chat() -> None:
-    body = resulting({"type": "text", "text": "seen"}, IMAGE, calls=2)
+async def test_c1_an_image_in_a_result_follows_all_results_in_chat() -> None:
+    body = with_result({"type": "text", "text": "seen"}, IMAGE, calls=2)
     it = await exchange("anthropic", "openai-chat", body=body)
     roles = [message["role"] for message in it.upstream["messages"]]
     assert roles == ["user", "assistant", "tool", "tool", "user"]
     assert "seen" in json.dumps(it.upstream["messages"][2]["content"])
-    (picture,) = (part for part in it.upstream["messages"][-1]["content"] if part["type"] == "image_url")
-    assert picture["image_url"]["url"] == f"data:image/png;base64,{PNG}"
+    (image,) = (part for part in it.upstream["messages"][-1]["content"] if part["type"] == "image_url")
+    assert image["image_url"]["url"] == f"data:image/png;base64,{PNG}"
     assert it.losses == ["tool_result_media"]
 
 
-async def test_c1_a_picture_in_a_result_stays_in_it_in_responses() -> None:
-    it = await exchange("anthropic", "openai-responses", body=resulting(IMAGE))
+async def test_c1_an_image_in_a_result_stays_there_in_responses() -> None:
+    it = await exchange("anthropic", "openai-responses", body=with_result(IMAGE))
     (part,) = it.upstream["input"][-1]["output"]
     assert (part["type"], part["image_url"]) == ("input_image", f"data:image/png;base64,{PNG}")
     assert it.losses == []
 
 
 @pytest.mark.parametrize("model", ["gemini-2.5-flash", "gemini-3-pro-preview"])
-async def test_c1_a_picture_in_a_result_is_inline_data_in_gemini(model: str) -> None:
-    it = await exchange("anthropic", "gemini", body=resulting(IMAGE), model=model)
+async def test_c1_an_image_in_a_result_is_inline_data_in_gemini(model: str) -> None:
+    it = await exchange("anthropic", "gemini", body=with_result(IMAGE), model=model)
     assert f'"data": "{PNG}"' in json.dumps(it.upstream["contents"][-1])
     assert '"mimeType": "image/png"' in json.dumps(it.upstream["contents"][-1])
 
@@ -70,7 +70,7 @@ async def test_c3_a_document_is_a_file_in_responses() -> None:
     it = await exchange("anthropic", "openai-responses", body=user)
     file = it.upstream["input"][0]["content"][1]
     assert (file["type"], file["file_data"]) == ("input_file", f"data:application/pdf;base64,{PDF}")
-    it = await exchange("anthropic", "openai-responses", body=resulting(DOCUMENT))
+    it = await exchange("anthropic", "openai-responses", body=with_result(DOCUMENT))
     (file,) = it.upstream["input"][-1]["output"]
     assert (file["type"], file["file_data"]) == ("input_file", f"data:application/pdf;base64,{PDF}")
     url = {"type": "document", "source": {"type": "url", "url": "https://papers.example/a.pdf"}}
@@ -78,7 +78,7 @@ async def test_c3_a_document_is_a_file_in_responses() -> None:
     assert it.upstream["input"][0]["content"][0]["file_url"] == "https://papers.example/a.pdf"
 
 
-async def test_c3_a_document_is_a_file_in_chat_and_no_picture() -> None:
+async def test_c3_a_document_is_a_file_in_chat_not_an_image() -> None:
     user = {"messages": [{"role": "user", "content": [{"type": "text", "text": "Read"}, DOCUMENT]}]}
     it = await exchange("anthropic", "openai-chat", body=user)
     part = it.upstream["messages"][0]["content"][1]
@@ -89,7 +89,7 @@ async def test_c3_a_document_is_a_file_in_chat_and_no_picture() -> None:
 
 
 @pytest.mark.parametrize("backend", ["anthropic", "gemini"])
-async def test_c4_a_data_url_is_taken_apart(backend: str) -> None:
+async def test_c4_a_data_url_is_split(backend: str) -> None:
     file = {"type": "input_file", "filename": "a.pdf", "file_data": f"data:application/pdf;base64,{PDF}"}
     it = await exchange("openai-responses", backend, body={"input": [{"role": "user", "content": [file]}]})
     if backend == "anthropic":
@@ -100,7 +100,7 @@ async def test_c4_a_data_url_is_taken_apart(backend: str) -> None:
         assert (inline["mimeType"], inline["data"]) == ("application/pdf", PDF)
 
 
-async def test_c5_inline_data_is_a_picture() -> None:
+async def test_c5_inline_data_is_an_image() -> None:
     parts = [{"text": "What is this"}, {"inlineData": {"mimeType": "image/png", "data": PNG}}]
     it = await exchange("gemini", "openai-chat", body={"contents": [{"role": "user", "parts": parts}]})
     part = it.upstream["messages"][0]["content"][1]
@@ -113,18 +113,16 @@ URLS = (
 )
 
 
-@pytest.mark.parametrize(("backend", "block", "word"), URLS, ids=[word for *_, word in URLS])
-async def test_c6_an_address_that_cannot_be_said_is_refused_and_never_fetched(
-    backend: str, block: JSON, word: str
-) -> None:
+@pytest.mark.parametrize(("backend", "block", "feature"), URLS, ids=[feature for *_, feature in URLS])
+async def test_c6_an_unsupported_url_is_refused_and_never_fetched(backend: str, block: JSON, feature: str) -> None:
     body = {"messages": [{"role": "user", "content": [{"type": "text", "text": "See"}, block]}]}
     it = await exchange("anthropic", backend, body=body)
     assert it.answer.status == 400
-    assert word in it.body["error"]["message"]
+    assert feature in it.body["error"]["message"]
     assert it.sent == []
 
 
-SEARCHED: JSON = {
+SEARCH_RESULT: JSON = {
     "type": "search_result",
     "source": "https://docs.example/tides",
     "title": "Tides",
@@ -133,8 +131,8 @@ SEARCHED: JSON = {
 
 
 @pytest.mark.parametrize("backend", ["openai-chat", "openai-responses", "gemini", "ollama"])
-async def test_c7_a_search_result_is_told_as_text(backend: str) -> None:
-    it = await exchange("anthropic", backend, body=resulting(SEARCHED))
+async def test_c7_a_search_result_is_sent_as_text(backend: str) -> None:
+    it = await exchange("anthropic", backend, body=with_result(SEARCH_RESULT))
     sent = json.dumps(it.upstream, ensure_ascii=False)
     assert "High water at noon." in sent
     assert it.losses == ["citations"]
@@ -154,7 +152,7 @@ SCHEMA: JSON = {
 }
 
 
-async def test_j1_gemini_gets_json_schema_in_its_own_field() -> None:
+async def test_j1_gemini_gets_json_schema_in_parameters_json_schema() -> None:
     tool = {"type": "function", "function": {"name": "f", "parameters": SCHEMA}}
     it = await exchange("openai-chat", "gemini", body={"messages": [{"role": "user", "content": "f"}], "tools": [tool]})
     (declared,) = it.upstream["tools"][0]["functionDeclarations"]
@@ -165,14 +163,14 @@ async def test_j1_gemini_gets_json_schema_in_its_own_field() -> None:
 
 
 @pytest.mark.parametrize("backend", ["openai-chat", "openai-responses", "ollama"])
-async def test_j2_a_target_that_takes_a_keyword_gets_it(backend: str) -> None:
+async def test_j2_schema_keywords_are_kept_where_they_are_supported(backend: str) -> None:
     body = {"messages": [{"role": "user", "content": "f"}], "tools": [{"name": "f", "input_schema": SCHEMA}]}
     it = await exchange("anthropic", backend, body=body)
     (tool,) = it.upstream["tools"]
     assert tool.get("function", tool)["parameters"] == SCHEMA
 
 
-FORM: JSON = {
+RESPONSE_SCHEMA: JSON = {
     "type": "object",
     "properties": {"colour": {"type": "string"}},
     "required": ["colour"],
@@ -195,11 +193,11 @@ SLOTS: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 
 @pytest.mark.parametrize(("backend", "slot"), SLOTS, ids=[name for name, _ in SLOTS])
-async def test_j4_a_schema_for_the_answer_is_not_lost(backend: str, slot: tuple[str, ...]) -> None:
-    form = {"type": "json_schema", "json_schema": {"name": "colour", "schema": FORM}}
+async def test_j4_a_response_schema_is_not_lost(backend: str, slot: tuple[str, ...]) -> None:
+    form = {"type": "json_schema", "json_schema": {"name": "colour", "schema": RESPONSE_SCHEMA}}
     body = {"messages": [{"role": "user", "content": "Which colour?"}], "response_format": form}
     it = await exchange("openai-chat", backend, body=body)
-    assert at(it.upstream, *slot) == FORM
+    assert at(it.upstream, *slot) == RESPONSE_SCHEMA
     assert it.losses == []
     if backend == "gemini":
         assert it.upstream["generationConfig"]["responseMimeType"] == "application/json"
@@ -207,7 +205,7 @@ async def test_j4_a_schema_for_the_answer_is_not_lost(backend: str, slot: tuple[
         assert "structured-outputs" not in it.headers.get("anthropic-beta", "")
 
 
-async def test_j5_any_json_is_asked_for_in_each_ones_way() -> None:
+async def test_j5_json_object_is_converted_for_each_protocol() -> None:
     body = {"messages": [{"role": "user", "content": "As JSON."}], "response_format": {"type": "json_object"}}
     gemini = await exchange("openai-chat", "gemini", body=body)
     config = gemini.upstream["generationConfig"]

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.proxy.dialogue import JSON, upstream_error
-from tests.proxy.upstream import http
+from tests.proxy.sample_messages import JSON, upstream_error
+from tests.proxy.scripted_upstream import http
 
 from .exchange import exchange
 
@@ -20,7 +20,7 @@ AGAIN: JSON = {"role": "user", "content": "Three."}
 
 
 def texts(value: Any) -> list[str]:
-    """Every text of a turn, in order, whatever holds it."""
+    """Yields every text of a turn, in order, at any depth."""
     match value:
         case str():
             return [value]
@@ -36,7 +36,7 @@ def texts(value: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("backend", ["anthropic", "gemini"])
-async def test_m1_a_late_system_message_is_folded_where_it_stands(backend: str) -> None:
+async def test_m1_a_late_system_message_stays_in_its_position(backend: str) -> None:
     it = await exchange("openai-chat", backend, body={"messages": [USER, ASSISTANT, LATE, AGAIN]})
     assert it.answer.status == 200
     turns = it.upstream.get("messages", it.upstream.get("contents"))
@@ -48,7 +48,7 @@ async def test_m1_a_late_system_message_is_folded_where_it_stands(backend: str) 
 
 
 @pytest.mark.parametrize("frontend", ["openai-chat", "openai-responses", "ollama"])
-async def test_m1_chat_keeps_it(frontend: str) -> None:
+async def test_m1_chat_keeps_a_late_system_message(frontend: str) -> None:
     turns = [USER, ASSISTANT, LATE, AGAIN]
     body = {"input": turns} if frontend == "openai-responses" else {"messages": turns}
     it = await exchange(frontend, "openai-chat", body=body, keys={"relay": "never"})
@@ -56,7 +56,7 @@ async def test_m1_chat_keeps_it(frontend: str) -> None:
     assert it.losses == []
 
 
-async def test_m1_claude_code_sends_one_and_the_route_is_not_refused() -> None:
+async def test_m1_a_late_system_message_of_claude_code_is_not_refused() -> None:
     for backend in ("openai-chat", "openai-responses", "gemini", "ollama"):
         it = await exchange("anthropic", backend, body={"messages": [USER, ASSISTANT, LATE, AGAIN]})
         assert it.answer.status == 200, backend
@@ -64,12 +64,12 @@ async def test_m1_claude_code_sends_one_and_the_route_is_not_refused() -> None:
 
 
 REFUSED = "messages.2: role 'system' is not supported by this model"
-"""What clients look for before they ask again without such a message: `not supported`, and `role .{0,2}system`."""
+"""Texts after which clients retry without such a message: `not supported`, and `role .{0,2}system`."""
 
 
 @pytest.mark.parametrize("backend", ["openai-chat", "anthropic"])
 @pytest.mark.parametrize("frontend", ["anthropic", "openai-chat", "ollama"])
-async def test_m2_a_backend_that_rejects_one_is_heard_word_for_word(frontend: str, backend: str) -> None:
+async def test_m2_the_message_of_a_backend_that_rejects_one_is_passed_on(frontend: str, backend: str) -> None:
     script = http(upstream_error(backend, REFUSED, 400), "400 Bad Request")
     body = {"messages": [USER, ASSISTANT, LATE, AGAIN]}
     it = await exchange(frontend, backend, script, body, keys={"relay": "never"})
@@ -79,7 +79,7 @@ async def test_m2_a_backend_that_rejects_one_is_heard_word_for_word(frontend: st
 
 
 @pytest.mark.parametrize("backend", ["anthropic", "gemini"])
-async def test_m3_roles_take_turns_and_no_text_is_lost(backend: str) -> None:
+async def test_m3_roles_alternate_and_no_text_is_lost(backend: str) -> None:
     messages = [
         USER,
         {"role": "user", "content": "And one."},
@@ -99,7 +99,7 @@ DEVELOPER: JSON = {"role": "developer", "content": "Be brief."}
 
 
 @pytest.mark.parametrize("backend", ["anthropic", "gemini", "ollama"])
-async def test_m4_a_developer_is_the_system_to_whom_has_none(backend: str) -> None:
+async def test_m4_a_developer_message_becomes_system_where_needed(backend: str) -> None:
     body = {"instructions": "You are a pilot.", "input": [DEVELOPER, USER]}
     it = await exchange("openai-responses", backend, body=body)
     match backend:
@@ -115,7 +115,7 @@ async def test_m4_a_developer_is_the_system_to_whom_has_none(backend: str) -> No
     assert it.losses == []
 
 
-async def test_m4_an_open_host_without_the_role_gets_system() -> None:
+async def test_m4_a_host_without_the_developer_role_gets_system() -> None:
     it = await exchange(
         "openai-responses", "openai-chat", body={"input": [DEVELOPER, USER]}, keys={"quirks": ["no_developer"]}
     )
@@ -128,7 +128,7 @@ CALL: JSON = {"id": "call_1", "type": "function", "function": {"name": "f", "arg
 
 
 @pytest.mark.parametrize("content", ["", None, []])
-async def test_z1_nothing_is_put_where_nothing_was_said(content: Any) -> None:
+async def test_z1_no_text_is_invented_for_empty_content(content: Any) -> None:
     calling = {"role": "assistant", "content": content, "tool_calls": [CALL]}
     body = {"messages": [USER, calling, {"role": "tool", "tool_call_id": "call_1", "content": "1"}]}
     to_anthropic = await exchange("openai-chat", "anthropic", body=body)
@@ -157,15 +157,15 @@ async def test_z2_a_result_may_be_empty(content: Any) -> None:
 
 
 @pytest.mark.parametrize(("backend", "most"), [("openai-chat", 4), ("gemini", 5)])
-async def test_a2_stop_sequences_are_cut_to_the_targets_number(backend: str, most: int) -> None:
-    words = ["a", "b", "c", "d", "e", "f"]
-    it = await exchange("anthropic", backend, body={"messages": [USER], "stop_sequences": words})
+async def test_a2_stop_sequences_are_limited_to_the_targets_maximum(backend: str, most: int) -> None:
+    sequences = ["a", "b", "c", "d", "e", "f"]
+    it = await exchange("anthropic", backend, body={"messages": [USER], "stop_sequences": sequences})
     sent = it.upstream.get("stop") or it.upstream["generationConfig"]["stopSequences"]
-    assert sent == words[:most]
+    assert sent == sequences[:most]
     assert it.losses == ["stop"]
 
 
-async def test_a3_a_temperature_out_of_range_is_brought_into_it() -> None:
+async def test_a3_a_temperature_out_of_range_is_clamped() -> None:
     it = await exchange("openai-chat", "anthropic", body={"messages": [USER], "temperature": 1.5})
     assert it.upstream["temperature"] == 1
     assert it.losses == ["temperature"]
@@ -174,7 +174,7 @@ async def test_a3_a_temperature_out_of_range_is_brought_into_it() -> None:
 ASKING: JSON = {"messages": [USER], "seed": 7, "logprobs": True}
 
 
-async def test_a4_what_cannot_be_asked_is_dropped_by_name_or_refused() -> None:
+async def test_a4_unsupported_parameters_are_dropped_and_declared_or_refused() -> None:
     it = await exchange("openai-chat", "anthropic", body=ASKING)
     assert it.answer.status == 200
     assert {"seed", "logprobs"} & it.upstream.keys() == set()
@@ -185,11 +185,11 @@ async def test_a4_what_cannot_be_asked_is_dropped_by_name_or_refused() -> None:
     assert strict.sent == []
 
 
-async def test_a5_labels_are_mapped_or_named() -> None:
+async def test_a5_metadata_is_mapped_or_declared_lost() -> None:
     body = {"messages": [USER], "top_k": 5, "metadata": {"user_id": "u-1"}, "service_tier": "standard_only"}
     to_chat = await exchange("anthropic", "openai-chat", body=body)
     assert to_chat.upstream["user"] == "u-1"
-    assert to_chat.losses == ["top_k"]  # standard_only asks for what is done anyway
+    assert to_chat.losses == ["top_k"]  # standard_only is the default
     to_gemini = await exchange("anthropic", "gemini", body=body)
     assert to_gemini.upstream["generationConfig"]["topK"] == 5
     assert to_gemini.losses == ["user"]
@@ -204,7 +204,7 @@ async def test_a5_labels_are_mapped_or_named() -> None:
 BETA = {"anthropic-beta": "interleaved-thinking-2025-05-14"}
 
 
-async def test_h1_beta_flags_go_to_anthropic_alone() -> None:
+async def test_h1_beta_flags_are_sent_to_anthropic_only() -> None:
     same = await exchange("anthropic", "anthropic", headers=BETA)
     assert same.headers["anthropic-beta"] == BETA["anthropic-beta"]
     for backend in ("openai-chat", "openai-responses", "gemini", "ollama"):
@@ -219,7 +219,7 @@ MARKED: JSON = {
 }
 
 
-async def test_h3_cache_marks_are_kept_for_anthropic_and_lost_by_name_elsewhere() -> None:
+async def test_h3_cache_control_is_kept_for_anthropic_and_declared_lost_elsewhere() -> None:
     for keys in ({}, {"relay": "never"}):
         same = await exchange("anthropic", "anthropic", body=MARKED, keys=keys)
         assert (same.upstream["system"], same.upstream["messages"]) == (MARKED["system"], MARKED["messages"])
@@ -230,7 +230,7 @@ async def test_h3_cache_marks_are_kept_for_anthropic_and_lost_by_name_elsewhere(
 
 
 @pytest.mark.parametrize("frontend", ["openai-chat", "openai-responses", "gemini", "ollama", "anthropic"])
-async def test_h3_no_cache_mark_is_added(frontend: str) -> None:
+async def test_h3_no_cache_control_is_added(frontend: str) -> None:
     it = await exchange(frontend, "anthropic", keys={"relay": "never"})
     assert "cache_control" not in json.dumps(it.upstream)
 
@@ -246,7 +246,7 @@ ALLOWED: tuple[tuple[list[str] | None, str | None], ...] = (
 
 @pytest.mark.parametrize("relay", ["auto", "never"])
 @pytest.mark.parametrize(("betas", "sent"), ALLOWED)
-async def test_h1_a_backend_may_take_only_some_flags(betas: list[str] | None, sent: str | None, relay: str) -> None:
+async def test_h1_a_backend_may_accept_only_some_flags(betas: list[str] | None, sent: str | None, relay: str) -> None:
     """https://github.com/anthropics/claude-code/issues/49370"""
     keys = {"relay": relay} | ({} if betas is None else {"betas": betas})
     it = await exchange("anthropic", "anthropic", headers={"anthropic-beta": FLAGS}, keys=keys)

@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 
-from proxy.__main__ import main
-from tests.proxy.dialogue import JSON, ask, data, dumps, handshakes, in_band_error, reply, said, stream
-from tests.proxy.stage import Stage, config, stage
-from tests.proxy.upstream import LAST, Script, Upstream, chunk, chunked, head, http, upstream
+from proxy.cli.main import main
+from tests.proxy.proxy_fixture import Stage, config, stage
+from tests.proxy.sample_messages import JSON, ask, data, dumps, handshakes, in_band_error, reply, said, stream
+from tests.proxy.scripted_upstream import LAST, Script, Upstream, chunk, chunked, head, http, upstream
 
 EAGER = {"attempts": 3, "base_s": 0.001, "cap_s": 0.002, "max_wait_s": 0.05, "floor_per_s": 1000, "budget": 1}
 
 
 @contextlib.asynccontextmanager
 async def route(protocol: str, first: Script, **settings: Any) -> AsyncIterator[tuple[Upstream, Upstream, Stage]]:
-    """The model `m` goes to a backend that plays this script, then to one that answers."""
+    """Routes the model `m` to a backend that plays this script, then to one that answers."""
     other = chunked(stream("openai-chat", "big", ("Other ", "words.")))
     async with upstream(first) as a, upstream(other) as b:
         backends = {
@@ -39,7 +39,7 @@ FAILED: JSON = {
     "response": {"id": "resp_1", "object": "response", "status": "failed", "error": OVERLOADED, "output": []},
     "sequence_number": 2,
 }
-EARLY: tuple[tuple[str, str, list[bytes]], ...] = (
+BEFORE_CONTENT: tuple[tuple[str, str, list[bytes]], ...] = (
     ("as the first event", "anthropic", []),
     ("after a ping", "anthropic", [data({"type": "ping"}, "ping")]),
     ("after the handshake", "anthropic", stream("anthropic")[: handshakes("anthropic")]),
@@ -47,8 +47,8 @@ EARLY: tuple[tuple[str, str, list[bytes]], ...] = (
 BUSY = data({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}, "error")
 
 
-@pytest.mark.parametrize("before", [before for *_, before in EARLY], ids=[name for name, *_ in EARLY])
-async def test_f1_an_error_before_any_word_goes_to_the_next(before: list[bytes]) -> None:
+@pytest.mark.parametrize("before", [before for *_, before in BEFORE_CONTENT], ids=[name for name, *_ in BEFORE_CONTENT])
+async def test_f1_an_error_before_any_content_fails_over(before: list[bytes]) -> None:
     async with route("anthropic", chunked([*before, BUSY])) as (first, second, it):
         answer = await it.ask("/v1/messages", ask("anthropic", stream=True))
         record = await it.record(answer)
@@ -61,7 +61,7 @@ async def test_f1_an_error_before_any_word_goes_to_the_next(before: list[bytes])
     assert (len(first.requests), len(second.requests)) == (1, 1)
 
 
-async def test_f6_an_overload_smuggled_in_behind_the_handshake() -> None:
+async def test_f6_an_overload_after_status_200_fails_over() -> None:
     frames = [*stream("openai-responses")[: handshakes("openai-responses")], data(FAILED, "response.failed")]
     async with route("openai-responses", chunked(frames)) as (_, second, it):
         answer = await it.ask("/v1/chat/completions", ask("openai-chat", stream=True))
@@ -72,14 +72,14 @@ async def test_f6_an_overload_smuggled_in_behind_the_handshake() -> None:
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504, 529])
-async def test_f2_these_are_tried_elsewhere(status: int) -> None:
+async def test_f2_these_statuses_fail_over(status: int) -> None:
     async with route("anthropic", [http(dumps({"error": "no"}), f"{status} No")]) as (_, second, it):
         answer = await it.ask("/v1/messages", ask("anthropic", stream=True))
     assert said("anthropic", answer.body) == "Other words."
     assert len(second.requests) == 1
 
 
-async def test_f2_a_rate_limit_inside_a_stream_is_one_too() -> None:
+async def test_f2_a_rate_limit_inside_a_stream_fails_over() -> None:
     limited = data({"type": "error", "error": {"type": "rate_limit_error", "message": "slow down"}}, "error")
     async with route("anthropic", chunked([limited])) as (_, second, it):
         answer = await it.ask("/v1/messages", ask("anthropic", stream=True))
@@ -88,14 +88,14 @@ async def test_f2_a_rate_limit_inside_a_stream_is_one_too() -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 422])
-async def test_f2_these_are_not(status: int) -> None:
+async def test_f2_these_statuses_do_not_fail_over(status: int) -> None:
     async with route("anthropic", [http(dumps({"error": "no"}), f"{status} No")]) as (_, second, it):
         answer = await it.ask("/v1/messages", ask("anthropic", stream=True))
     assert answer.status >= 400
     assert second.requests == []
 
 
-BREAKS: dict[str, list[object]] = {
+AFTER_CONTENT: dict[str, list[object]] = {
     "a cut": ["close"],
     "a stall": ["hold"],
     "garbage": [chunk(b"data: {not json}\n\n"), LAST],
@@ -104,8 +104,8 @@ BREAKS: dict[str, list[object]] = {
 }
 
 
-@pytest.mark.parametrize("rest", BREAKS.values(), ids=BREAKS)
-async def test_f3_after_a_word_nobody_else_is_asked_and_the_error_is_in_band(rest: list[object]) -> None:
+@pytest.mark.parametrize("rest", AFTER_CONTENT.values(), ids=AFTER_CONTENT)
+async def test_f3_an_error_after_content_is_sent_in_the_stream(rest: list[object]) -> None:
     frames = stream("anthropic", "home")[:4]
     script: Script = [head(), *(chunk(frame) for frame in frames), *rest]
     async with route("anthropic", script, read_timeout_s=0.1) as (_, second, it):
@@ -115,7 +115,7 @@ async def test_f3_after_a_word_nobody_else_is_asked_and_the_error_is_in_band(res
     assert in_band_error("openai-chat", answer.body)
 
 
-async def test_f3_the_same_model_is_asked_again_without_a_fallback() -> None:
+async def test_f3_the_same_backend_is_retried_without_a_fallback() -> None:
     async with upstream(["reset"], [http(dumps(reply("anthropic")))]) as up:
         made = config({"b": {"protocol": "anthropic", "base_url": up.url}}, retry=EAGER)
         async with stage(made) as it:
@@ -123,7 +123,7 @@ async def test_f3_the_same_model_is_asked_again_without_a_fallback() -> None:
     assert (answer.status, len(up.requests)) == (200, 2)
 
 
-async def test_f8_one_backend_that_cannot_does_not_refuse_the_route() -> None:
+async def test_f8_one_unsuitable_backend_does_not_refuse_the_route() -> None:
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
     body = {"model": "m", "messages": [{"role": "user", "content": [{"type": "text", "text": "See"}, image]}]}
     async with upstream([http(dumps(reply("openai-chat")))]) as up:
@@ -137,7 +137,7 @@ async def test_f8_one_backend_that_cannot_does_not_refuse_the_route() -> None:
     assert (blind["taken"], "vision" in blind["why"]) == (False, True)
 
 
-async def test_f10_where_all_are_dropped_each_is_named_as_in_explain(
+async def test_f10_a_refusal_names_every_backend_as_explain_does(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     backend = {"protocol": "openai-chat", "base_url": "http://127.0.0.1:9", "api_key": "k" * 12}
@@ -174,15 +174,15 @@ NAMES: tuple[tuple[str, dict[str, Any], str], ...] = (
 
 
 @pytest.mark.parametrize("protocol", ["anthropic", "openai-chat"])
-@pytest.mark.parametrize(("asked", "keys", "upstreams"), NAMES, ids=[f"{name}-{sent}" for name, _, sent in NAMES])
-async def test_n6_a_suffix_of_the_clients_own_goes_no_further(
-    asked: str, keys: dict[str, Any], upstreams: str, protocol: str
+@pytest.mark.parametrize(("requested", "keys", "upstreams"), NAMES, ids=[f"{name}-{sent}" for name, _, sent in NAMES])
+async def test_n6_a_suffix_of_the_client_is_not_sent_upstream(
+    requested: str, keys: dict[str, Any], upstreams: str, protocol: str
 ) -> None:
     async with (
         upstream([http(dumps(reply(protocol, upstreams)))]) as up,
         stage(config({"b": {"protocol": protocol, "base_url": up.url, **keys}})) as it,
     ):
-        answer = await it.ask("/v1/messages", ask("anthropic", asked))
+        answer = await it.ask("/v1/messages", ask("anthropic", requested))
     assert json.loads(up.requests[0].body)["model"] == upstreams
     assert answer.headers["x-crosswire-model"] == upstreams
-    assert json.loads(answer.body)["model"] == asked
+    assert json.loads(answer.body)["model"] == requested

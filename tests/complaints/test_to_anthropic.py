@@ -1,4 +1,4 @@
-"""Complaints about streams that a client of Anthropic hears (SA)."""
+"""Complaints about the streams that Anthropic clients receive (SA)."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
-from tests.proxy.dialogue import JSON, PROTOCOLS, data, stream, stream_kind
-from tests.proxy.upstream import chunk, head
+from tests.proxy.sample_messages import JSON, PROTOCOLS, data, stream, stream_kind
+from tests.proxy.scripted_upstream import chunk, head
 
-from .exchange import anthropic, called, chat, exchange, message_blocks, responses
+from .exchange import anthropic, call_delta, chat, exchange, message_blocks, responses
 
 TWO_CALLS = (
     {"role": "assistant", "content": "Let me see."},
-    called(0, "", "call_a", "f"),
-    called(0, '{"x":'),
-    called(0, "1}"),
-    called(1, "", "call_b", "g"),
-    called(1, '{"y":2}'),
+    call_delta(0, "", "call_a", "f"),
+    call_delta(0, '{"x":'),
+    call_delta(0, "1}"),
+    call_delta(1, "", "call_b", "g"),
+    call_delta(1, '{"y":2}'),
 )
 CALLS = [
     {"type": "tool_use", "id": "call_a", "name": "f", "input": {"x": 1}},
@@ -26,12 +26,12 @@ CALLS = [
 ]
 
 
-def plain(blocks: list[JSON]) -> list[JSON]:
-    """The blocks without what a complaint is not about."""
+def without_details(blocks: list[JSON]) -> list[JSON]:
+    """Returns the blocks without the fields that no complaint is about."""
     return [{key: value for key, value in block.items() if key not in ("citations", "caller")} for block in blocks]
 
 
-async def test_sa1_blocks_are_numbered_without_a_gap_and_closed_once() -> None:
+async def test_sa1_blocks_are_numbered_without_gaps_and_closed_once() -> None:
     deltas = ({"role": "assistant", "content": None}, {"reasoning_content": "Hm."}, *TWO_CALLS)
     it = await exchange("anthropic", "openai-chat", chat(*deltas, finish="tool_calls"), stream=True)
     blocks = message_blocks(it.events)
@@ -39,8 +39,8 @@ async def test_sa1_blocks_are_numbered_without_a_gap_and_closed_once() -> None:
     assert [event["index"] for event in it.events if event["type"] == "content_block_stop"] == [0, 1, 2, 3]
 
 
-async def test_sa2_text_after_a_call_is_a_block_of_its_own() -> None:
-    deltas = (called(0, "{}", "call_a", "f"), {"content": "And "}, {"content": "so on."})
+async def test_sa2_text_after_a_call_is_a_separate_block() -> None:
+    deltas = (call_delta(0, "{}", "call_a", "f"), {"content": "And "}, {"content": "so on."})
     it = await exchange("anthropic", "openai-chat", chat(*deltas, finish="tool_calls"), stream=True)
     kinds = {block["type"]: block for block in message_blocks(it.events)}
     assert kinds["text"]["text"] == "And so on."
@@ -49,17 +49,17 @@ async def test_sa2_text_after_a_call_is_a_block_of_its_own() -> None:
 
 async def test_sa3_parallel_calls_are_not_concatenated() -> None:
     it = await exchange("anthropic", "openai-chat", chat(*TWO_CALLS, finish="tool_calls"), stream=True)
-    assert plain(message_blocks(it.events)[1:]) == CALLS
+    assert without_details(message_blocks(it.events)[1:]) == CALLS
 
 
-async def test_sa4_fragments_that_alternate_are_put_together_by_their_index() -> None:
+async def test_sa4_interleaved_argument_fragments_are_joined_by_index() -> None:
     deltas = (
-        called(0, "", "call_a", "f"),
-        called(1, "", "call_b", "g"),
-        called(0, '{"x":{"y"'),
-        called(1, '{"z"'),
-        called(0, ":1}}"),
-        called(1, ":2}"),
+        call_delta(0, "", "call_a", "f"),
+        call_delta(1, "", "call_b", "g"),
+        call_delta(0, '{"x":{"y"'),
+        call_delta(1, '{"z"'),
+        call_delta(0, ":1}}"),
+        call_delta(1, ":2}"),
     )
     it = await exchange("anthropic", "openai-chat", chat(*deltas, finish="tool_calls"), stream=True)
     assert [block["input"] for block in message_blocks(it.events)] == [{"x": {"y": 1}}, {"z": 2}]
@@ -71,10 +71,10 @@ def response(status: str, *output: JSON) -> JSON:
     return {**head, "status": status, "output": list(output), "usage": usage if status == "completed" else None}
 
 
-async def test_sa6_deltas_without_a_start_are_begun_all_the_same() -> None:
+async def test_sa6_deltas_without_a_start_get_one() -> None:
     at = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
-    said = {"type": "output_text", "text": "Hello", "annotations": []}
-    message = {"id": "msg_1", "type": "message", "role": "assistant", "status": "completed", "content": [said]}
+    part = {"type": "output_text", "text": "Hello", "annotations": []}
+    message = {"id": "msg_1", "type": "message", "role": "assistant", "status": "completed", "content": [part]}
     frames = responses(
         {"type": "response.created", "response": response("in_progress")},
         {"type": "response.output_text.delta", **at, "delta": "Hel"},
@@ -87,8 +87,8 @@ async def test_sa6_deltas_without_a_start_are_begun_all_the_same() -> None:
     assert it.events[-1] == {"type": "message_stop"}
 
 
-async def test_sa7_each_start_carries_its_empty_fields() -> None:
-    deltas = ({"reasoning_content": "Hm."}, {"content": "So."}, called(0, '{"x":1}', "call_a", "f"))
+async def test_sa7_each_block_start_has_its_empty_fields() -> None:
+    deltas = ({"reasoning_content": "Hm."}, {"content": "So."}, call_delta(0, '{"x":1}', "call_a", "f"))
     it = await exchange("anthropic", "openai-chat", chat(*deltas, finish="tool_calls"), stream=True)
     starts = [event["content_block"] for event in it.events if event["type"] == "content_block_start"]
     thinking, text, use = starts
@@ -106,7 +106,7 @@ async def test_sa9_thinking_comes_before_the_text(name: str) -> None:
     assert text["text"] == "Then that."
 
 
-async def test_sa10_an_invalid_request_for_a_stream_is_a_status() -> None:
+async def test_sa10_an_invalid_stream_request_is_an_http_error() -> None:
     it = await exchange("anthropic", "openai-chat", body={"messages": "none"}, stream=True)
     assert it.answer.status == 400
     assert it.answer.headers["content-type"].startswith("application/json")
@@ -115,7 +115,7 @@ async def test_sa10_an_invalid_request_for_a_stream_is_a_status() -> None:
 
 
 @pytest.mark.parametrize("backend", [name for name in PROTOCOLS if name != "anthropic"])
-async def test_sa10_sa12_a_socket_that_dies_is_an_error_and_no_end(backend: str) -> None:
+async def test_sa10_sa12_a_lost_connection_is_an_error_event_and_no_end(backend: str) -> None:
     frames = stream(backend)[:-2]
     raw = [head(stream_kind(backend)), *map(chunk, frames), "close"]
     it = await exchange("anthropic", backend, raw=raw, stream=True)
@@ -142,7 +142,7 @@ async def test_sa11_an_error_in_a_stream_has_its_event_line(backend: str, error:
     assert last["error"]["message"]
 
 
-async def test_sa14_usage_is_whole_at_the_end() -> None:
+async def test_sa14_usage_is_complete_at_the_end() -> None:
     usage = {"prompt_tokens": 105, "completion_tokens": 9, "prompt_tokens_details": {"cached_tokens": 80}}
     it = await exchange("anthropic", "openai-chat", chat({"content": "Hi"}, usage=usage), stream=True)
     (last,) = [event["usage"] for event in it.events if event["type"] == "message_delta"]
@@ -153,7 +153,7 @@ async def test_sa14_usage_is_whole_at_the_end() -> None:
     }
 
 
-async def test_sa14_usage_that_comes_early_is_told_early() -> None:
+async def test_sa14_early_usage_is_sent_early() -> None:
     chunks = [
         data({"candidates": [{"content": {"role": "model", "parts": [{"text": "Hi"}]}}], "usageMetadata": usage})
         for usage in ({"promptTokenCount": 7}, {"promptTokenCount": 7, "candidatesTokenCount": 2})
@@ -164,7 +164,7 @@ async def test_sa14_usage_that_comes_early_is_told_early() -> None:
 
 
 @pytest.mark.parametrize("finish", ["stop", "length", "tool_calls", "content_filter"])
-async def test_sa15_the_stop_sequence_is_there_though_null(finish: str) -> None:
+async def test_sa15_the_stop_sequence_is_present_even_if_null(finish: str) -> None:
     deltas: tuple[Any, ...] = TWO_CALLS if finish == "tool_calls" else ({"content": "Hi"},)
     it = await exchange("anthropic", "openai-chat", chat(*deltas, finish=finish), stream=True)
     (last,) = [event["delta"] for event in it.events if event["type"] == "message_delta"]
@@ -173,7 +173,7 @@ async def test_sa15_the_stop_sequence_is_there_though_null(finish: str) -> None:
     assert isinstance(last["stop_reason"], str)
 
 
-async def test_sa17_an_equal_protocol_is_faithful_to_the_byte() -> None:
+async def test_sa17_a_relayed_stream_is_unchanged() -> None:
     thinking = {"type": "thinking", "thinking": "Hm.", "signature": "c2ln"}
     frames = anthropic(thinking, {"type": "redacted_thinking", "data": "cmVk"}, *CALLS, stop="tool_use")
     it = await exchange("anthropic", "anthropic", frames, stream=True)
@@ -185,5 +185,5 @@ async def test_sa17_a_conversion_keeps_the_indices(relay: str) -> None:
     thinking = {"type": "thinking", "thinking": "Hm.", "signature": "c2ln"}
     frames = anthropic(thinking, {"type": "text", "text": "So."}, *CALLS, stop="tool_use")
     it = await exchange("anthropic", "anthropic", frames, stream=True, keys={"relay": relay})
-    assert plain(message_blocks(it.events)) == [thinking, {"type": "text", "text": "So."}, *CALLS]
+    assert without_details(message_blocks(it.events)) == [thinking, {"type": "text", "text": "So."}, *CALLS]
     assert json.loads(json.dumps(it.events[-2]["delta"]))["stop_reason"] == "tool_use"

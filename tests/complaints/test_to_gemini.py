@@ -1,4 +1,4 @@
-"""Complaints about streams that a client of Gemini hears, and about what it may send (SG)."""
+"""Complaints about the streams that Gemini clients receive, and about the spellings that they send (SG)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.proxy.dialogue import JSON, PROTOCOLS, stream
+from tests.proxy.sample_messages import JSON, PROTOCOLS, stream
 
 from .exchange import chat, exchange
 
@@ -24,7 +24,7 @@ async def test_sg1_a_stream_ends_without_a_sentinel(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", OTHERS)
-async def test_sg2_no_chunk_says_nothing(backend: str) -> None:
+async def test_sg2_no_chunk_is_empty(backend: str) -> None:
     it = await exchange("gemini", backend, stream(backend), stream=True)
     candidates = [event["candidates"][0] for event in it.events if event.get("candidates")]
     parts = [candidate["content"]["parts"] for candidate in candidates if "parts" in candidate.get("content", {})]
@@ -36,7 +36,7 @@ async def test_sg2_no_chunk_says_nothing(backend: str) -> None:
     assert last["usageMetadata"]["totalTokenCount"] == 5
 
 
-async def test_sg3_usage_thoughts_and_names_are_told() -> None:
+async def test_sg3_usage_thoughts_and_names_are_sent() -> None:
     usage = {
         "prompt_tokens": 105,
         "completion_tokens": 30,
@@ -49,9 +49,9 @@ async def test_sg3_usage_thoughts_and_names_are_told() -> None:
     parts = [part for event in it.events for c in event["candidates"] for part in c.get("content", {}).get("parts", ())]
     assert [part["text"] for part in parts if part.get("thought")] == ["Hm."]
     assert [part["text"] for part in parts if not part.get("thought") and "text" in part] == ["So."]
-    told = it.events[-1]["usageMetadata"]
-    assert (told["promptTokenCount"], told["cachedContentTokenCount"]) == (105, 80)
-    assert (told["candidatesTokenCount"], told["thoughtsTokenCount"], told["totalTokenCount"]) == (18, 12, 135)
+    usage = it.events[-1]["usageMetadata"]
+    assert (usage["promptTokenCount"], usage["cachedContentTokenCount"]) == (105, 80)
+    assert (usage["candidatesTokenCount"], usage["thoughtsTokenCount"], usage["totalTokenCount"]) == (18, 12, 135)
     assert all(event["responseId"] and event["modelVersion"] for event in it.events)
 
 
@@ -66,7 +66,7 @@ CAMEL: JSON = {
 
 
 def snake(value: Any) -> Any:
-    """The same with every key in the other spelling."""
+    """Returns the same value with every key in snake_case."""
     match value:
         case dict():
             return {re.sub("(?=[A-Z])", "_", key).lower(): snake(inner) for key, inner in value.items()}
@@ -77,7 +77,7 @@ def snake(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("body", [CAMEL, snake(CAMEL)], ids=["camel", "snake"])
-async def test_sg4_both_spellings_are_understood(body: JSON) -> None:
+async def test_sg4_camel_case_and_snake_case_are_accepted(body: JSON) -> None:
     it = await exchange("gemini", "openai-chat", body=body)
     system, user = it.upstream["messages"]
     assert (system["role"], system["content"]) == ("system", "Be brief.")

@@ -1,4 +1,4 @@
-"""Complaints about streams that a client of Responses hears (SR)."""
+"""Complaints about the streams that Responses clients receive (SR)."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import json
 
 import pytest
 
-from tests.proxy.dialogue import JSON, PROTOCOLS, stream
+from tests.proxy.sample_messages import JSON, PROTOCOLS, stream
 
-from .exchange import anthropic, called, chat, chat_reply, exchange
+from .exchange import anthropic, call_delta, chat, chat_reply, exchange
 
 OTHERS = [name for name in PROTOCOLS if name != "openai-responses"]
-CALLS = (called(0, '{"x":1}', "call_a", "f"), called(1, "", "call_b", "g"))
+CALLS = (call_delta(0, '{"x":1}', "call_a", "f"), call_delta(1, "", "call_b", "g"))
 
 
 def kinds(events: list[JSON]) -> list[str]:
-    """The types of the events, a row of equal ones as one."""
+    """Returns the types of the events, consecutive equal ones as one."""
     found: list[str] = []
     for event in events:
         kind = event["type"].removeprefix("response.")
@@ -25,7 +25,7 @@ def kinds(events: list[JSON]) -> list[str]:
 
 
 @pytest.mark.parametrize("backend", OTHERS)
-async def test_sr1_the_whole_ladder_of_a_text(backend: str) -> None:
+async def test_sr1_the_event_sequence_of_a_text(backend: str) -> None:
     it = await exchange("openai-responses", backend, stream(backend), stream=True)
     assert kinds(it.events) == [
         *("created", "in_progress", "output_item.added", "content_part.added", "output_text.delta"),
@@ -34,7 +34,7 @@ async def test_sr1_the_whole_ladder_of_a_text(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", OTHERS)
-async def test_sr2_what_is_completed_is_what_was_streamed(backend: str) -> None:
+async def test_sr2_the_completed_response_equals_the_stream(backend: str) -> None:
     it = await exchange("openai-responses", backend, stream(backend), stream=True)
     last = it.events[-1]["response"]
     assert last["id"].startswith("resp_")
@@ -45,7 +45,7 @@ async def test_sr2_what_is_completed_is_what_was_streamed(backend: str) -> None:
     assert "".join(event["delta"] for event in deltas) == last["output"][0]["content"][0]["text"] == "Hello there."
 
 
-async def test_sr4_sr5_a_thought_is_announced_before_its_words() -> None:
+async def test_sr4_sr5_thinking_is_announced_before_its_text() -> None:
     deltas = ({"reasoning_content": "First "}, {"reasoning_content": "this."}, *CALLS)
     it = await exchange("openai-responses", "openai-chat", chat(*deltas, finish="tool_calls"), stream=True)
     steps = [event for event in it.events if "reasoning" in event["type"]]
@@ -60,7 +60,7 @@ async def test_sr4_sr5_a_thought_is_announced_before_its_words() -> None:
 
 
 @pytest.mark.parametrize("backend", OTHERS)
-async def test_sr6_every_event_is_numbered_without_a_gap(backend: str) -> None:
+async def test_sr6_events_are_numbered_without_gaps(backend: str) -> None:
     it = await exchange("openai-responses", backend, stream(backend), stream=True)
     numbers = [event["sequence_number"] for event in it.events]
     assert numbers[0] in (0, 1)
@@ -76,7 +76,7 @@ async def test_sr7_each_call_is_closed() -> None:
     assert [item["status"] for item in items] == ["completed", "completed"]
 
 
-async def test_sr7_parallel_calls_go_back_as_one_message() -> None:
+async def test_sr7_parallel_calls_are_sent_back_as_one_message() -> None:
     items = [
         {"role": "user", "content": "Do both."},
         {"type": "function_call", "call_id": "call_a", "name": "f", "arguments": "{}"},
@@ -92,7 +92,7 @@ async def test_sr7_parallel_calls_go_back_as_one_message() -> None:
 
 
 @pytest.mark.parametrize("backend", OTHERS)
-async def test_sr9_each_event_is_an_envelope(backend: str) -> None:
+async def test_sr9_each_event_has_its_envelope(backend: str) -> None:
     it = await exchange("openai-responses", backend, stream(backend), stream=True)
     assert all(name == event["type"] for name, event in it.frames)
     first = it.events[0]
@@ -101,7 +101,7 @@ async def test_sr9_each_event_is_an_envelope(backend: str) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["unary", "stream"])
-async def test_sr10_a_call_has_an_items_id_and_a_calls_id(stream: bool) -> None:
+async def test_sr10_a_call_has_an_item_id_and_a_call_id(stream: bool) -> None:
     use = {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}
     script = anthropic(use, stop="tool_use")
     if stream:

@@ -8,9 +8,19 @@ from typing import Any
 
 import pytest
 
-from tests.proxy.dialogue import JSON, PROTOCOLS
+from tests.proxy.sample_messages import JSON, PROTOCOLS
 
-from .exchange import anthropic, anthropic_reply, called, candidate, chat, chat_reply, exchange, gemini, message_blocks
+from .exchange import (
+    anthropic,
+    anthropic_reply,
+    call_delta,
+    candidate,
+    chat,
+    chat_reply,
+    exchange,
+    gemini,
+    message_blocks,
+)
 
 FUNCTION: JSON = {"name": "f", "description": "F.", "parameters": {"type": "object", "properties": {}}}
 CHAT_TOOL: JSON = {"type": "function", "function": FUNCTION}
@@ -24,8 +34,8 @@ TOOLS: dict[str, list[JSON]] = {
 }
 
 
-def asked(frontend: str, **more: Any) -> JSON:
-    """A request that offers a tool called f."""
+def request_with_tool(frontend: str, **more: Any) -> JSON:
+    """Returns a request that offers a tool called f."""
     user = {"role": "user", "content": "Call f."}
     match frontend:
         case "openai-responses":
@@ -38,7 +48,7 @@ def asked(frontend: str, **more: Any) -> JSON:
 
 
 def without_arguments(missing: bool) -> JSON:
-    """A chat reply that calls f with no arguments: an empty text, or no field at all."""
+    """Returns a chat reply that calls f without arguments: an empty text, or no field at all."""
     function = {"name": "f"} if missing else {"name": "f", "arguments": ""}
     return chat_reply({"content": None, "tool_calls": [{"id": "call_1", "type": "function", "function": function}]})
 
@@ -46,7 +56,9 @@ def without_arguments(missing: bool) -> JSON:
 @pytest.mark.parametrize("missing", [True, False])
 @pytest.mark.parametrize("frontend", PROTOCOLS)
 async def test_t1_a_call_without_arguments_has_an_empty_object(frontend: str, missing: bool) -> None:
-    it = await exchange(frontend, "openai-chat", without_arguments(missing), asked(frontend), keys={"relay": "never"})
+    it = await exchange(
+        frontend, "openai-chat", without_arguments(missing), request_with_tool(frontend), keys={"relay": "never"}
+    )
     found: Any
     match frontend:
         case "openai-chat":
@@ -62,8 +74,8 @@ async def test_t1_a_call_without_arguments_has_an_empty_object(frontend: str, mi
     assert found == {}
 
 
-def loop(calls: int, *after: JSON) -> JSON:
-    """A chat request with so many calls in one turn, their results, and what follows."""
+def with_results(calls: int, *after: JSON) -> JSON:
+    """Returns a chat request with this many calls in one turn, their results, and further messages."""
     ids = [f"call_{n}" for n in range(calls)]
     return {
         "messages": [
@@ -82,20 +94,20 @@ def loop(calls: int, *after: JSON) -> JSON:
     }
 
 
-async def test_t3_parallel_results_are_one_message_before_any_text() -> None:
-    it = await exchange("openai-chat", "anthropic", body=loop(3, {"role": "user", "content": "Well?"}))
+async def test_t3_parallel_results_are_one_message_before_text() -> None:
+    it = await exchange("openai-chat", "anthropic", body=with_results(3, {"role": "user", "content": "Well?"}))
     _, assistant, user = it.upstream["messages"]
     assert [block["type"] for block in assistant["content"]] == ["tool_use"] * 3
     assert [block["type"] for block in user["content"]] == ["tool_result"] * 3 + ["text"]
     assert [block["tool_use_id"] for block in user["content"][:3]] == ["call_0", "call_1", "call_2"]
 
 
-async def test_t5_an_orphan_goes_and_is_named() -> None:
+async def test_t5_an_orphan_is_dropped_and_declared() -> None:
     messages = [
         {"role": "user", "content": "Well?"},
         {"role": "tool", "tool_call_id": "call_lost", "content": "of a call that was cut away"},
         {"role": "assistant", "content": "Hm."},
-        {"role": "assistant", "content": "", "tool_calls": loop(1)["messages"][1]["tool_calls"]},
+        {"role": "assistant", "content": "", "tool_calls": with_results(1)["messages"][1]["tool_calls"]},
         {"role": "user", "content": "Never mind."},
     ]
     it = await exchange("openai-chat", "anthropic", body={"messages": messages})
@@ -111,16 +123,16 @@ def _blocks(content: Any) -> list[JSON]:
     return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
-async def test_t6_one_at_a_time_forces_nothing() -> None:
-    it = await exchange("openai-chat", "anthropic", body=asked("openai-chat", parallel_tool_calls=False))
+async def test_t6_disabled_parallel_calls_force_no_call() -> None:
+    it = await exchange("openai-chat", "anthropic", body=request_with_tool("openai-chat", parallel_tool_calls=False))
     assert it.upstream["tool_choice"] == {"type": "auto", "disable_parallel_tool_use": True}
 
 
 @pytest.mark.parametrize("backend", ["openai-chat", "openai-responses"])
 @pytest.mark.parametrize("mode", ["auto", "any"])
-async def test_t7_one_at_a_time_arrives_from_anthropic(backend: str, mode: str) -> None:
+async def test_t7_disabled_parallel_calls_are_converted_from_anthropic(backend: str, mode: str) -> None:
     choice = {"type": mode, "disable_parallel_tool_use": True}
-    it = await exchange("anthropic", backend, body=asked("anthropic", tool_choice=choice))
+    it = await exchange("anthropic", backend, body=request_with_tool("anthropic", tool_choice=choice))
     assert it.upstream["parallel_tool_calls"] is False
     assert it.upstream.get("tool_choice", "auto") == {"auto": "auto", "any": "required"}[mode]
 
@@ -135,8 +147,8 @@ NONES: dict[str, JSON] = {
 
 @pytest.mark.parametrize("frontend", NONES)
 @pytest.mark.parametrize("backend", ["openai-chat", "openai-responses", "anthropic", "gemini"])
-async def test_t8_none_stays_none(frontend: str, backend: str) -> None:
-    it = await exchange(frontend, backend, body=asked(frontend, **NONES[frontend]), keys={"relay": "never"})
+async def test_t8_tool_choice_none_is_kept(frontend: str, backend: str) -> None:
+    it = await exchange(frontend, backend, body=request_with_tool(frontend, **NONES[frontend]), keys={"relay": "never"})
     match backend:
         case "anthropic":
             assert it.upstream["tool_choice"] == {"type": "none"}
@@ -155,13 +167,13 @@ CHOICES: tuple[tuple[JSON, Any, Any], ...] = (
 
 
 @pytest.mark.parametrize(("choice", "in_chat", "in_responses"), CHOICES, ids=[one["type"] for one, *_ in CHOICES])
-async def test_t9_each_mode_has_its_own_shape(choice: JSON, in_chat: Any, in_responses: Any) -> None:
+async def test_t9_each_tool_choice_is_converted(choice: JSON, in_chat: Any, in_responses: Any) -> None:
     for backend, want in (("openai-chat", in_chat), ("openai-responses", in_responses)):
-        it = await exchange("anthropic", backend, body=asked("anthropic", tool_choice=choice))
+        it = await exchange("anthropic", backend, body=request_with_tool("anthropic", tool_choice=choice))
         assert it.upstream["tool_choice"] == want
 
 
-async def test_t10_a_subset_is_kept_and_strict_is_named() -> None:
+async def test_t10_allowed_tools_are_kept_and_strict_is_declared_lost() -> None:
     closed = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
     tools = [{"type": "function", "name": name, "parameters": closed, "strict": True} for name in "fgh"]
     allowed = {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": name} for name in "fh"]}
@@ -178,18 +190,18 @@ async def test_t10_a_subset_is_kept_and_strict_is_named() -> None:
     assert "tool_strict" in to_gemini.losses
 
 
-async def test_t10_allowed_callers_are_named() -> None:
+async def test_t10_allowed_callers_are_declared_lost() -> None:
     tool = {**ANTHROPIC_TOOL, "allowed_callers": ["code_execution_20250825"]}
-    it = await exchange("anthropic", "openai-chat", body=asked("anthropic", tools=[tool]))
+    it = await exchange("anthropic", "openai-chat", body=request_with_tool("anthropic", tools=[tool]))
     assert it.losses == ["unknown_field"]
     assert [loss["path"] for loss in it.record["losses"]] == ["tools[0].allowed_callers"]
 
 
 async def test_t11_a_tool_of_anthropic_has_three_fields() -> None:
-    it = await exchange("openai-chat", "anthropic", body=asked("openai-chat"))
+    it = await exchange("openai-chat", "anthropic", body=request_with_tool("openai-chat"))
     assert it.upstream["tools"] == [ANTHROPIC_TOOL]
     bare = {"type": "function", "function": {"name": "g"}}
-    it = await exchange("openai-chat", "anthropic", body=asked("openai-chat", tools=[bare]))
+    it = await exchange("openai-chat", "anthropic", body=request_with_tool("openai-chat", tools=[bare]))
     (tool,) = it.upstream["tools"]
     assert (tool["name"], tool["input_schema"]["type"]) == ("g", "object")
     assert tool.keys() <= {"name", "description", "input_schema"}
@@ -205,20 +217,22 @@ FITS = {
 
 
 @pytest.mark.parametrize("backend", FITS)
-async def test_t12_names_fit_differ_and_come_back(backend: str) -> None:
+async def test_t12_tool_names_are_valid_distinct_and_restored(backend: str) -> None:
     tools = [{"name": name, "description": name, "input_schema": {"type": "object"}} for name in FORBIDDEN]
-    it = await exchange("anthropic", backend, body=asked("anthropic", tools=tools), keys={"relay": "never"})
+    it = await exchange("anthropic", backend, body=request_with_tool("anthropic", tools=tools), keys={"relay": "never"})
     sent = it.upstream["tools"]
     named = sent[0]["functionDeclarations"] if backend == "gemini" else [tool.get("function", tool) for tool in sent]
     names = [tool["name"] for tool in named]
     assert len(set(names)) == len(FORBIDDEN)
     assert all(re.fullmatch(FITS[backend], name) for name in names)
-    again = await exchange("anthropic", backend, body=asked("anthropic", tools=tools), keys={"relay": "never"})
+    again = await exchange(
+        "anthropic", backend, body=request_with_tool("anthropic", tools=tools), keys={"relay": "never"}
+    )
     assert again.sent == it.sent
     if backend == "openai-chat":
         call = {"id": "call_1", "type": "function", "function": {"name": names[0], "arguments": "{}"}}
         reply = chat_reply({"content": None, "tool_calls": [call]}, "tool_calls")
-        back = await exchange("anthropic", backend, reply, asked("anthropic", tools=tools))
+        back = await exchange("anthropic", backend, reply, request_with_tool("anthropic", tools=tools))
         assert back.body["content"][0]["name"] == "fs.read"
 
 
@@ -226,7 +240,7 @@ async def test_t12_names_fit_differ_and_come_back(backend: str) -> None:
 async def test_t13_a_namespace_is_flattened_and_restored(stream: bool) -> None:
     space = {"type": "namespace", "name": "mcp", "description": "Files.", "tools": [{"type": "function", **FUNCTION}]}
     body = {"input": "Call f.", "tools": [space]}
-    script = chat(called(0, "{}", "call_1", "mcp__f"), finish="tool_calls")
+    script = chat(call_delta(0, "{}", "call_1", "mcp__f"), finish="tool_calls")
     if stream:
         it = await exchange("openai-responses", "openai-chat", script, body, stream=True)
         (item,) = it.events[-1]["response"]["output"]
@@ -243,7 +257,7 @@ PATCH = '*** Begin Patch\n+say "hi"\n*** End Patch'
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["unary", "stream"])
-async def test_t14_a_free_text_tool_is_a_function_and_comes_back(stream: bool) -> None:
+async def test_t14_a_free_text_tool_becomes_a_function_and_is_restored(stream: bool) -> None:
     body = {"input": "Patch it.", "tools": [{"type": "custom", "name": "apply_patch", "description": "Patches."}]}
     use = {"type": "tool_use", "id": "toolu_1", "name": "apply_patch", "input": {"input": PATCH}}
     if stream:
@@ -261,7 +275,7 @@ async def test_t14_a_free_text_tool_is_a_function_and_comes_back(stream: bool) -
     assert (item["type"], item["name"], item["input"]) == ("custom_tool_call", "apply_patch", PATCH)
 
 
-async def test_t15_two_calls_of_one_name_have_two_ids() -> None:
+async def test_t15_two_calls_of_one_tool_have_two_ids() -> None:
     parts = [{"functionCall": {"name": "w", "args": {"n": n}}} for n in (1, 2)]
     results = [{"functionResponse": {"name": "w", "response": {"result": f"r{n}"}}} for n in (1, 2)]
     contents = [
@@ -286,7 +300,7 @@ RESULTS: tuple[tuple[JSON, str], ...] = (
 
 
 @pytest.mark.parametrize(("response", "text"), RESULTS)
-async def test_t16_a_result_is_its_json_text(response: JSON, text: str) -> None:
+async def test_t16_a_result_becomes_its_json_text(response: JSON, text: str) -> None:
     contents = [
         {"role": "user", "parts": [{"text": "Both."}]},
         {"role": "model", "parts": [{"functionCall": {"name": "w", "args": {}}}]},
@@ -297,15 +311,15 @@ async def test_t16_a_result_is_its_json_text(response: JSON, text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["plain words", "[1, 2]", "12", ""])
-async def test_t16_to_gemini_what_is_no_object_is_wrapped(text: str) -> None:
-    body = loop(1)
+async def test_t16_a_result_that_is_not_an_object_is_wrapped_for_gemini(text: str) -> None:
+    body = with_results(1)
     body["messages"][-1]["content"] = text
     it = await exchange("openai-chat", "gemini", body=body)
     (part,) = it.upstream["contents"][-1]["parts"]
     assert part["functionResponse"]["response"] == {"result": text}
 
 
-async def test_t17_that_a_tool_failed_is_told_and_named() -> None:
+async def test_t17_a_tool_error_is_sent_as_text_and_declared() -> None:
     result = {"type": "tool_result", "tool_use_id": "toolu_1", "is_error": True, "content": "no such file"}
     messages = [
         {"role": "user", "content": "Call f."},
@@ -313,11 +327,11 @@ async def test_t17_that_a_tool_failed_is_told_and_named() -> None:
         {"role": "user", "content": [result]},
     ]
     for backend in ("openai-chat", "openai-responses", "ollama"):
-        it = await exchange("anthropic", backend, body=asked("anthropic", messages=messages))
+        it = await exchange("anthropic", backend, body=request_with_tool("anthropic", messages=messages))
         last = (it.upstream.get("messages") or it.upstream["input"])[-1]
         assert last.get("content", last.get("output")) == "Error: no such file"
         assert it.losses == ["tool_error"]
-    it = await exchange("anthropic", "gemini", body=asked("anthropic", messages=messages))
+    it = await exchange("anthropic", "gemini", body=request_with_tool("anthropic", messages=messages))
     assert it.upstream["contents"][-1]["parts"][0]["functionResponse"]["response"] == {"error": "no such file"}
 
 
@@ -326,11 +340,13 @@ LIMITS = {"openai-chat": 40, "openai-responses": 64}
 
 @pytest.mark.parametrize("frontend", LIMITS)
 @pytest.mark.parametrize("stream", [False, True], ids=["unary", "stream"])
-async def test_i1_made_up_ids_are_short(frontend: str, stream: bool) -> None:
+async def test_i1_generated_ids_are_short(frontend: str, stream: bool) -> None:
     chunk = candidate(
         {"functionCall": {"name": "f", "args": {}}}, {"functionCall": {"name": "f", "args": {}}}, finish="STOP"
     )
-    it = await exchange(frontend, "gemini", gemini(chunk) if stream else chunk, asked(frontend), stream=stream)
+    it = await exchange(
+        frontend, "gemini", gemini(chunk) if stream else chunk, request_with_tool(frontend), stream=stream
+    )
     found = re.findall(rb'"(?:call_id|id|item_id)": ?"([^"]+)"', it.answer.body)
     assert found
     assert max(map(len, found)) <= 40
@@ -339,14 +355,14 @@ async def test_i1_made_up_ids_are_short(frontend: str, stream: bool) -> None:
 
 
 @pytest.mark.parametrize("backend", ["openai-chat", "openai-responses"])
-async def test_i1_long_ids_are_made_to_fit(backend: str) -> None:
+async def test_i1_long_ids_are_shortened(backend: str) -> None:
     long = "toolu_" + "a" * 80
     messages = [
         {"role": "user", "content": "Call f."},
         {"role": "assistant", "content": [{"type": "tool_use", "id": long, "name": "f", "input": {}}]},
         {"role": "user", "content": [{"type": "tool_result", "tool_use_id": long, "content": "1"}]},
     ]
-    it = await exchange("anthropic", backend, body=asked("anthropic", messages=messages))
+    it = await exchange("anthropic", backend, body=request_with_tool("anthropic", messages=messages))
     found = re.findall(r'"(?:tool_call_id|call_id|id)": ?"([^"]+)"', json.dumps(it.upstream))
     assert len(set(found)) == 1
     assert len(found) == 2
@@ -354,7 +370,7 @@ async def test_i1_long_ids_are_made_to_fit(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", [name for name in PROTOCOLS if name != "anthropic"])
-async def test_i4_a_message_has_a_messages_id(backend: str) -> None:
+async def test_i4_a_message_has_a_message_id(backend: str) -> None:
     it = await exchange("anthropic", backend)
     assert re.fullmatch(r"msg_\w{1,36}", it.body["id"])
 

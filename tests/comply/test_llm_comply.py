@@ -1,6 +1,6 @@
-"""llm-comply, a suite by another hand, judges every frontend that it knows before every backend protocol.
+"""The third-party suite llm-comply tests every frontend that it supports with every backend protocol.
 
-What its tests ask is told by the stories beside this file; how it judges is its own affair.
+The stories beside this file answer the requests of its tests; its checks are its own.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import llm_comply
 import pytest
 from jsonpath_ng.ext import parse as parse_path
-from llm_comply import result as results  # by their modules: pytest would collect what is called Test…
+from llm_comply import result as results  # as modules: pytest would collect classes called Test…
 from llm_comply import runner
 from llm_comply.config import ComplianceConfig
 from llm_comply.http import close_client
@@ -21,10 +21,12 @@ from llm_comply.schema import SpecLoader
 from llm_comply.tests import get_tests
 from msgspec.structs import replace
 
-from conformance.bench import Bench, backend_config
-from mockserver.match import strings
-from mockserver.scenario import Provider, Scenarios, across, load, new_words
-from mockserver.storyfile import read_story
+from conformance.harness.testbed import Testbed, backend_config
+from mockserver.matcher import json_strings
+from mockserver.scenarios.loader import Scenarios, cross_file_mistakes, load_scenarios
+from mockserver.scenarios.provider import Provider
+from mockserver.scenarios.story import new_texts
+from mockserver.scenarios.story_parser import read_story
 
 FRONTENDS = {
     "openai-chat": "gpt-5-nano",
@@ -32,7 +34,7 @@ FRONTENDS = {
     "anthropic": "claude-sonnet-4-5",
     "google-genai": "gemini-2.5-flash",
 }
-"""The suite's word for a frontend, and the model to ask for: one by whose name the suite skips nothing."""
+"""The suite's name of a frontend, and the model to request: one for which the suite skips no test."""
 
 SPECS = {
     "openai-chat": "openai_chat.json",
@@ -40,19 +42,19 @@ SPECS = {
     "anthropic": "anthropic.json",
     "google-genai": None,
 }
-"""The schema that the suite ships for a frontend."""
+"""The schema that the suite has for a frontend."""
 
 COUNTS = {"openai-chat": 9, "open-responses": 13, "anthropic": 9, "google-genai": 9}
-"""How many tests the suite has; another count is a version whose tests nobody has read yet."""
+"""The number of the suite's tests; another number means a new version, whose tests must be reviewed."""
 
 UPSTREAM = {
-    "openai": "o4-mini",  # thinks, sees and calls, and the published schema allows all of its answers
+    "openai": "o4-mini",  # has reasoning, vision and tools, and its answers fit the published schema
     "openai-responses": "gpt-5-mini",
     "anthropic": "claude-sonnet-4-5",
-    "gemini": "gemini-3-flash-preview",  # takes a thinkingLevel, which the suite asks of every model
+    "gemini": "gemini-3-flash-preview",  # accepts a thinkingLevel, which the suite sends for every model
     "ollama": "llama3.2",
 }
-"""A provider of every backend protocol, and the model that plays whatever the suite asks for."""
+"""A provider of every backend protocol, and its model, which stands for every model that the suite requests."""
 
 CONVERTED = {
     "openai converted": "openai-chat",
@@ -60,10 +62,10 @@ CONVERTED = {
     "anthropic converted": "anthropic",
     "gemini converted": "google-genai",
 }
-"""Providers again, for the frontend of their own protocol, where nothing is relayed: so the codec is judged too."""
+"""The same providers without relay, for the frontend of their protocol, so that its decoder and encoder are tested."""
 
-# What the provider itself says or refuses reaches its own clients as it is; no frontend may mend it.
-RELAYED = "relayed as it came: the provider's answers lack what its published schema requires (a text's `citations`)"
+# What a provider answers or refuses is relayed to clients of its protocol; no frontend may repair it.
+RELAYED = "relayed unchanged: the provider's answers lack what its published schema requires (a text's `citations`)"
 NO_REASONING = "the provider refuses the request: Chat Completions has no field `reasoning`, only `reasoning_effort`"
 
 FAILURES: dict[tuple[str, str], tuple[str, str]] = {
@@ -75,14 +77,14 @@ FAILURES: dict[tuple[str, str], tuple[str, str]] = {
     ("anth-image-input", "anthropic"): ("is not valid under any of the given schemas", RELAYED),
     ("anth-thinking-display", "anthropic"): ("is not valid under any of the given schemas", RELAYED),
 }
-"""What fails, by test and backend: what the suite's first complaint says, and the reason. Nothing else may fail."""
+"""The tests that fail, by test and backend: the suite's first error, and the reason. No other test may fail."""
 
 UNBOUNDED = (
-    "only Anthropic requires max_tokens: for other providers it is not asked of a client, for Anthropic it is set"
+    "only Anthropic requires max_tokens: no frontend requires it, and for an Anthropic backend the proxy sets it"
 )
-NO_COMPACTION = "the backend has no compaction: 404, which the suite lets pass"
-NO_THOUGHTS = "Chat Completions counts its thoughts and never shows them"
-NO_COUNT = "Ollama counts thoughts among the answer's tokens, and not apart"
+NO_COMPACTION = "the backend has no compaction: 404, which the suite accepts"
+NO_REASONING_TEXT = "Chat Completions counts reasoning tokens and never returns the reasoning"
+NO_COUNT = "Ollama counts thinking among the answer's tokens, not separately"
 
 WARNINGS: dict[tuple[str, str], str] = {
     **{
@@ -91,15 +93,15 @@ WARNINGS: dict[tuple[str, str], str] = {
         if backend != "anthropic"  # there the provider itself refuses it
     },
     **{("compact-response", backend): NO_COMPACTION for backend in UPSTREAM if backend != "openai-responses"},
-    ("anth-thinking-display", "openai"): NO_THOUGHTS,
-    ("google-thinking", "openai"): NO_THOUGHTS,
+    ("anth-thinking-display", "openai"): NO_REASONING_TEXT,
+    ("google-thinking", "openai"): NO_REASONING_TEXT,
     ("chat-reasoning-summary", "ollama"): NO_COUNT,
     ("google-thinking", "ollama"): NO_COUNT,
 }
-"""What passes with a warning, by test and backend, and the reason. Nothing else may warn."""
+"""The tests that warn, by test and backend, and the reason. No other test may warn."""
 
-BESIDE = "/responses/compact"
-"""An address where no story is told: what it got is what was asked, byte for byte."""
+WITHOUT_STORY = "/responses/compact"
+"""An endpoint for which there is no story."""
 
 CASES = [
     (frontend, backend, test.id)
@@ -109,39 +111,39 @@ CASES = [
 ]
 
 
-# ---- the bench -------------------------------------------------------------------------------------------------------
+# ---- the test bed ----------------------------------------------------------------------------------------------------
 
 
 def scenarios() -> Scenarios:
-    """The project's own providers, and the stories of this folder."""
+    """Returns the project's providers and the stories of this folder."""
     here = Path(__file__).parent
-    known = load(here.parents[1] / "scenarios").providers
-    providers = {name: replace(_playing(known[name], model), replies={}) for name, model in UPSTREAM.items()}
+    known = load_scenarios(here.parents[1] / "scenarios").providers
+    providers = {name: replace(_with_only_model(known[name], model), replies={}) for name, model in UPSTREAM.items()}
     stories, mistakes = {}, []
     for file in sorted((here / "scenarios" / "stories").glob("*.yaml")):
         story, found = read_story(file.stem, str(file), file.read_text("utf-8"))
         mistakes += found
         if story is not None:
             stories[story.name] = story
-    mistakes += across(providers, stories, set(stories))
+    mistakes += cross_file_mistakes(providers, stories, set(stories))
     assert not mistakes, "\n".join(map(str, mistakes))
     return Scenarios(providers, stories)
 
 
-def _playing(provider: Provider, model: str) -> Provider:
+def _with_only_model(provider: Provider, model: str) -> Provider:
     return replace(provider, models={model: model}, default_model=model)
 
 
 @pytest.fixture(scope="module")
-def bench() -> Iterator[Bench]:
-    with Bench(scenarios()) as bench:
+def bench() -> Iterator[Testbed]:
+    with Testbed(scenarios()) as bench:
         yield bench
     close_client()
 
 
 @pytest.fixture(scope="module")
-def base_urls(bench: Bench) -> dict[str, str]:
-    """A proxy for each backend, to which every model that the suite asks for is mapped."""
+def base_urls(bench: Testbed) -> dict[str, str]:
+    """Starts a proxy for each backend, which maps every model that the suite requests to the backend's one."""
     urls = {}
     for backend in (*UPSTREAM, *CONVERTED):
         name = backend.removesuffix(" converted")
@@ -159,27 +161,25 @@ def spec(frontend: str) -> SpecLoader:
 
 
 def run(frontend: str, test_id: str, base_url: str) -> results.TestResult:
-    """One test of the suite against a proxy."""
+    """Runs one test of the suite against a proxy."""
     config = ComplianceConfig(f"{base_url}/v1", "client-key", FRONTENDS[frontend], timeout=10)
     (test,) = [test for test in get_tests(frontend) if test.id == test_id]
     return runner.TestRunner(config, [test], spec(frontend)).run_one(test)
 
 
-# ---- the judgement ---------------------------------------------------------------------------------------------------
+# ---- the suite's tests -----------------------------------------------------------------------------------------------
 
 
-# the suite still resolves references by the class that jsonschema deprecates; not ours to mend
+# the suite resolves references by a class that jsonschema deprecates
 @pytest.mark.filterwarnings("ignore:jsonschema.RefResolver is deprecated:DeprecationWarning")
 @pytest.mark.parametrize(("frontend", "backend", "test_id"), CASES)
-def test_the_suite_is_satisfied(
-    frontend: str, backend: str, test_id: str, bench: Bench, base_urls: dict[str, str]
-) -> None:
+def test_the_suite_passes(frontend: str, backend: str, test_id: str, bench: Testbed, base_urls: dict[str, str]) -> None:
     since, _ = bench.wait(bench.journal(2**62))
     result = run(frontend, test_id, base_urls[backend])
     _, entries = bench.wait(bench.journal(since))
     for entry in entries:
-        if not entry["path"].endswith(BESIDE):
-            assert_understood(entry, bench.scenarios)
+        if not entry["path"].endswith(WITHOUT_STORY):
+            assert_story_matched(entry, bench.scenarios)
     assert result.status is not results.TestStatus.SKIPPED, result.errors
     complaint, why = FAILURES.get((test_id, backend), (None, None))
     if complaint is None:
@@ -190,19 +190,19 @@ def test_the_suite_is_satisfied(
         assert complaint in result.errors[0]
 
 
-def assert_understood(entry: dict[str, Any], played: Scenarios) -> None:
-    """The provider got one of our stories, with every word of it and what else the story demands."""
+def assert_story_matched(entry: dict[str, Any], played: Scenarios) -> None:
+    """Checks that the provider's request matched a story, with all of its texts and its expected fields."""
     assert entry["story"], entry["note"]
     exchange = played.stories[entry["story"]].exchanges[0]
-    said = list(strings(entry["body"]))
-    for words in (*exchange.ask.system, *new_words(exchange.ask)):
-        assert any(words in text for text in said), f"{words!r} did not reach the provider"
+    sent = list(json_strings(entry["body"]))
+    for text in (*exchange.ask.system, *new_texts(exchange.ask)):
+        assert any(text in string for string in sent), f"{text!r} did not reach the provider"
     for path, wanted in exchange.expect.get(played.providers[entry["provider"]].protocol, {}).items():
         found = [match.value for match in parse_path(path).find(entry["body"])]
         assert found == (wanted if isinstance(wanted, list) else [wanted]), path
 
 
-def test_every_exception_is_of_a_test() -> None:
+def test_every_listed_exception_is_a_test() -> None:
     cases = {(test_id, backend) for _, backend, test_id in CASES}
     assert set(FAILURES) <= cases
     assert set(WARNINGS) <= cases
@@ -210,5 +210,5 @@ def test_every_exception_is_of_a_test() -> None:
 
 
 @pytest.mark.parametrize("frontend", FRONTENDS)
-def test_the_suite_is_the_one_that_we_know(frontend: str) -> None:
+def test_the_suite_has_the_reviewed_number_of_tests(frontend: str) -> None:
     assert len(get_tests(frontend)) == COUNTS[frontend]

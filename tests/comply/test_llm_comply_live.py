@@ -1,4 +1,4 @@
-"""llm-comply before the local model: every frontend's form holds, whatever a real model says."""
+"""llm-comply with the local model: every frontend's format is valid with a real model's answers."""
 
 from __future__ import annotations
 
@@ -9,40 +9,42 @@ from llm_comply import result as results
 from llm_comply.tests import get_tests
 from test_llm_comply import FRONTENDS, close_client, run, scenarios
 
-from conformance.bench import Bench
-from conformance.live import LIVE, can_run, read_live
+from conformance.harness.testbed import Testbed
+from conformance.local_model.expectations import LOCAL_PROVIDER, is_installed, read_local_expectations
 
 pytestmark = [
-    pytest.mark.skipif(not can_run(), reason="the extra `local` is not installed: MLX has no wheels for this platform"),
-    # the suite still resolves references by the class that jsonschema deprecates; not ours to mend
+    pytest.mark.skipif(
+        not is_installed(), reason="the extra `local` is not installed: MLX has no wheels for this platform"
+    ),
+    # the suite resolves references by a class that jsonschema deprecates
     pytest.mark.filterwarnings("ignore:jsonschema.RefResolver is deprecated:DeprecationWarning"),
 ]
 
-NO_EYES = "the local model takes no pictures: 400, which names the capability"
+NO_VISION = "the local model takes no pictures: 400, which names the capability"
 
 FAILURES: dict[str, str] = {
-    "chat-image-input": NO_EYES,
-    "image-input": NO_EYES,
-    "anth-image-input": NO_EYES,
-    "google-image-input": NO_EYES,
+    "chat-image-input": NO_VISION,
+    "image-input": NO_VISION,
+    "anth-image-input": NO_VISION,
+    "google-image-input": NO_VISION,
 }
-"""What fails, and the reason. Nothing else may fail."""
+"""The tests that fail, and the reason. No other test may fail."""
 
 CASES = [(frontend, test.id) for frontend in FRONTENDS for test in get_tests(frontend)]
 
 
 @pytest.fixture(scope="module")
 def base_url() -> Iterator[str]:
-    """A proxy with no other backend than the local model, to which every model that the suite asks for is mapped."""
-    (upstream,) = read_live().models.values()
-    backend = {"protocol": LIVE, "models": dict.fromkeys(FRONTENDS.values(), upstream)}
-    with Bench(scenarios()) as bench:
-        yield bench.wait(bench.start_proxy({"listen": "127.0.0.1:0", "backends": {LIVE: backend}}))
+    """Starts a proxy whose only backend is the local model, for every model that the suite requests."""
+    (upstream,) = read_local_expectations().models.values()
+    backend = {"protocol": LOCAL_PROVIDER, "models": dict.fromkeys(FRONTENDS.values(), upstream)}
+    with Testbed(scenarios()) as bench:
+        yield bench.wait(bench.start_proxy({"listen": "127.0.0.1:0", "backends": {LOCAL_PROVIDER: backend}}))
     close_client()
 
 
 @pytest.mark.parametrize(("frontend", "test_id"), CASES)
-def test_the_suite_is_satisfied(frontend: str, test_id: str, base_url: str) -> None:
+def test_the_suite_passes(frontend: str, test_id: str, base_url: str) -> None:
     result = run(frontend, test_id, base_url)
     assert result.status is not results.TestStatus.SKIPPED, result.errors
     if test_id in FAILURES:
@@ -51,5 +53,5 @@ def test_the_suite_is_satisfied(frontend: str, test_id: str, base_url: str) -> N
         assert not result.errors
 
 
-def test_every_exception_is_of_a_test() -> None:
+def test_every_listed_exception_is_a_test() -> None:
     assert set(FAILURES) <= {test_id for _, test_id in CASES}

@@ -1,6 +1,6 @@
-"""A provider is one file: copied scenarios with one more, and the matrix run on them by its command line alone.
+"""Adding a provider or a story takes one file: the matrix is run on copied scenarios by its command line alone.
 
-It knows the command line, its exit codes, its files and its last line; of the suite's Python it sees nothing.
+The tests use the command line, its exit codes, its files and its last line, and no Python of the suite.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ auth: {header: authorization, key: test-key-groq}
 """
 
 STORY = """\
-why: A story that a test makes up.
+why: A story written by a test.
 source: https://platform.openai.com/docs/api-reference/chat/create
 needs: [text]
 ask: {user: "Is this made up?"}
@@ -51,7 +51,7 @@ class Run(Struct, frozen=True):
 
 
 class Folder(Struct, frozen=True):
-    """A copy of the scenarios, an empty folder of snapshots beside it, and the command line over both."""
+    """A copy of the scenarios with a folder of snapshots, and the command line that runs the matrix on them."""
 
     root: Path
 
@@ -70,19 +70,19 @@ class Folder(Struct, frozen=True):
         return Run(done.returncode, done.stdout, done.stderr)
 
     def cells(self, *flags: str) -> list[dict[str, Any]]:
-        """The cells of a run, as its JSON lines say them."""
+        """Runs the matrix and returns the cells of its JSON lines."""
         file = self.root / "cells.jsonl"
         file.unlink(missing_ok=True)
         self.run(*flags, "--json", str(file))
         return [json.loads(line) for line in file.read_text("utf-8").splitlines()]
 
     def written(self) -> dict[str, str]:
-        """Every snapshot by its path."""
+        """Returns all snapshots by path."""
         files = sorted(self.snapshots.rglob("*.json"))
         return {str(file.relative_to(self.snapshots)): file.read_text("utf-8") for file in files}
 
     def keep(self, **axes: set[str]) -> None:
-        """Leave only these providers and stories."""
+        """Removes all other providers and stories."""
         for axis, names in axes.items():
             for file in (self.scenarios / axis).glob("*.yaml"):
                 if file.stem not in names:
@@ -97,14 +97,14 @@ def folder(tmp_path: Path) -> Folder:
 
 @pytest.fixture
 def small(folder: Folder) -> Folder:
-    """One story on the five protocols' own providers: the least that is a whole run."""
+    """One story and a provider for each protocol: the smallest complete run."""
     folder.keep(providers={"openai", "openai-responses", "anthropic", "gemini", "ollama"}, stories={"text"})
     return folder
 
 
 @pytest.fixture(scope="module")
 def first_run(tmp_path_factory: pytest.TempPathFactory) -> Folder:
-    """The small folder after a run that accepted its snapshots; not to be changed."""
+    """The small folder with accepted snapshots; shared, so not to be changed."""
     root = tmp_path_factory.mktemp("first")
     shutil.copytree(ROOT / "scenarios", root / "scenarios")
     folder = Folder(root)
@@ -116,30 +116,30 @@ def first_run(tmp_path_factory: pytest.TempPathFactory) -> Folder:
 
 @pytest.fixture
 def accepted(first_run: Folder, tmp_path: Path) -> Folder:
-    """The small folder with its snapshots."""
+    """A copy of the small folder with accepted snapshots."""
     shutil.copytree(first_run.root, tmp_path / "accepted")
     return Folder(tmp_path / "accepted")
 
 
-# ---- one file more ---------------------------------------------------------------------------------------------------
+# ---- a provider or story more ----------------------------------------------------------------------------------------
 
 
-def test_a_provider_is_one_file(folder: Folder) -> None:
+def test_adding_a_provider_takes_one_file(folder: Folder) -> None:
     (folder.scenarios / "providers/groq.yaml").write_text(GROQ)
     stories = {file.stem: yaml.safe_load(file.read_text("utf-8")) for file in folder.scenarios.glob("stories/*.yaml")}
-    able = {
+    supported = {
         name
         for name, story in stories.items()
         if set(story["needs"]) <= {"text", "tools", "tools.parallel"} and not {"servers", "proxy"} & set(story)
     }
-    assert len(able) >= 14
+    assert len(supported) >= 14
 
     first = folder.run("--provider", "groq", "--accept-new", "--json", str(folder.root / "first.jsonl"))
     assert first.code == 0, first.out
     found = [json.loads(line) for line in (folder.root / "first.jsonl").read_text("utf-8").splitlines()]
     assert {cell["provider"] for cell in found} == {"groq"}
     assert {cell["frontend"] for cell in found} == set(PROTOCOLS)
-    assert {cell["story"] for cell in found} >= able
+    assert {cell["story"] for cell in found} >= supported
     assert {cell["outcome"] for cell in found} <= {"pass", "lossy", "unsupported"}
     assert {cell["stream"] for cell in found} == {True, False}
 
@@ -149,7 +149,7 @@ def test_a_provider_is_one_file(folder: Folder) -> None:
     assert request["body"]["model"] == "llama-3.3-70b-versatile"
     assert {path.split("/")[1] for path in folder.written()} == {"groq"}
 
-    # now they are there, and a run that may write nothing finds them as they were
+    # a second run finds the snapshots and writes nothing
     before = folder.written()
     second = folder.run("--provider", "groq", "--story", "text*")
     assert second.code == 0, second.out
@@ -163,23 +163,23 @@ def test_a_new_provider_changes_nothing_of_the_others(accepted: Folder) -> None:
     assert accepted.run("--accept-new").code == 0
     after = {path: json.loads(text) for path, text in accepted.written().items()}
     assert set(after) - set(before) == {"upstream/groq/text.json"}
-    for path, picture in before.items():
+    for path, view in before.items():
         if path.startswith("client/"):
             assert {"groq"} <= set(after[path]["unary"]) & set(after[path]["stream"])
-            for mode in picture.values():
-                mode["groq"] = after[path]["unary" if mode is picture["unary"] else "stream"]["groq"]
-        assert after[path] == picture
+            for mode in view.values():
+                mode["groq"] = after[path]["unary" if mode is view["unary"] else "stream"]["groq"]
+        assert after[path] == view
     assert accepted.run().code == 0
 
 
-def test_a_story_is_one_file(accepted: Folder) -> None:
+def test_adding_a_story_takes_one_file(accepted: Folder) -> None:
     (accepted.scenarios / "stories/text-made-up.yaml").write_text(STORY)
     run = accepted.run("--accept-new")
     assert run.code == 0, run.out
     assert len([path for path in accepted.written() if path.endswith("/text-made-up.json")]) == 2 * len(PROTOCOLS)
 
 
-# ---- snapshots are written on demand alone ---------------------------------------------------------------------------
+# ---- writing snapshots -----------------------------------------------------------------------------------------------
 
 
 def test_a_run_writes_no_snapshot(small: Folder) -> None:
@@ -206,17 +206,17 @@ def test_a_changed_snapshot_fails_until_it_is_updated(accepted: Folder) -> None:
     assert accepted.written() == before
 
 
-def test_a_left_over_snapshot_fails_a_whole_run_and_is_never_deleted(accepted: Folder) -> None:
+def test_a_stale_snapshot_fails_a_complete_run_and_is_never_deleted(accepted: Folder) -> None:
     left = accepted.snapshots / "upstream/gemini/gone.json"
     left.write_text("{}\n")
-    assert accepted.run("--provider", "gemini").code == 0, "a filtered run knows nothing of the rest"
+    assert accepted.run("--provider", "gemini").code == 0, "a filtered run ignores the other snapshots"
     run = accepted.run("--update")
     assert run.code == 1
     assert "upstream/gemini/gone" in run.out
     assert left.is_file()
 
 
-# ---- what a run is of ------------------------------------------------------------------------------------------------
+# ---- selecting cells -------------------------------------------------------------------------------------------------
 
 FILTERS: tuple[tuple[tuple[str, ...], dict[str, set[Any]]], ...] = (
     (
@@ -236,7 +236,7 @@ def test_flags_choose_the_cells(flags: tuple[str, ...], wanted: dict[str, set[An
     assert {axis: {cell[axis] for cell in found} for axis in wanted} == wanted
 
 
-def test_reports_tell_every_cell(accepted: Folder) -> None:
+def test_reports_contain_every_cell(accepted: Folder) -> None:
     file, page = accepted.root / "cells.xml", accepted.root / "cells.html"
     reports = ("--junit", str(file), "--html", str(page))
     found = accepted.cells("--frontend", "anthropic", "--provider", "openai", *reports)
@@ -253,20 +253,22 @@ def test_reports_tell_every_cell(accepted: Folder) -> None:
         assert f'href="#anthropic-openai-text-{mode}"' in page.read_text("utf-8")
 
 
-# ---- how it ends -----------------------------------------------------------------------------------------------------
+# ---- results and exit codes ------------------------------------------------------------------------------------------
 
 
-def test_known_failing_cells_must_fail_and_be_there(accepted: Folder) -> None:
+def test_known_failing_cells_must_exist_and_fail(accepted: Folder) -> None:
     known = accepted.root / "known.txt"
-    known.write_text("# they do not\nollama-gemini-text-*\n\n# no such cell\nollama-nobody-*\n")
+    known.write_text("# these pass\nollama-gemini-text-*\n\n# no such cell\nollama-unknown-*\n")
     run = accepted.run("--known-failing", str(known))
     assert run.code == 1
-    assert run.closing.endswith(" passed, 3 failed"), "two cells that pass, and a line that names none"
-    assert accepted.run("--known-failing", str(known), "--frontend", "anthropic").code == 0, "only a whole run can tell"
+    assert run.closing.endswith(" passed, 3 failed"), "two cells that pass, and a glob without cells"
+    assert accepted.run("--known-failing", str(known), "--frontend", "anthropic").code == 0, (
+        "only a complete run checks the list"
+    )
 
 
 def broken_story(folder: Folder) -> None:
-    """A story that no proxy can pass: what must arrive is not what is asked."""
+    """Adds a story that no proxy can pass: it expects another text upstream than the client sends."""
     wrong = STORY + 'expect: {openai-chat: {"$.messages[0].content": Something else.}}\n'
     (folder.scenarios / "stories/text-broken.yaml").write_text(wrong)
 
@@ -277,12 +279,12 @@ def test_a_failing_cell_fails_the_run(small: Folder) -> None:
     failed = small.run(*flags, "--json", str(small.root / "cells.jsonl"))
     assert failed.code == 1
     assert "✗ ollama-openai-text-broken-unary" in failed.out
-    assert "the story says Something else." in failed.out
+    assert "the story expects Something else." in failed.out
     assert failed.closing.endswith(" passed, 2 failed")
     found = [json.loads(line) for line in (small.root / "cells.jsonl").read_text("utf-8").splitlines()]
     assert [cell["outcome"] for cell in found] == ["fail", "fail"]
     known = small.root / "known.txt"
-    known.write_text("# nobody says something else\n*-text-broken-*\n")
+    known.write_text("# expects another text\n*-text-broken-*\n")
     assert small.run(*flags, "--known-failing", str(known)).code == 0
 
 
@@ -294,9 +296,9 @@ def test_x_stops_at_the_first_failure(small: Folder) -> None:
 
 
 USAGE: tuple[tuple[tuple[str, ...], str], ...] = (
-    (("--story", "nobody-*"), "--story nobody-* names none of: text"),
-    (("--frontend", "telnet"), "names none of: openai-chat, openai-responses"),
-    (("--scenarios", "/nowhere"), "holds no providers/"),
+    (("--story", "unknown-*"), "--story unknown-* matches none of: text"),
+    (("--frontend", "telnet"), "matches none of: openai-chat, openai-responses"),
+    (("--scenarios", "/nowhere"), "has no providers/"),
     (("--json", "/nowhere/cells.jsonl"), "--json /nowhere/cells.jsonl: cannot be written"),
     (("--html", "/nowhere/cells.html"), "--html /nowhere/cells.html: cannot be written"),
     (("--junit", "/nowhere/cells.xml"), "--junit /nowhere/cells.xml: cannot be written"),
@@ -305,21 +307,21 @@ USAGE: tuple[tuple[tuple[str, ...], str], ...] = (
 )
 
 
-@pytest.mark.parametrize(("flags", "said"), USAGE, ids=["-".join(flags) for flags, _ in USAGE])
-def test_a_wrong_call_is_2(flags: tuple[str, ...], said: str, small: Folder) -> None:
+@pytest.mark.parametrize(("flags", "error"), USAGE, ids=["-".join(flags) for flags, _ in USAGE])
+def test_wrong_flags_exit_with_2(flags: tuple[str, ...], error: str, small: Folder) -> None:
     run = small.run(*flags)
     assert run.code == 2
-    assert said in run.err
+    assert error in run.err
     assert "✓" not in run.out.replace("✓ pass", "")
 
 
-def test_streams_that_are_not_there_are_2(folder: Folder) -> None:
+def test_flags_that_match_no_cell_exit_with_2(folder: Folder) -> None:
     run = folder.run("--story", "stream-cut", "--no-stream")
     assert run.code == 2
-    assert "no cell fits" in run.err
+    assert "no cell matches" in run.err
 
 
-def test_mistakes_in_the_scenarios_are_2(small: Folder) -> None:
+def test_invalid_scenarios_exit_with_2(small: Folder) -> None:
     (small.scenarios / "stories/text-made-up.yaml").write_text(STORY.replace("needs", "neds"))
     (small.scenarios / "providers/groq.yaml").write_text(GROQ.replace("openai-chat", "smoke-signals"))
     run = small.run()

@@ -1,4 +1,4 @@
-"""Faults at their place, and the framing of an answer: the actions that send it."""
+"""Send actions of a reply (faults, newlines, writes), and the framing parsers."""
 
 from __future__ import annotations
 
@@ -6,42 +6,51 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mockserver.dialects.contract import Spoken, Step
-from mockserver.faults import Action, End, Sleep, Write, early, literal, play, standing
-from mockserver.frames import JSON, NDJSON, SSE, Event, parse_array, parse_ndjson, parse_sse, sse
-from mockserver.scenario import Raw, Wire
-from mockserver.speech import Cut, Garble, Item, Pause, SayError, SayText
+from mockserver.faults import (
+    Action,
+    End,
+    Sleep,
+    Write,
+    active_items,
+    error_before_content,
+    literal_reply,
+    reply_actions,
+)
+from mockserver.framing import JSON, NDJSON, SSE, Event, parse_array, parse_ndjson, parse_sse, sse
+from mockserver.protocols.reply_context import RenderedReply, ReplyPart
+from mockserver.scenarios.model import Cut, Garble, Item, Pause, SayError, SayText
+from mockserver.scenarios.story import Raw, Wire
 
 A, B = sse({"n": 1}), sse({"n": 2})
 
 
-def spoken(*steps: Step, framing: str = SSE) -> Spoken:
-    return Spoken(200, {}, steps, framing)
+def rendered(*steps: ReplyPart, framing: str = SSE) -> RenderedReply:
+    return RenderedReply(200, {}, steps, framing)
 
 
-CASES: list[tuple[str, Spoken, Wire, list[Action]]] = [
-    ("frames", spoken(A, B), Wire(), [Write(A), Write(B)]),
-    ("pause", spoken(A, Pause(0.1), B), Wire(), [Write(A), Sleep(0.1), Write(B)]),
-    ("cut", spoken(A, Cut("eof"), B), Wire(), [Write(A), End("eof")]),
-    ("reset", spoken(A, Cut("reset"), B), Wire(), [Write(A), End("reset")]),
-    ("cut-inside", spoken(A, Cut("eof", 3), B), Wire(), [Write(A), Write(B[:3]), End("eof")]),
-    ("cut-at-end", spoken(A, Cut("eof", 3)), Wire(), [Write(A), End("eof")]),
-    ("garble", spoken(A, Garble("<x>"), B, A), Wire(), [Write(A), Write(b"<x>\n\n"), Write(A)]),
-    ("crlf", spoken(A), Wire(newline="crlf"), [Write(A.replace(b"\n", b"\r\n"))]),
-    ("crlf-twice", spoken(A.replace(b"\n", b"\r\n")), Wire(newline="crlf"), [Write(A.replace(b"\n", b"\r\n"))]),
-    ("comments", spoken(A, B), Wire(comments=True), [Write(A), Write(b": still here\n\n" + B)]),
-    ("no-comments", spoken(b"{}\n", b"{}\n", framing=NDJSON), Wire(comments=True), [Write(b"{}\n"), Write(b"{}\n")]),
-    ("writes", spoken(b"abcde", framing=JSON), Wire(write=2), [Write(b"ab"), Write(b"cd"), Write(b"e")]),
-    ("json-newline", spoken(b"{\n}", framing=JSON), Wire(newline="crlf"), [Write(b"{\n}")]),
-    ("json-cut", spoken(Cut("eof"), b"abcdef", framing=JSON), Wire(), [Write(b"abc"), End("eof")]),
-    ("json-cut-at", spoken(Cut("eof", 1), b"abcdef", framing=JSON), Wire(), [Write(b"a"), End("eof")]),
-    ("json-reset", spoken(Cut("reset"), b"abcdef", framing=JSON), Wire(), [Write(b"abc"), End("reset")]),
+CASES: list[tuple[str, RenderedReply, Wire, list[Action]]] = [
+    ("frames", rendered(A, B), Wire(), [Write(A), Write(B)]),
+    ("pause", rendered(A, Pause(0.1), B), Wire(), [Write(A), Sleep(0.1), Write(B)]),
+    ("cut", rendered(A, Cut("eof"), B), Wire(), [Write(A), End("eof")]),
+    ("reset", rendered(A, Cut("reset"), B), Wire(), [Write(A), End("reset")]),
+    ("cut-inside", rendered(A, Cut("eof", 3), B), Wire(), [Write(A), Write(B[:3]), End("eof")]),
+    ("cut-at-end", rendered(A, Cut("eof", 3)), Wire(), [Write(A), End("eof")]),
+    ("garble", rendered(A, Garble("<x>"), B, A), Wire(), [Write(A), Write(b"<x>\n\n"), Write(A)]),
+    ("crlf", rendered(A), Wire(newline="crlf"), [Write(A.replace(b"\n", b"\r\n"))]),
+    ("crlf-twice", rendered(A.replace(b"\n", b"\r\n")), Wire(newline="crlf"), [Write(A.replace(b"\n", b"\r\n"))]),
+    ("comments", rendered(A, B), Wire(comments=True), [Write(A), Write(b": still here\n\n" + B)]),
+    ("no-comments", rendered(b"{}\n", b"{}\n", framing=NDJSON), Wire(comments=True), [Write(b"{}\n"), Write(b"{}\n")]),
+    ("writes", rendered(b"abcde", framing=JSON), Wire(write=2), [Write(b"ab"), Write(b"cd"), Write(b"e")]),
+    ("json-newline", rendered(b"{\n}", framing=JSON), Wire(newline="crlf"), [Write(b"{\n}")]),
+    ("json-cut", rendered(Cut("eof"), b"abcdef", framing=JSON), Wire(), [Write(b"abc"), End("eof")]),
+    ("json-cut-at", rendered(Cut("eof", 1), b"abcdef", framing=JSON), Wire(), [Write(b"a"), End("eof")]),
+    ("json-reset", rendered(Cut("reset"), b"abcdef", framing=JSON), Wire(), [Write(b"abc"), End("reset")]),
 ]
 
 
 @pytest.mark.parametrize(("answer", "wire", "actions"), [pytest.param(*row[1:], id=row[0]) for row in CASES])
-def test_an_answer_goes_out_as_its_story_says(answer: Spoken, wire: Wire, actions: list[Action]) -> None:
-    assert list(play(answer, wire)) == actions
+def test_reply_actions(answer: RenderedReply, wire: Wire, actions: list[Action]) -> None:
+    assert list(reply_actions(answer, wire)) == actions
 
 
 @given(
@@ -50,9 +59,13 @@ def test_an_answer_goes_out_as_its_story_says(answer: Spoken, wire: Wire, action
     newline=st.sampled_from(["lf", "crlf"]),
     comments=st.booleans(),
 )
-def test_framing_never_changes_what_is_read(texts: list[str], write: int | None, newline: str, comments: bool) -> None:
-    answer = spoken(*(sse({"t": text}, "e") for text in texts))
-    sent = b"".join(action.data for action in play(answer, Wire(write, newline, comments)) if isinstance(action, Write))
+def test_wire_settings_do_not_change_the_events(
+    texts: list[str], write: int | None, newline: str, comments: bool
+) -> None:
+    answer = rendered(*(sse({"t": text}, "e") for text in texts))
+    sent = b"".join(
+        action.data for action in reply_actions(answer, Wire(write, newline, comments)) if isinstance(action, Write)
+    )
     assert parse_sse(sent).events == parse_sse(answer.body).events
     assert len(parse_sse(sent).events) == len(texts)
 
@@ -60,7 +73,7 @@ def test_framing_never_changes_what_is_read(texts: list[str], write: int | None,
 ERROR, LATE = SayError("rate_limit"), SayError("rate_limit", in_stream=True)
 TEXT = SayText(("x",))
 
-EARLY: list[tuple[str, tuple[Item, ...], bool, tuple[SayError, float] | None]] = [
+ERRORS: list[tuple[str, tuple[Item, ...], bool, tuple[SayError, float] | None]] = [
     ("none", (TEXT,), True, None),
     ("first", (ERROR,), True, (ERROR, 0)),
     ("waited", (Pause(0.2), Pause(0.3), ERROR), True, (ERROR, 0.5)),
@@ -71,19 +84,19 @@ EARLY: list[tuple[str, tuple[Item, ...], bool, tuple[SayError, float] | None]] =
 ]
 
 
-@pytest.mark.parametrize(("items", "stream", "found"), [pytest.param(*row[1:], id=row[0]) for row in EARLY])
-def test_an_error_is_a_status_until_something_was_said(
+@pytest.mark.parametrize(("items", "stream", "found"), [pytest.param(*row[1:], id=row[0]) for row in ERRORS])
+def test_error_before_content_is_a_status(
     items: tuple[Item, ...], stream: bool, found: tuple[SayError, float] | None
 ) -> None:
-    assert early(items, stream) == found
+    assert error_before_content(items, stream) == found
 
 
-def test_a_fault_is_over_after_its_times() -> None:
+def test_fault_stops_after_its_times() -> None:
     once, twice = SayError("internal", times=1), Cut(times=2)
     items: tuple[Item, ...] = (once, TEXT, twice, Pause(1))
-    assert standing(items, 0) == items
-    assert standing(items, 1) == (TEXT, twice, Pause(1))
-    assert standing(items, 2) == (TEXT, Pause(1))
+    assert active_items(items, 0) == items
+    assert active_items(items, 1) == (TEXT, twice, Pause(1))
+    assert active_items(items, 2) == (TEXT, Pause(1))
 
 
 RAW: list[tuple[Raw, str, bytes, str]] = [
@@ -95,12 +108,12 @@ RAW: list[tuple[Raw, str, bytes, str]] = [
 
 
 @pytest.mark.parametrize(("raw", "framing", "body", "framed"), RAW)
-def test_a_literal_reply_is_literal(raw: Raw, framing: str, body: bytes, framed: str) -> None:
-    answer = literal(raw, framing)
+def test_literal_reply_is_sent_unchanged(raw: Raw, framing: str, body: bytes, framed: str) -> None:
+    answer = literal_reply(raw, framing)
     assert (answer.body, answer.framing) == (body, framed)
 
 
-# ---- reading frames --------------------------------------------------------------------------------------------------
+# ---- framing parsers -------------------------------------------------------------------------------------------------
 
 STREAMS: list[tuple[str, bytes, list[Event], str]] = [
     ("one", b"data: x\n\n", [Event("x")], ""),
@@ -120,7 +133,7 @@ STREAMS: list[tuple[str, bytes, list[Event], str]] = [
 
 
 @pytest.mark.parametrize(("body", "events", "rest"), [pytest.param(*row[1:], id=row[0]) for row in STREAMS])
-def test_sse_is_read_by_the_standard(body: bytes, events: list[Event], rest: str) -> None:
+def test_parse_sse(body: bytes, events: list[Event], rest: str) -> None:
     found = parse_sse(body)
     assert list(found.events) == events
     assert found.rest == rest
@@ -138,13 +151,13 @@ def test_sse_is_read_by_the_standard(body: bytes, events: list[Event], rest: str
         (b"", [], ""),
     ],
 )
-def test_an_array_is_read_element_by_element(body: bytes, data: list[str], rest: str) -> None:
+def test_parse_array(body: bytes, data: list[str], rest: str) -> None:
     found = parse_array(body)
     assert [event.data for event in found.events] == data
     assert found.rest == rest
 
 
-def test_ndjson_is_read_line_by_line() -> None:
+def test_parse_ndjson() -> None:
     found = parse_ndjson('{"a":"\u2028"}\r\n\n{"b":1}\n{"c'.encode())
     assert [event.data for event in found.events] == ['{"a":"\u2028"}', '{"b":1}']
     assert found.rest == '{"c'

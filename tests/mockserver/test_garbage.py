@@ -1,4 +1,4 @@
-"""Arbitrary JSON harms no dialect: it is malformed, refused or complained of, and never an unnamed exception."""
+"""Arbitrary JSON through every parser and validator: an error or a complaint, never an unexpected exception."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mockserver.dialects import DIALECTS
-from mockserver.dialects.contract import Auth, Malformed, Provider
-from mockserver.frames import parse_array, parse_ndjson, parse_sse
+from conformance.client import CLIENTS
+from mockserver.framing import parse_array, parse_ndjson, parse_sse
+from mockserver.protocols import MOCK_PROTOCOLS
+from mockserver.protocols.protocol import MalformedRequest
+from mockserver.scenarios.provider import Auth, Provider
 
 WORDS = st.sampled_from(
     [
@@ -78,31 +80,31 @@ BODIES = st.fixed_dictionaries(
 )
 
 
-@pytest.mark.parametrize("name", DIALECTS)
+@pytest.mark.parametrize("name", MOCK_PROTOCOLS)
 @settings(max_examples=150, deadline=None)
 @given(body=VALUES | BODIES)
-def test_a_request_is_read_or_malformed_and_judged_without_harm(name: str, body: Any) -> None:
-    dialect = DIALECTS[name]
-    with contextlib.suppress(Malformed):
-        dialect.read("/v1beta/models/m:generateContent", {}, body)
+def test_arbitrary_request_never_crashes_parser_or_validator(name: str, body: Any) -> None:
+    protocol = MOCK_PROTOCOLS[name]
+    with contextlib.suppress(MalformedRequest):
+        protocol.parse_request("/v1beta/models/m:generateContent", {}, body)
     provider = Provider(name="p", protocol=name, models={"m": "m"}, auth=Auth("authorization", "k"))
     headers = {"authorization": "k", "anthropic-version": "2023-06-01"}
-    refused = dialect.heed("/v1beta/models/m:generateContent", headers, body, provider)
-    assert refused is None or 400 <= refused.status < 500
+    failure = protocol.validate_request("/v1beta/models/m:generateContent", headers, body, provider)
+    assert failure is None or 400 <= failure.status < 500
 
 
-@pytest.mark.parametrize("name", DIALECTS)
+@pytest.mark.parametrize("name", MOCK_PROTOCOLS)
 @settings(max_examples=150, deadline=None)
 @given(values=st.lists(VALUES, max_size=4), stream=st.booleans(), status=st.sampled_from([200, 400, 500]))
-def test_a_response_is_heard_or_complained_of(name: str, values: list[Any], stream: bool, status: int) -> None:
+def test_arbitrary_response_is_an_error_or_a_complaint(name: str, values: list[Any], stream: bool, status: int) -> None:
     frames = [b"data: " + json.dumps(value).encode() + b"\n\n" for value in values]
     body = b"".join(frames) if stream else json.dumps(values[0] if values else None).encode()
-    heard = DIALECTS[name].hear(status, {}, body, stream=stream)
-    assert heard.error is not None or heard.complaints
+    reply = CLIENTS[name].parse_reply(status, {}, body, stream=stream)
+    assert reply.error is not None or reply.complaints
 
 
 @settings(max_examples=100, deadline=None)
 @given(body=st.binary(max_size=60))
-def test_any_bytes_are_framed(body: bytes) -> None:
+def test_framing_parsers_accept_any_bytes(body: bytes) -> None:
     for parse in (parse_sse, parse_ndjson, parse_array):
         parse(body)

@@ -1,4 +1,4 @@
-"""The command line: what is printed, and the exit status."""
+"""Command line of the mock: output and exit status."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from mock_stage import FOLDER
 
 from mockserver.__main__ import main
+from tests.mockserver.in_process_mock import FOLDER
 
 
-def test_check_of_good_scenarios(capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_of_valid_scenarios(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(FOLDER)]) == 0
     assert re.fullmatch(r"\d+ providers, \d+ stories, no mistakes\n", capsys.readouterr().out)
 
@@ -28,19 +28,19 @@ def test_check_names_file_and_line(tmp_path: Path, capsys: pytest.CaptureFixture
     for arguments in (["check", str(tmp_path / "s")], [str(tmp_path / "s")]):
         assert main(arguments) == 1
         printed = capsys.readouterr().err
-        assert f"{story}:{lines - 1}: $.extra: no such key" in printed
-        assert f"{story}:{lines}: $.why: this key stands twice" in printed
+        assert f"{story}:{lines - 1}: $.extra: unknown key" in printed
+        assert f"{story}:{lines}: $.why: duplicate key" in printed
         assert printed.endswith("2 mistakes\n")
 
 
 @pytest.mark.parametrize("arguments", [["check", "nowhere"], ["nowhere"]])
-def test_a_missing_folder_is_said_so(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_folder(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
-    assert "nowhere is no folder" in capsys.readouterr().err
+    assert "nowhere is not a folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [[], ["check"], ["x", "--port", "high"], ["x", "--nope"]])
-def test_a_wrong_command_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_command_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
     assert "usage: crosswire-mock" in capsys.readouterr().err
 
@@ -50,7 +50,7 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert "default: 8888" in capsys.readouterr().out
 
 
-async def test_it_serves_until_it_is_stopped() -> None:
+async def test_serves_until_stopped() -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "mockserver", str(FOLDER), "--port", "0"),
@@ -62,7 +62,7 @@ async def test_it_serves_until_it_is_stopped() -> None:
         url = ""
         while not url:
             line = (await process.stdout.readline()).decode()
-            assert line, "it ended before it listened"
+            assert line, "the process ended before it listened"
             found = re.match(r"Listening on (\S+)", line)
             url = found[1] if found else ""
         async with aiohttp.ClientSession() as session:
@@ -78,7 +78,7 @@ async def test_it_serves_until_it_is_stopped() -> None:
         await process.wait()
 
 
-async def test_a_taken_port_is_said_so(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_port_in_use(capsys: pytest.CaptureFixture[str]) -> None:
     server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     status = await asyncio.to_thread(main, [str(FOLDER), "--port", str(port)])

@@ -1,4 +1,4 @@
-"""The mock over HTTP: who is played where, what the journal keeps, and what goes wrong in whose words."""
+"""The mock over HTTP: paths of the providers, journal, faults, and error bodies by protocol."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import aiohttp
 import pytest
 import pytest_asyncio
 from aiohttp.test_utils import TestClient, TestServer
-from mock_stage import scenarios
 
-from mockserver.dialects import DIALECTS
-from mockserver.scenario import Scenarios, load
+from conformance.client import CLIENTS
+from mockserver.scenarios.loader import Scenarios, load_scenarios
 from mockserver.server import make_app
+from tests.mockserver.in_process_mock import scenarios
 
 CHAT = {"model": "gpt-5-nano", "messages": [{"role": "user", "content": "Hello!"}]}
 CHAT_URL = "/openai/v1/chat/completions"
@@ -42,11 +42,11 @@ async def journal(client: Client, **query: str) -> list[dict[str, Any]]:
         return found
 
 
-def asking(text: str, **more: Any) -> dict[str, Any]:
+def chat_body(text: str, **more: Any) -> dict[str, Any]:
     return {"model": "gpt-5-nano", "messages": [{"role": "user", "content": text}], **more}
 
 
-async def test_a_story_is_played_and_logged(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+async def test_story_is_served_and_logged(client: Client, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "crosswire.mock"):
         async with client.post(CHAT_URL, json=CHAT, headers=CHAT_KEY) as answer:
             body = await answer.json()
@@ -55,8 +55,8 @@ async def test_a_story_is_played_and_logged(client: Client, caplog: pytest.LogCa
     assert "Detected scenario: openai/text" in caplog.messages
 
 
-async def test_the_journal_keeps_every_byte(client: Client) -> None:
-    sent = json.dumps(asking("Hello!", stream=True))
+async def test_journal_keeps_every_byte(client: Client) -> None:
+    sent = json.dumps(chat_body("Hello!", stream=True))
     async with client.post(CHAT_URL, data=sent, headers=CHAT_KEY | {"content-type": "application/json"}) as answer:
         received = await answer.read()
     (entry,) = await journal(client)
@@ -69,7 +69,7 @@ async def test_the_journal_keeps_every_byte(client: Client) -> None:
     assert entry["reply_headers"]["content-type"] == "text/event-stream"
 
 
-async def test_the_journal_is_read_from_a_number_on_and_emptied(client: Client) -> None:
+async def test_journal_queries_and_reset(client: Client) -> None:
     for _ in range(3):
         async with client.post(CHAT_URL, json=CHAT, headers=CHAT_KEY):
             pass
@@ -88,7 +88,7 @@ async def test_the_journal_is_read_from_a_number_on_and_emptied(client: Client) 
         assert await answer.json() == {"next": 4, "entries": []}
 
 
-async def test_bytes_that_are_not_text_are_kept_in_base64(client: Client) -> None:
+async def test_journal_keeps_binary_bodies_in_base64(client: Client) -> None:
     async with client.post(CHAT_URL, data=b"\xff\xfe{", headers=CHAT_KEY) as answer:
         assert answer.status == 400
         assert (await answer.json())["error"]["type"] == "invalid_request_error"
@@ -103,20 +103,18 @@ async def test_healthz_names_the_providers(client: Client) -> None:
     assert "openrouter" in body["providers"]
 
 
-NOT_PLAYED: list[tuple[str, str, dict[str, str], int, str]] = [
-    ("provider", "/nobody/v1/chat/completions", {}, 404, "nobody is played at"),
-    ("root", "/", {}, 404, "nobody is played at"),
-    ("base-path", "/openai/v2/chat/completions", CHAT_KEY, 404, "is played under /openai/v1"),
+REFUSED: list[tuple[str, str, dict[str, str], int, str]] = [
+    ("provider", "/nobody/v1/chat/completions", {}, 404, "no provider at"),
+    ("root", "/", {}, 404, "no provider at"),
+    ("base-path", "/openai/v2/chat/completions", CHAT_KEY, 404, "is served under /openai/v1"),
     ("path", "/openai/v1/completions", CHAT_KEY, 404, "Unknown request URL"),
     ("key", CHAT_URL, {}, 401, "You didn't provide an API key"),
     ("foreign-key", CHAT_URL, {"authorization": "Bearer test-key-anthropic"}, 401, "Incorrect API key"),
 ]
 
 
-@pytest.mark.parametrize(
-    ("url", "headers", "status", "words"), [pytest.param(*row[1:], id=row[0]) for row in NOT_PLAYED]
-)
-async def test_what_is_not_there_is_said_so(
+@pytest.mark.parametrize(("url", "headers", "status", "words"), [pytest.param(*row[1:], id=row[0]) for row in REFUSED])
+async def test_unknown_path_or_wrong_key(
     client: Client, url: str, headers: dict[str, str], status: int, words: str
 ) -> None:
     async with client.post(url, json=CHAT, headers=headers) as answer:
@@ -124,23 +122,23 @@ async def test_what_is_not_there_is_said_so(
         assert words in await answer.text()
 
 
-async def test_a_near_miss_is_said_in_the_providers_error_shape(client: Client) -> None:
-    async with client.post(CHAT_URL, json=asking("Is it snowing in Bergen?"), headers=CHAT_KEY) as answer:
+async def test_unmatched_request_gets_the_providers_error_shape(client: Client) -> None:
+    async with client.post(CHAT_URL, json=chat_body("Is it snowing in Bergen?"), headers=CHAT_KEY) as answer:
         error = (await answer.json())["error"]
     assert answer.status == 400
     assert error["type"] == "invalid_request_error"
-    assert "Nearest is tools-one-call" in error["message"]
+    assert "nearest: tools-one-call" in error["message"]
     body = CLAUDE | {"messages": [{"role": "user", "content": "Hullo!"}]}
     async with client.post(CLAUDE_URL, json=body, headers=CLAUDE_KEY) as answer:
         assert (await answer.json())["error"]["type"] == "invalid_request_error"
     first, second = await journal(client)
     assert first["story"] is None
-    assert "Nearest is tools-one-call" in first["note"]
-    assert "Nearest is text" in second["note"]
+    assert "nearest: tools-one-call" in first["note"]
+    assert "nearest: text" in second["note"]
 
 
-async def test_an_error_story_has_the_dialects_own_status_shape_and_headers(client: Client) -> None:
-    ask = asking("Please be rate limited.")
+async def test_error_story_has_the_protocols_status_body_and_headers(client: Client) -> None:
+    ask = chat_body("Please be rate limited.")
     async with client.post(CHAT_URL, json=ask, headers=CHAT_KEY) as answer:
         assert (answer.status, answer.headers["retry-after"]) == (429, "7")
         assert (await answer.json())["error"]["code"] == "rate_limit_exceeded"
@@ -150,15 +148,15 @@ async def test_an_error_story_has_the_dialects_own_status_shape_and_headers(clie
         assert (await answer.json())["error"] == {"type": "rate_limit_error", "message": "slow down"}
 
 
-async def test_a_cut_stream_ends_without_its_end(client: Client) -> None:
-    ask = asking("Count to ten and be cut off.", stream=True)
+async def test_cut_stream_has_no_terminal_event(client: Client) -> None:
+    ask = chat_body("Count to ten and be cut off.", stream=True)
     async with client.post(CHAT_URL, json=ask, headers=CHAT_KEY) as answer:
         text = await answer.text()
     assert '" two"' in text
     assert "[DONE]" not in text
 
 
-async def test_models_and_token_counts_are_answered(client: Client) -> None:
+async def test_model_lists_and_token_counts(client: Client) -> None:
     async with client.get("/openai/v1/models", headers=CHAT_KEY) as answer:
         assert [model["id"] for model in (await answer.json())["data"]] == ["gpt-5-nano"]
     async with client.get("/anthropic/v1/models", headers=CLAUDE_KEY) as answer:
@@ -168,15 +166,15 @@ async def test_models_and_token_counts_are_answered(client: Client) -> None:
         assert (await answer.json())["input_tokens"] > 0
 
 
-async def test_a_large_body_is_taken(client: Client) -> None:
-    body = io.BytesIO(json.dumps(asking("Hello!" + "x" * (33 * 1024 * 1024))).encode())
+async def test_large_body_is_accepted(client: Client) -> None:
+    body = io.BytesIO(json.dumps(chat_body("Hello!" + "x" * (33 * 1024 * 1024))).encode())
     async with client.post(CHAT_URL, data=body, headers=CHAT_KEY) as answer:
         assert answer.status == 200
     await client.post("/reset")
 
 
 def folder(tmp_path: Path, say: str, more: str = "") -> Scenarios:
-    """One provider, openai, and one story that opens with `Go`."""
+    """Writes one provider, openai, and one story whose opening text is `Go`, and loads them."""
     (tmp_path / "providers").mkdir()
     (tmp_path / "stories").mkdir()
     (tmp_path / "providers" / "openai.yaml").write_text(
@@ -185,54 +183,56 @@ def folder(tmp_path: Path, say: str, more: str = "") -> Scenarios:
     (tmp_path / "stories" / "go.yaml").write_text(
         f"why: w\nsource: s\nneeds: [text]\nask: {{user: Go}}\nsay: {say}\n{more}"
     )
-    found = load(tmp_path)
+    found = load_scenarios(tmp_path)
     assert found.mistakes == (), [str(mistake) for mistake in found.mistakes]
     return found
 
 
-async def go(client: Client, url: str = "/openai/v1/chat/completions", key: str = "k", **more: Any) -> tuple[int, str]:
+async def send_go(
+    client: Client, url: str = "/openai/v1/chat/completions", key: str = "k", **more: Any
+) -> tuple[int, str]:
     body = {"model": "m", "messages": [{"role": "user", "content": "Go"}], **more}
     async with client.post(url, json=body, headers={"authorization": f"Bearer {key}"}) as answer:
         return answer.status, await answer.text()
 
 
-async def test_a_reset_breaks_the_connection(tmp_path: Path) -> None:
+async def test_reset_fault_aborts_the_connection(tmp_path: Path) -> None:
     found = folder(tmp_path, "[{text: [a, b]}, {cut: reset}]")
     async with TestClient(TestServer(make_app(found))) as client:
         with pytest.raises(aiohttp.ClientError):
-            await go(client, stream=True)
+            await send_go(client, stream=True)
         (entry,) = await journal(client)
     assert entry["done"] == "reset"
 
 
-async def test_a_fault_with_times_is_over_after_them_and_back_after_a_reset(tmp_path: Path) -> None:
+async def test_reset_restarts_the_count_of_faults(tmp_path: Path) -> None:
     found = folder(tmp_path, "[{error: {kind: overloaded}, times: 2}, {text: fine}]")
     async with TestClient(TestServer(make_app(found))) as client:
-        assert [(await go(client))[0] for _ in range(4)] == [503, 503, 200, 200]
+        assert [(await send_go(client))[0] for _ in range(4)] == [503, 503, 200, 200]
         await client.post("/reset")
-        assert (await go(client))[0] == 503
+        assert (await send_go(client))[0] == 503
 
 
-async def test_each_backend_hears_its_own_words_by_its_own_key(tmp_path: Path) -> None:
+async def test_each_backend_has_its_own_reply_and_key(tmp_path: Path) -> None:
     found = folder(tmp_path, "{local: [{text: from local}], cloud: [{text: from cloud}]}")
     async with TestClient(TestServer(make_app(found))) as client:
         for backend, other in (("local", "cloud"), ("cloud", "local")):
             url = f"/openai@{backend}/v1/chat/completions"
-            status, text = await go(client, url, model="any", key=f"k-{backend}")
+            status, text = await send_go(client, url, model="any", key=f"k-{backend}")
             assert (status, f"from {backend}" in text) == (200, True)
             for wrong in ("k", f"k-{other}"):
-                assert (await go(client, url, key=wrong))[0] == 401
-        status, text = await go(client)
-        assert (status, "has no words for openai" in text) == (400, True)
+                assert (await send_go(client, url, key=wrong))[0] == 401
+        status, text = await send_go(client)
+        assert (status, "defines no reply for backend openai" in text) == (400, True)
 
 
-async def test_a_literal_reply_replaces_the_dialects_own(tmp_path: Path) -> None:
+async def test_literal_reply_replaces_the_rendered_one(tmp_path: Path) -> None:
     raw = 'raw: {openai-chat: {status: 418, headers: {x-tea: "1"}, body: {kettle: on}}}\n'
     async with TestClient(TestServer(make_app(folder(tmp_path, "[{text: x}]", raw)))) as client:
-        assert await go(client) == (418, '{"kettle":"on"}')
+        assert await send_go(client) == (418, '{"kettle":"on"}')
 
 
-async def test_a_pause_of_one_answer_does_not_hold_up_another(tmp_path: Path) -> None:
+async def test_pause_does_not_block_other_requests(tmp_path: Path) -> None:
     found = folder(tmp_path, "[{text: a}, {pause: 30}, {text: b}]")
     async with TestClient(TestServer(make_app(found))) as client:
         body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "Go"}]}
@@ -244,26 +244,29 @@ async def test_a_pause_of_one_answer_does_not_hold_up_another(tmp_path: Path) ->
             (entry,) = await journal(client)
             assert entry["done"] is None
             assert '"a"' in entry["sent"]
-        # The pause is still going on when the client leaves.
+        # The pause is still running when the client disconnects.
 
 
-def test_scenarios_with_mistakes_are_not_played(tmp_path: Path) -> None:
+def test_scenarios_with_mistakes_are_not_served(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no providers"):
-        make_app(load(tmp_path))
+        make_app(load_scenarios(tmp_path))
 
 
 @pytest.mark.parametrize("name", sorted(scenarios().providers))
 @pytest.mark.parametrize("stream", [False, True])
-async def test_every_provider_is_played_where_its_sdk_would_look(client: Client, name: str, stream: bool) -> None:
+async def test_every_provider_is_served_at_the_path_of_its_sdk(client: Client, name: str, stream: bool) -> None:
     provider = scenarios().providers[name]
-    dialect = DIALECTS[provider.protocol]
     story = scenarios().stories["text"]
-    asked = dialect.ask(
+    http_request = CLIENTS[provider.protocol].build_request(
         [(story.exchanges[0].ask, None)], model=provider.default_model, stream=stream, key=provider.auth.key
     )
-    below = asked.path.removeprefix("/v1") if provider.base_path.endswith("/v1") else asked.path
-    async with client.post(f"/{name}{provider.base_path}{below}", data=asked.bytes(), headers=asked.headers) as answer:
-        heard = dialect.hear(answer.status, answer.headers, await answer.read(), stream=stream, asked=asked)
-    assert heard.error is None
-    assert heard.text.startswith("Hello!")
-    assert heard.stop == "end"
+    below = http_request.path.removeprefix("/v1") if provider.base_path.endswith("/v1") else http_request.path
+    async with client.post(
+        f"/{name}{provider.base_path}{below}", data=http_request.bytes(), headers=http_request.headers
+    ) as answer:
+        reply = CLIENTS[provider.protocol].parse_reply(
+            answer.status, answer.headers, await answer.read(), stream=stream, request=http_request
+        )
+    assert reply.error is None
+    assert reply.text.startswith("Hello!")
+    assert reply.stop == "end"

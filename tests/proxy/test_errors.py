@@ -1,4 +1,4 @@
-"""The error tree, the kinds and their statuses, and what a backend's status means to a client."""
+"""Tests of the exceptions, of the kinds of failure and their statuses, and of backends' error statuses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from proxy import errors
 from proxy.errors import MESSAGE_LIMIT, STATUS, ConfigError, CrosswireError, Malformed, failure, upstream_failure
 
 
-def test_the_docstring_draws_the_tree() -> None:
+def test_the_docstring_shows_the_class_tree() -> None:
     """Every class is drawn, below its parent."""
     classes = {
         cls.__name__: cls
@@ -65,7 +65,7 @@ MEANINGS: dict[int, tuple[str, int, bool]] = {
 
 
 @pytest.mark.parametrize(("status", "meaning"), MEANINGS.items())
-def test_what_a_backends_status_means(status: int, meaning: tuple[str, int, bool]) -> None:
+def test_upstream_failure_by_status(status: int, meaning: tuple[str, int, bool]) -> None:
     kind, told, passed_on = meaning
     made = upstream_failure(status, "its own words", code="its_code", retry_after=3)
     assert (made.kind, made.status, made.retry_after) == (kind, told, 3)
@@ -74,14 +74,14 @@ def test_what_a_backends_status_means(status: int, meaning: tuple[str, int, bool
 
 
 @given(st.integers(100, 599), st.text(max_size=5000), st.sampled_from(sorted(STATUS)) | st.none())
-def test_a_failure_of_any_status_is_an_error_with_words(status: int, message: str, kind: str | None) -> None:
+def test_property_every_status_gives_an_error_with_a_message(status: int, message: str, kind: str | None) -> None:
     made = upstream_failure(status, message, kind=kind)
     assert made.kind in STATUS
     assert made.status == STATUS[made.kind] >= 400
     assert 0 < len(made.message) <= MESSAGE_LIMIT
 
 
-def test_a_malformed_value_says_where_it_was() -> None:
+def test_malformed_has_path_and_text() -> None:
     fault = Malformed("text", "must be a string").under("content[2]").under("messages[0]")
     assert str(fault) == "messages[0].content[2].text: must be a string"
     assert str(Malformed("", "is empty")) == "is empty"
@@ -89,5 +89,5 @@ def test_a_malformed_value_says_where_it_was() -> None:
     assert str(Malformed("[1]", "is empty").under("tools")) == "tools[1]: is empty"
 
 
-def test_a_config_error_holds_every_complaint() -> None:
+def test_config_error_has_every_message() -> None:
     assert ConfigError(["a:1: x", "a:2: y"]).complaints == ("a:1: x", "a:2: y")

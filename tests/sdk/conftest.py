@@ -1,4 +1,4 @@
-"""What the tests of the SDKs share: the bench, and for every frontend a client of its SDK whose bytes are kept."""
+"""Fixtures of the SDK tests: the test bed, and for every frontend a session of its SDK with recorded responses."""
 
 from __future__ import annotations
 
@@ -7,49 +7,49 @@ from collections.abc import Iterator
 
 import pytest
 from drivers import DRIVERS
-from drivers.desk import Desk, desk_at
+from drivers.session import SdkSession, open_session
 from sdk_stories import SCENARIOS
 
-from conformance.bench import Bench, proxy_config
+from conformance.harness.testbed import Testbed, proxy_config
 
-FAMILIES = ("OPENAI_", "ANTHROPIC_", "GOOGLE_", "GEMINI_", "OLLAMA_")
-"""How the variables begin from which SDKs take keys and addresses."""
+PREFIXES = ("OPENAI_", "ANTHROPIC_", "GOOGLE_", "GEMINI_", "OLLAMA_")
+"""Prefixes of the variables from which SDKs take keys and URLs."""
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _no_keys_of_the_machine() -> Iterator[None]:
-    """No SDK may find a key, an address or a proxy of the machine that runs the tests."""
+def _clean_environment() -> Iterator[None]:
+    """Removes keys, URLs and proxies from the environment, so that no SDK uses them."""
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
-            if name.startswith(FAMILIES) or name.lower().endswith("_proxy"):
+            if name.startswith(PREFIXES) or name.lower().endswith("_proxy"):
                 patch.delenv(name)
         yield
 
 
 @pytest.fixture(scope="session")
-def bench(_no_keys_of_the_machine: None) -> Iterator[Bench]:
-    with Bench(SCENARIOS) as bench:
+def bench(_clean_environment: None) -> Iterator[Testbed]:
+    with Testbed(SCENARIOS) as bench:
         yield bench
 
 
 @pytest.fixture(scope="session")
-def _desks(bench: Bench) -> Iterator[dict[str, Desk]]:
-    desks = {name: desk_at(name, bench.base_url) for name in DRIVERS}
-    yield desks
-    for desk in desks.values():
-        desk.client.close()
+def _sessions(bench: Testbed) -> Iterator[dict[str, SdkSession]]:
+    sessions = {name: open_session(name, bench.base_url) for name in DRIVERS}
+    yield sessions
+    for session in sessions.values():
+        session.client.close()
 
 
 @pytest.fixture
-def desk(frontend: str, _desks: dict[str, Desk]) -> Desk:
-    """The desk of this test's frontend, its tape empty."""
-    _desks[frontend].tape.rewind()
-    return _desks[frontend]
+def session(frontend: str, _sessions: dict[str, SdkSession]) -> SdkSession:
+    """Returns the session of this test's frontend, its recording empty."""
+    _sessions[frontend].recording.clear()
+    return _sessions[frontend]
 
 
 @pytest.fixture(scope="session")
-def _choosy_url(bench: Bench) -> str:
-    """A proxy whose backends take the models that they name and no other."""
+def _strict_url(bench: Testbed) -> str:
+    """Starts a proxy whose backends accept only the models that they name."""
     config = proxy_config(SCENARIOS, bench.mock_url)
     for backend in config["backends"].values():
         del backend["default_model"]
@@ -57,8 +57,8 @@ def _choosy_url(bench: Bench) -> str:
 
 
 @pytest.fixture
-def choosy_desk(frontend: str, _choosy_url: str) -> Iterator[Desk]:
-    """A desk at a proxy that refuses models which no backend names."""
-    desk = desk_at(frontend, _choosy_url)
-    yield desk
-    desk.client.close()
+def strict_session(frontend: str, _strict_url: str) -> Iterator[SdkSession]:
+    """Opens a session at a proxy that refuses models which no backend names."""
+    session = open_session(frontend, _strict_url)
+    yield session
+    session.client.close()

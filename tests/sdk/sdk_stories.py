@@ -1,4 +1,4 @@
-"""The stories as the SDKs' tests read them: what is asked, and what a user of any SDK must hear. It knows no SDK."""
+"""Converts stories to the drivers' types: the turns to send, and the content that every SDK must return."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from drivers.driver import Answer, Ask, Output, Settings
+from drivers.driver import Answer, Settings, ToolOutput, UserTurn
 
-from mockserver.scenario import Exchange, Scenarios, load
-from mockserver.speech import Item, SayStop, SayText, calls_of, text_of
+from mockserver.scenarios.loader import Scenarios, load_scenarios
+from mockserver.scenarios.model import Item, SayStop, SayText, calls_of, text_of
+from mockserver.scenarios.story import Exchange
 
-SCENARIOS: Scenarios = load(Path(__file__).parents[2] / "scenarios")
+SCENARIOS: Scenarios = load_scenarios(Path(__file__).parents[2] / "scenarios")
 
-# ---- what a story asks, in the SDKs' nouns ---------------------------------------------------------------------------
+# ---- requests of a story ---------------------------------------------------------------------------------------------
 
 
 def settings_of(story: str, provider: str, *, stream: bool) -> Settings:
-    """What stands for the whole story, asked of this provider."""
+    """Returns the settings of a whole story for this provider."""
     ask = SCENARIOS.stories[story].exchanges[0].ask
     return Settings(
         model=next(iter(SCENARIOS.providers[provider].models)),
@@ -28,38 +29,38 @@ def settings_of(story: str, provider: str, *, stream: bool) -> Settings:
     )
 
 
-def ask_of(exchange: Exchange) -> Ask:
+def user_turn_of(exchange: Exchange) -> UserTurn:
     if exchange.ask.results:
-        return Ask(outputs=tuple(Output(result.text, result.error) for result in exchange.ask.results))
-    return Ask(text_of(exchange.ask.user))
+        return UserTurn(outputs=tuple(ToolOutput(result.text, result.error) for result in exchange.ask.results))
+    return UserTurn(text_of(exchange.ask.user))
 
 
-def words_of(exchanges: Iterable[Exchange]) -> set[str]:
-    """Which of the things that may get lost these exchanges are about."""
+def loss_features_of(exchanges: Iterable[Exchange]) -> set[str]:
+    """Returns the features of these exchanges that some provider lacks."""
     asks = [exchange.ask for exchange in exchanges]
     strict = {"tool_strict"} if any(ask.tools for ask in asks) else set()
     return strict | ({"tool_error"} if any(result.error for ask in asks for result in ask.results) else set())
 
 
-# ---- what a story says -----------------------------------------------------------------------------------------------
+# ---- expected answers ------------------------------------------------------------------------------------------------
 
 
-def said_by(story: str, exchange: Exchange, provider: str) -> tuple[Item, ...]:
-    said = SCENARIOS.providers[provider].replies.get(story) or exchange.said_by(provider)
-    assert said is not None
-    return tuple(said)
+def reply_of(story: str, exchange: Exchange, provider: str) -> tuple[Item, ...]:
+    reply = SCENARIOS.providers[provider].replies.get(story) or exchange.items_for(provider)
+    assert reply is not None
+    return tuple(reply)
 
 
-def told(answer: Answer) -> tuple[str, list[tuple[str, object]]]:
+def content_of(answer: Answer) -> tuple[str, list[tuple[str, object]]]:
     return answer.text, [(call.name, call.arguments) for call in answer.calls]
 
 
-def told_by(said: Iterable[Item]) -> tuple[str, list[tuple[str, object]]]:
-    said = tuple(said)
-    text = "".join("".join(item.deltas) for item in said if isinstance(item, SayText))
-    return text, [(call.name, json.loads("".join(call.fragments) or "{}")) for call in calls_of(said)]
+def expected_content(items: Iterable[Item]) -> tuple[str, list[tuple[str, object]]]:
+    items = tuple(items)
+    text = "".join("".join(item.deltas) for item in items if isinstance(item, SayText))
+    return text, [(call.name, json.loads("".join(call.fragments) or "{}")) for call in calls_of(items)]
 
 
-def stop_of(said: tuple[Item, ...]) -> str:
-    named = [item.reason for item in said if isinstance(item, SayStop)]
-    return named[0] if named else "tool" if calls_of(said) else "end"
+def stop_of(items: tuple[Item, ...]) -> str:
+    reasons = [item.reason for item in items if isinstance(item, SayStop)]
+    return reasons[0] if reasons else "tool" if calls_of(items) else "end"

@@ -1,4 +1,4 @@
-"""What the SDKs do by themselves works through the proxy: joining streams, calling functions, async clients."""
+"""The SDKs' helpers work through the proxy: joining streams, calling functions, async clients."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ from typing import Any
 import anthropic
 import pytest
 from drivers import DRIVERS
-from drivers.desk import Desk
-from drivers.driver import Answer, Call, Native, Settings
+from drivers.driver import Answer, Call, Conversation, Settings
+from drivers.session import SdkSession
 from google.genai import types
 from msgspec.structs import replace
-from sdk_stories import SCENARIOS, ask_of, said_by, settings_of, stop_of, told, told_by
+from sdk_stories import SCENARIOS, content_of, expected_content, reply_of, settings_of, stop_of, user_turn_of
 
 STORIES = ("text", "function_calling", "tools-text-beside", "tools-parallel")
-"""Not `tools-interleaved`: the helper of `openai` takes a call for done, and parses it, when another one begins."""
+"""Without `tools-interleaved`: the helper of `openai` parses a call as complete when another one starts."""
 
 pytestmark = pytest.mark.filterwarnings("ignore:The model 'claude-sonnet-4-5' is deprecated:DeprecationWarning")
 
 
-# ---- putting streams together ----------------------------------------------------------------------------------------
+# ---- joining streams -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("story", STORIES)
 @pytest.mark.parametrize("provider", SCENARIOS.providers)
 @pytest.mark.parametrize("frontend", DRIVERS)
-def test_the_helper_hears_what_a_unary_answer_says(desk: Desk, provider: str, story: str) -> None:
-    settings, conversation = opening(desk, story, provider)
-    whole = desk.driver.turn(desk.client, conversation, settings)
-    helped = desk.driver.helped(desk.client, conversation, settings)
-    assert meaning(helped) == meaning(whole)
-    assert told(helped) == told_by(said_by(story, SCENARIOS.stories[story].exchanges[0], provider))
-    first, second = desk.tape.taken
-    assert [taken.headers["content-type"].partition(";")[0] for taken in (first, second)] == [
+def test_the_helpers_answer_equals_the_unary_answer(session: SdkSession, provider: str, story: str) -> None:
+    settings, conversation = opening(session, story, provider)
+    unary = session.driver.send(session.client, conversation, settings)
+    helped = session.driver.send_with_helper(session.client, conversation, settings)
+    assert comparable(helped) == comparable(unary)
+    assert content_of(helped) == expected_content(reply_of(story, SCENARIOS.stories[story].exchanges[0], provider))
+    first, second = session.recording.responses
+    assert [recorded.headers["content-type"].partition(";")[0] for recorded in (first, second)] == [
         "application/json",
-        "application/x-ndjson" if desk.driver.line_framed else "text/event-stream",
+        "application/x-ndjson" if session.driver.ndjson else "text/event-stream",
     ]
 
 
@@ -45,10 +45,10 @@ LOOP = "tools-loop"
 
 
 class Stations:
-    """The function of the story as a program has it, and what it was asked."""
+    """The story's function in Python, which records the cities that it is called with."""
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
+        self.cities: list[str] = []
         (_, after) = SCENARIOS.stories[LOOP].exchanges
         self._outputs = {result.text: result.error for result in after.ask.results}
 
@@ -58,8 +58,8 @@ class Stations:
         Args:
             city: Its name.
         """
-        self.asked.append(city)
-        output, failed = list(self._outputs.items())[len(self.asked) - 1]
+        self.cities.append(city)
+        output, failed = list(self._outputs.items())[len(self.cities) - 1]
         if failed:
             raise LookupError(output)
         return output
@@ -68,69 +68,69 @@ class Stations:
 @pytest.mark.parametrize("stream", [False, True], ids=["unary", "stream"])
 @pytest.mark.parametrize("provider", SCENARIOS.providers)
 @pytest.mark.parametrize("frontend", ["gemini"])
-def test_google_genai_calls_the_functions_itself(desk: Desk, provider: str, stream: bool) -> None:
+def test_google_genai_calls_functions_by_itself(session: SdkSession, provider: str, stream: bool) -> None:
     stations = Stations()
-    chat = desk.client.chats.create(
+    chat = session.client.chats.create(
         model=settings_of(LOOP, provider, stream=stream).model,
         config=types.GenerateContentConfig(tools=[stations.weather]),
     )
-    words = ask_of(SCENARIOS.stories[LOOP].exchanges[0]).words
+    question = user_turn_of(SCENARIOS.stories[LOOP].exchanges[0]).text
     text = (
-        "".join(chunk.text or "" for chunk in chat.send_message_stream(words))
+        "".join(chunk.text or "" for chunk in chat.send_message_stream(question))
         if stream
-        else chat.send_message(words).text
+        else chat.send_message(question).text
     )
-    assert stations.asked == ["Oslo", "Rome"]
-    before, after = (said_by(LOOP, exchange, provider) for exchange in SCENARIOS.stories[LOOP].exchanges)
-    assert text == (told_by(before)[0] if stream else "") + told_by(after)[0]
-    assert len(desk.tape.taken) == 2
+    assert stations.cities == ["Oslo", "Rome"]
+    before, after = (reply_of(LOOP, exchange, provider) for exchange in SCENARIOS.stories[LOOP].exchanges)
+    assert text == (expected_content(before)[0] if stream else "") + expected_content(after)[0]
+    assert len(session.recording.responses) == 2
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["unary", "stream"])
 @pytest.mark.parametrize("provider", SCENARIOS.providers)
 @pytest.mark.parametrize("frontend", ["anthropic"])
-def test_anthropic_runs_the_tools_itself(desk: Desk, provider: str, stream: bool) -> None:
+def test_anthropic_runs_tools_by_itself(session: SdkSession, provider: str, stream: bool) -> None:
     stations = Stations()
     arguments: dict[str, Any] = {
         "model": settings_of(LOOP, provider, stream=stream).model,
         "max_tokens": 1024,
         "tools": [anthropic.beta_tool(stations.weather)],
         "thread": False,
-        "messages": [{"role": "user", "content": ask_of(SCENARIOS.stories[LOOP].exchanges[0]).words}],
+        "messages": [{"role": "user", "content": user_turn_of(SCENARIOS.stories[LOOP].exchanges[0]).text}],
     }
     if stream:
-        runner = desk.client.beta.messages.tool_runner(**arguments, stream=True)
+        runner = session.client.beta.messages.tool_runner(**arguments, stream=True)
         messages = [events.get_final_message() for events in runner]
     else:
-        messages = list(desk.client.beta.messages.tool_runner(**arguments))
-    assert stations.asked == ["Oslo", "Rome"]
-    said = [told_by(said_by(LOOP, exchange, provider)) for exchange in SCENARIOS.stories[LOOP].exchanges]
+        messages = list(session.client.beta.messages.tool_runner(**arguments))
+    assert stations.cities == ["Oslo", "Rome"]
+    reply = [expected_content(reply_of(LOOP, exchange, provider)) for exchange in SCENARIOS.stories[LOOP].exchanges]
     assert [
         (
             "".join(block.text for block in message.content if block.type == "text"),
             [(block.name, block.input) for block in message.content if block.type == "tool_use"],
         )
         for message in messages
-    ] == said
+    ] == reply
 
 
 @pytest.mark.parametrize("provider", [name for name, p in SCENARIOS.providers.items() if p.protocol != "anthropic"])
 @pytest.mark.parametrize("frontend", ["anthropic"])
-def test_a_thread_that_nobody_keeps_is_never_continued(desk: Desk, provider: str) -> None:
-    """Without `thread=False` the runner sends only what is new, and a provider that holds no thread has the rest not.
+def test_continuing_an_unsupported_thread_is_refused(session: SdkSession, provider: str) -> None:
+    """Without `thread=False` the runner sends only the new messages, and these providers do not have the others.
 
     https://platform.claude.com/docs/en/build-with-claude/message-threads
     """
     stations = Stations()
-    runner = desk.client.beta.messages.tool_runner(
+    runner = session.client.beta.messages.tool_runner(
         model=settings_of(LOOP, provider, stream=False).model,
         max_tokens=1024,
         tools=[anthropic.beta_tool(stations.weather)],
-        messages=[{"role": "user", "content": ask_of(SCENARIOS.stories[LOOP].exchanges[0]).words}],
+        messages=[{"role": "user", "content": user_turn_of(SCENARIOS.stories[LOOP].exchanges[0]).text}],
     )
     with pytest.raises(anthropic.BadRequestError, match="thread"):
         list(runner)
-    assert stations.asked == ["Oslo", "Rome"]
+    assert stations.cities == ["Oslo", "Rome"]
 
 
 # ---- async clients ---------------------------------------------------------------------------------------------------
@@ -148,24 +148,26 @@ def test_a_thread_that_nobody_keeps_is_never_continued(desk: Desk, provider: str
         ("ollama", "anthropic"),
     ],
 )
-async def test_the_async_client(desk: Desk, provider: str, story: str, stream: bool) -> None:
-    settings, conversation = opening(desk, story, provider)
-    answer = await desk.driver.async_turn(desk.base_url, conversation, replace(settings, stream=stream))
-    said = said_by(story, SCENARIOS.stories[story].exchanges[0], provider)
-    assert told(answer) == told_by(said)
-    assert answer.stop == desk.driver.stops[stop_of(said)]
+async def test_the_async_client_returns_the_storys_answer(
+    session: SdkSession, provider: str, story: str, stream: bool
+) -> None:
+    settings, conversation = opening(session, story, provider)
+    answer = await session.driver.send_async(session.base_url, conversation, replace(settings, stream=stream))
+    reply = reply_of(story, SCENARIOS.stories[story].exchanges[0], provider)
+    assert content_of(answer) == expected_content(reply)
+    assert answer.stop == session.driver.stop_reasons[stop_of(reply)]
 
 
-# ---- what is compared ------------------------------------------------------------------------------------------------
+# ---- comparison ------------------------------------------------------------------------------------------------------
 
 
-def opening(desk: Desk, story: str, provider: str) -> tuple[Settings, Native]:
-    """The first turn of a story, ready to be asked."""
+def opening(session: SdkSession, story: str, provider: str) -> tuple[Settings, Conversation]:
+    """Returns the settings and the first turn of a story."""
     settings = settings_of(story, provider, stream=False)
-    return settings, desk.driver.say([], ask_of(SCENARIOS.stories[story].exchanges[0]), None)
+    return settings, session.driver.add_turn([], user_turn_of(SCENARIOS.stories[story].exchanges[0]), None)
 
 
-def meaning(answer: Answer) -> Answer:
-    """An answer without what may differ between two requests: the ids of calls, and a mock that counts the request."""
+def comparable(answer: Answer) -> Answer:
+    """Removes what may differ between two requests: the ids of calls, the history and the input tokens."""
     calls = tuple(Call(call.name, call.arguments) for call in answer.calls)
     return replace(answer, calls=calls, history=(), usage=replace(answer.usage, input=None))

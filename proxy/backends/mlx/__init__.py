@@ -1,4 +1,5 @@
-"""A model in the proxy's own process, by mlx-lm: one thread loads, batches, decodes and frees; the loop only listens.
+"""Backend for a local model: runs mlx-lm in the proxy's process, on one thread that batches all requests.
 
-Only `runtime` and `constraint` import what the extra `local` installs, and they are imported by that thread alone.
+Only `runtime`, `sampling` and `logits_processor` import what the extra `local` installs; `backend` imports them on
+that thread, with the first request.
 """

@@ -1,6 +1,6 @@
-"""The thread that a local model lives on: jobs in, what it says out, one step of the whole batch after the other.
+"""Runs a local model on its thread: takes requests, decodes them in one batch, delivers their output.
 
-It knows no event loop but the way back to the one that asked, and nothing of MLX but the runtime that it is given.
+Output goes to the event loop that submitted the request. MLX is used through the runtime only.
 """
 
 from __future__ import annotations
@@ -17,40 +17,45 @@ from msgspec import Struct
 
 from ...errors import failure, upstream_failure
 from ...ir import Failure, StopReason, Usage
-from .folder import Model
-from .job import Job
-from .markup import Part, Piece, Splitter
+from .model_folder import ModelInfo
+from .output_parser import Fragment, OutputParser, Part
+from .request import MlxRequest
 
 log = logging.getLogger("crosswire")
 
-GATHER_S = 0.005
-"""How often at most a loop is woken for more words of answers that began; only a very small model is faster."""
+DELIVERY_INTERVAL_S = 0.005
+"""Minimum seconds between two deliveries to an event loop; only a very small model decodes faster."""
 
 FULL_RETRY_S = 1.0
-"""After how long a client that found the queue full may ask again."""
+"""Seconds after which a client may retry if the queue is full."""
 
 
 class Prompt(Struct, frozen=True):
-    """What the model was given, rendered: the first thing that is said of every job; and its tokens, new and known."""
+    """The rendered prompt and its token counts: the first output of every request."""
 
     text: str
-    new: int
-    known: int
+    new_tokens: int
+    cached_tokens: int
 
 
 class Done(Struct, frozen=True):
-    """The answer is whole."""
+    """The last output of a request that succeeded."""
 
     stop: StopReason
     matched: str | None
     usage: Usage
 
 
-Said: TypeAlias = Prompt | list[Piece] | Done | Failure
+EngineOutput: TypeAlias = Prompt | list[Fragment] | Done | Failure
+"""Output of the engine for one request; Done or Failure is the last."""
 
 
-class Bounds(Struct, frozen=True):
-    """How many jobs decode at once and how many may wait; tokens of one step of a prompt; bytes of kept prompts."""
+class EngineLimits(Struct, frozen=True):
+    """Limits of the engine.
+
+    `batch` requests are decoded at once, `queue` may wait; `prefill` tokens of a prompt are processed in one step;
+    `cache_bytes` bounds the prompt cache; `context` is in tokens, None for that of the model.
+    """
 
     batch: int = 16
     queue: int = 64
@@ -59,66 +64,66 @@ class Bounds(Struct, frozen=True):
     context: int | None = None
 
 
-Load: TypeAlias = Callable[[Model, Bounds], Any]
-"""Makes the runtime; called on the engine's thread, as everything of it is."""
+LoadRuntime: TypeAlias = Callable[[ModelInfo, EngineLimits], Any]
+"""Creates the runtime; called on the engine's thread, like all of the runtime's methods."""
 
 
-class Ticket:
-    """One job under way: where it is heard, and its state on the engine's thread."""
+class Generation:
+    """One request in the engine: the queue of its outputs, and its state on the engine's thread."""
 
-    def __init__(self, job: Job, loop: asyncio.AbstractEventLoop) -> None:
-        self.job = job
+    def __init__(self, request: MlxRequest, loop: asyncio.AbstractEventLoop) -> None:
+        self.request = request
         self.loop = loop
-        self.heard: asyncio.Queue[Said] = asyncio.Queue()
+        self.outputs: asyncio.Queue[EngineOutput] = asyncio.Queue()
         self.cancelled = False
         self.uid = -1
-        self.read = self.known = self.said = self.thought = 0
-        self.splitter: Splitter
-        self.steering: Any = None
-        self.words: Any = None
-        self.called = self.spoke = False
+        self.prompt_tokens = self.cached_tokens = self.output_tokens = self.thinking_tokens = 0
+        self.parser: OutputParser
+        self.logits_processor: Any = None
+        self.detokenizer: Any = None
+        self.has_calls = self.has_output = False
 
 
 class Engine:
-    """A model and its thread, which starts with the first job; after a failed load the next job tries again."""
+    """A model and its thread, which starts with the first request; after a failed load the next request retries it."""
 
-    def __init__(self, model: Model, bounds: Bounds, load: Load) -> None:
+    def __init__(self, model: ModelInfo, limits: EngineLimits, load: LoadRuntime) -> None:
         self._model = model
-        self._bounds = bounds
+        self._limits = limits
         self._load = load
-        self._inbox: deque[Ticket] = deque()
+        self._inbox: deque[Generation] = deque()
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
         self._closing = False
-        self._active: dict[int, Ticket] = {}
-        self._out: dict[asyncio.AbstractEventLoop, dict[Ticket, list[Said]]] = {}
+        self._active: dict[int, Generation] = {}
+        self._outbox: dict[asyncio.AbstractEventLoop, dict[Generation, list[EngineOutput]]] = {}
         self._urgent = False
-        self._posted = 0.0
+        self._last_delivery = 0.0
 
     # ---- on the loop -------------------------------------------------------------------------------------------------
 
-    def submit(self, job: Job) -> Ticket | Failure:
-        """Take a job in, or say why not."""
-        ticket = Ticket(job, asyncio.get_running_loop())
+    def submit(self, request: MlxRequest) -> Generation | Failure:
+        """Queues a request; returns a Failure if the queue is full or the engine is closing."""
+        generation = Generation(request, asyncio.get_running_loop())
         with self._wake:
             if self._closing:
                 return failure("draining", "The local model is shutting down; try again elsewhere.")
             self._inbox = deque(waiting for waiting in self._inbox if not waiting.cancelled)
-            if len(self._inbox) >= self._bounds.queue:
+            if len(self._inbox) >= self._limits.queue:
                 return upstream_failure(503, kind="overloaded", retry_after=FULL_RETRY_S)
-            self._inbox.append(ticket)
+            self._inbox.append(generation)
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name=f"mlx {self._model.folder.name}", daemon=True)
                 self._thread.start()
             self._wake.notify()
-        return ticket
+        return generation
 
-    def cancel(self, ticket: Ticket) -> None:
-        """Nobody listens any more; its place in the batch is free after the step under way."""
-        ticket.cancelled = True
+    def cancel(self, generation: Generation) -> None:
+        """Drops a request, which frees its place in the batch after the current step."""
+        generation.cancelled = True
 
     async def close(self) -> None:
-        """End the thread and wait for it; what is under way fails. Twice is harmless."""
+        """Ends the thread and waits for it; pending requests fail. Calling it twice is harmless."""
         with self._wake:
             self._closing = True
             self._wake.notify()
@@ -130,170 +135,184 @@ class Engine:
     def _run(self) -> None:
         runtime = None
         try:
-            runtime = self._load(self._model, self._bounds)
+            runtime = self._load(self._model, self._limits)
         except Exception as fault:
             log.warning("the local model %s cannot be loaded: %s", self._model.folder, fault)
-            self._fail_all(_unloaded())
+            self._fail_all(_load_failure())
             return
         try:
             while self._serve(runtime):
                 pass
         finally:
             self._fail_all(failure("draining", "The local model is shutting down; try again elsewhere."))
-            runtime.end()
+            runtime.shut_down()
 
     def _serve(self, runtime: Any) -> bool:
-        """Steps until the end, or until one failed; then those in flight fail, and the next batch begins anew."""
+        """Decodes until the engine closes, and returns False then.
+
+        If a step fails, all requests of the batch fail, and True asks for a new batch.
+        """
         generator = runtime.generator()
         try:
             while True:
                 if not self._admit(runtime, generator):
                     return False
                 self._step(runtime, generator)
-                self._post()
+                self._deliver_outbox()
         except Exception:
             log.exception("a step of the local model failed")
-            broken = upstream_failure(500)
-            for ticket in self._active.values():
-                self._say(ticket, broken)
+            step_failure = upstream_failure(500)
+            for generation in self._active.values():
+                self._emit(generation, step_failure)
             self._active.clear()
-            self._post()
+            self._deliver_outbox()
             return True
         finally:
             generator.close()
 
     def _admit(self, runtime: Any, generator: Any) -> bool:
-        """Drop who left, take in who waits; False at the end. Sleeps while there is nothing to do."""
-        gone = [uid for uid, ticket in self._active.items() if ticket.cancelled]
-        for uid in gone:
+        """Drops cancelled requests and starts waiting ones; sleeps while there are none; returns False at the end."""
+        cancelled = [uid for uid, generation in self._active.items() if generation.cancelled]
+        for uid in cancelled:
             del self._active[uid]
-        if gone:
-            generator.remove(gone)
+        if cancelled:
+            generator.remove(cancelled)
         while True:
             with self._wake:
                 while not (self._inbox or self._active or self._closing):
                     self._wake.wait()
                 if self._closing:
                     return False
-                if not self._inbox or len(self._active) >= self._bounds.batch:
+                if not self._inbox or len(self._active) >= self._limits.batch:
                     return True
-                ticket = self._inbox.popleft()
-            if not ticket.cancelled:
-                self._begin(runtime, generator, ticket)
-                self._post()
+                generation = self._inbox.popleft()
+            if not generation.cancelled:
+                self._start_generation(runtime, generator, generation)
+                self._deliver_outbox()
 
-    def _begin(self, runtime: Any, generator: Any, ticket: Ticket) -> None:
-        """Let one job into the batch; what is wrong with it is its own failure."""
+    def _start_generation(self, runtime: Any, generator: Any, generation: Generation) -> None:
+        """Adds one request to the batch; an error fails this request only."""
         try:
-            job = ticket.job
-            prompt = runtime.prompt(job)
+            request = generation.request
+            prompt = runtime.prompt(request)
             tokens = runtime.tokens(prompt)
-            context = self._bounds.context or runtime.info.context
+            context = self._limits.context or runtime.info.context
             if len(tokens) >= context:
                 text = f"The prompt has {len(tokens)} tokens; this model's context has {context}. Send less."
-                self._say(ticket, failure("context_length", text, param="messages"))
+                self._emit(generation, failure("context_length", text, param="messages"))
                 return
-            ticket.steering = runtime.steering(job, prompt)
-            ticket.words = runtime.detokenizer()
-            part: Part = "thinking" if runtime.thinks(prompt) else "text"
-            ticket.splitter = Splitter(runtime.marks, job.stop, part=part)
-            room = context - len(tokens)
-            most = room if job.max_tokens is None else min(job.max_tokens, room)
-            ticket.read = len(tokens)
-            ticket.uid, ticket.known = runtime.insert(generator, tokens, most, job, ticket.steering)
-            self._active[ticket.uid] = ticket
-            self._say(ticket, Prompt(prompt, ticket.read - ticket.known, ticket.known))
+            logits_processor = generation.logits_processor = runtime.logits_processor(request, prompt)
+            generation.detokenizer = runtime.detokenizer()
+            part: Part = "thinking" if runtime.is_thinking(prompt) else "text"
+            generation.parser = OutputParser(runtime.delimiters, request.stop, part=part)
+            available = context - len(tokens)
+            max_tokens = available if request.max_tokens is None else min(request.max_tokens, available)
+            generation.prompt_tokens = len(tokens)
+            uid, generation.cached_tokens = runtime.insert(generator, tokens, max_tokens, request, logits_processor)
+            generation.uid = uid
+            self._active[uid] = generation
+            new_tokens = len(tokens) - generation.cached_tokens
+            self._emit(generation, Prompt(prompt, new_tokens, generation.cached_tokens))
         except Exception as fault:
             param = getattr(fault, "param", None)
             kind = getattr(fault, "kind", None)
             if kind is not None:
-                self._say(ticket, failure(kind, f"Invalid request: {fault}.", param=param))
+                self._emit(generation, failure(kind, f"Invalid request: {fault}.", param=param))
             else:
-                log.exception("a job of the local model failed before its first token")
-                self._say(ticket, upstream_failure(500))
+                log.exception("a request to the local model failed before its first token")
+                self._emit(generation, upstream_failure(500))
 
     def _step(self, runtime: Any, generator: Any) -> None:
+        """Decodes one token of every request in the batch."""
         _, responses = generator.next()
         stopped = []
         for response in responses:
-            ticket = self._active.get(response.uid)
-            if ticket is None:
+            generation = self._active.get(response.uid)
+            if generation is None:
                 continue
-            why = response.finish_reason
-            ticket.said += 1
-            ticket.thought += ticket.splitter.part == "thinking"
-            if ticket.steering is not None and ticket.steering.fault:
-                log.warning("the grammar of a local answer broke: %s", ticket.steering.fault)
-                self._say(ticket, upstream_failure(500))
-                stopped.append(ticket)
+            finish_reason = response.finish_reason
+            generation.output_tokens += 1
+            generation.thinking_tokens += generation.parser.part == "thinking"
+            if generation.logits_processor is not None and generation.logits_processor.fault:
+                log.warning("the grammar of a local answer broke: %s", generation.logits_processor.fault)
+                self._emit(generation, upstream_failure(500))
+                stopped.append(generation)
                 continue
-            if why != "stop":
-                ticket.words.add_token(response.token)
-            if why is not None:
-                ticket.words.finalize()
-                runtime.keep(response.all_tokens, response.prompt_cache)
-            self._hear(ticket, ticket.splitter.feed(ticket.words.last_segment))
-            if ticket.splitter.matched is not None:
-                self._finish(ticket, "stop_sequence")
-                stopped.append(ticket)
-            elif why is not None:
-                self._hear(ticket, ticket.splitter.end())
-                self._finish(ticket, "length" if why == "length" else "tool" if ticket.called else "end")
-                del self._active[ticket.uid]
-        for ticket in stopped:
-            del self._active[ticket.uid]
-        generator.remove([ticket.uid for ticket in stopped])
+            if finish_reason != "stop":
+                generation.detokenizer.add_token(response.token)
+            if finish_reason is not None:
+                generation.detokenizer.finalize()
+                runtime.cache_prompt(response.all_tokens, response.prompt_cache)
+            self._emit_fragments(generation, generation.parser.feed(generation.detokenizer.last_segment))
+            if generation.parser.matched is not None:
+                self._finish_generation(generation, "stop_sequence")
+                stopped.append(generation)
+            elif finish_reason is not None:
+                self._emit_fragments(generation, generation.parser.end())
+                ended: StopReason = "tool" if generation.has_calls else "end"
+                self._finish_generation(generation, "length" if finish_reason == "length" else ended)
+                del self._active[generation.uid]
+        for generation in stopped:
+            del self._active[generation.uid]
+        generator.remove([generation.uid for generation in stopped])
 
-    def _hear(self, ticket: Ticket, pieces: list[Piece]) -> None:
-        if pieces:
-            ticket.called = ticket.called or any(piece.part == "call" and piece.closes for piece in pieces)
-            self._say(ticket, pieces)
+    def _emit_fragments(self, generation: Generation, fragments: list[Fragment]) -> None:
+        if fragments:
+            generation.has_calls |= any(fragment.part == "call" and fragment.closes for fragment in fragments)
+            self._emit(generation, fragments)
 
-    def _finish(self, ticket: Ticket, stop: StopReason) -> None:
-        usage = Usage(ticket.read - ticket.known, ticket.said, ticket.known, None, ticket.thought or None)
-        self._say(ticket, Done(stop, ticket.splitter.matched, usage))
+    def _finish_generation(self, generation: Generation, stop: StopReason) -> None:
+        usage = Usage(
+            generation.prompt_tokens - generation.cached_tokens,
+            generation.output_tokens,
+            generation.cached_tokens,
+            None,
+            generation.thinking_tokens or None,
+        )
+        self._emit(generation, Done(stop, generation.parser.matched, usage))
 
-    def _say(self, ticket: Ticket, said: Said) -> None:
-        due = self._out.setdefault(ticket.loop, {}).setdefault(ticket, [])
-        if isinstance(said, list) and due and isinstance(due[-1], list):
-            due[-1] += said
+    def _emit(self, generation: Generation, output: EngineOutput) -> None:
+        """Puts output into the outbox; consecutive fragments are joined."""
+        pending = self._outbox.setdefault(generation.loop, {}).setdefault(generation, [])
+        if isinstance(output, list) and pending and isinstance(pending[-1], list):
+            pending[-1] += output
         else:
-            due.append(said)
-        self._urgent |= not isinstance(said, list) or not ticket.spoke
-        ticket.spoke |= isinstance(said, list)
+            pending.append(output)
+        self._urgent |= not isinstance(output, list) or not generation.has_output
+        generation.has_output |= isinstance(output, list)
 
-    def _post(self) -> None:
-        """Everything that was said since the last time, in one call for each loop; first and last words at once."""
+    def _deliver_outbox(self) -> None:
+        """Sends the outbox with one call for each loop; the first and the last output of a request are not delayed."""
         now = time.monotonic()
-        if not self._urgent and now - self._posted < GATHER_S:
+        if not self._urgent and now - self._last_delivery < DELIVERY_INTERVAL_S:
             return
-        self._urgent, self._posted = False, now
-        out, self._out = self._out, {}
-        for loop, said in out.items():
+        self._urgent, self._last_delivery = False, now
+        outbox, self._outbox = self._outbox, {}
+        for loop, outputs in outbox.items():
             try:
-                loop.call_soon_threadsafe(_deliver, said)
-            except RuntimeError:  # a loop that is closed hears nothing, and nobody on it listens
-                for ticket in said:
-                    ticket.cancelled = True
+                loop.call_soon_threadsafe(_deliver, outputs)
+            except RuntimeError:  # the loop is closed
+                for generation in outputs:
+                    generation.cancelled = True
 
-    def _fail_all(self, broken: Failure) -> None:
+    def _fail_all(self, reason: Failure) -> None:
         with self._wake:
-            tickets = [*self._active.values(), *self._inbox]
+            generations = [*self._active.values(), *self._inbox]
             self._inbox.clear()
             if not self._closing:
                 self._thread = None
         self._active.clear()
-        for ticket in tickets:
-            self._say(ticket, broken)
-        self._post()
+        for generation in generations:
+            self._emit(generation, reason)
+        self._deliver_outbox()
 
 
-def _deliver(said: dict[Ticket, list[Said]]) -> None:
-    for ticket, due in said.items():
-        for what in due:
-            ticket.heard.put_nowait(what)
+def _deliver(outputs: dict[Generation, list[EngineOutput]]) -> None:
+    for generation, pending in outputs.items():
+        for output in pending:
+            generation.outputs.put_nowait(output)
 
 
-def _unloaded() -> Failure:
-    what = "The local model cannot be loaded; the proxy's log says why."
-    return upstream_failure(502, kind="upstream_unreachable", message=what)
+def _load_failure() -> Failure:
+    message = "The local model cannot be loaded; the proxy's log says why."
+    return upstream_failure(502, kind="upstream_unreachable", message=message)

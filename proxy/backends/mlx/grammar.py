@@ -1,6 +1,6 @@
-"""What a model may say, as a grammar for llguidance: calls of these tools, or a JSON value that fits a schema.
+"""Grammars for llguidance: calls of tools, or a JSON value that fits a schema.
 
-It knows the text of grammars and no library. https://github.com/guidance-ai/llguidance/blob/main/docs/syntax.md
+https://github.com/guidance-ai/llguidance/blob/main/docs/syntax.md
 """
 
 from __future__ import annotations
@@ -10,80 +10,80 @@ from collections.abc import Mapping
 from typing import Any
 
 _SPACING = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-"""One way to write JSON, so that a model cannot spend its tokens on blanks; it is what Python and templates write."""
+"""Fixed whitespace, so that a model cannot spend tokens on blanks; Python and chat templates write JSON like this."""
 
-_INNER = ("properties", "$defs", "definitions")
-"""Keys of a schema whose values are schemas by name."""
+_SCHEMA_MAP_KEYWORDS = ("properties", "$defs", "definitions")
+"""Keywords with a map of names to schemas as value."""
 
 
-def calls(
+def calls_grammar(
     tools: Mapping[str, dict[str, Any]],
-    opens: str,
-    closes: str,
+    open_token: str,
+    close_token: str,
     *,
     parallel: bool,
-    instead: dict[str, Any] | None = None,
+    answer_schema: dict[str, Any] | None = None,
 ) -> str:
-    """One call of these tools (name to closed parameters), or several; the marks around each are single tokens.
+    """Returns a grammar for one call, or with `parallel` several; `tools` maps names to closed parameters.
 
-    `instead` is the schema of an answer that may come in place of calls. Every tool has its own `%json`: in a shared
-    one a `$ref` would look for its target in the whole of them.
+    `answer_schema` allows an answer instead of calls. Every tool has its own `%json`, because in a shared one a `$ref`
+    would be resolved against all of them.
     """
     rules = [
-        f"tool_{i}: {_text(head(name))} %json {_json(schema)} {_text('}')}"
+        f"tool_{i}: {_literal(call_prefix(name))} %json {_json_rule(schema)} {_literal('}')}"
         for i, (name, schema) in enumerate(tools.items())
     ]
-    some = " | ".join(f"tool_{i}" for i in range(len(tools)))
-    several = 'call ("\\n"? call)*' if parallel else "call"
-    if instead is not None:
-        rules.append(f"answer: %json {_json(instead)}")
-        several = f"answer | {several}"
-    return "\n".join([f"start: {several}", f'call: {opens} "\\n"? ({some}) "\\n"? {closes}', *rules])
+    any_tool = " | ".join(f"tool_{i}" for i in range(len(tools)))
+    start = 'call ("\\n"? call)*' if parallel else "call"
+    if answer_schema is not None:
+        rules.append(f"answer: %json {_json_rule(answer_schema)}")
+        start = f"answer | {start}"
+    return "\n".join([f"start: {start}", f'call: {open_token} "\\n"? ({any_tool}) "\\n"? {close_token}', *rules])
 
 
-def answer(schema: dict[str, Any]) -> str:
-    """A JSON value that fits."""
-    return f"start: %json {_json(schema)}"
+def answer_grammar(schema: dict[str, Any]) -> str:
+    """Returns a grammar for a JSON value that fits the schema."""
+    return f"start: %json {_json_rule(schema)}"
 
 
-def head(name: str) -> str:
-    """What a call begins with, up to its arguments."""
+def call_prefix(name: str) -> str:
+    """Returns the text of a call up to its arguments."""
     return f'{{"name": {json.dumps(name, ensure_ascii=False)}, "arguments": '
 
 
-def parameters(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a tool's arguments: an object, with no other keys than it names."""
+def close_parameters(schema: dict[str, Any]) -> dict[str, Any]:
+    """Returns the schema of a tool's arguments as that of an object without additional properties."""
     if "$ref" in schema:
-        return closed(schema)
-    whole = {"type": "object", **schema}
-    if not any(key in whole for key in ("anyOf", "oneOf", "allOf", "additionalProperties")):
-        whole.setdefault("properties", {})
-    return closed(whole)
+        return close_schema(schema)
+    completed = {"type": "object", **schema}
+    if not any(key in completed for key in ("anyOf", "oneOf", "allOf", "additionalProperties")):
+        completed.setdefault("properties", {})
+    return close_schema(completed)
 
 
-def closed(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema, its objects that name their keys and say nothing of others closed to others."""
-    made = dict(schema)
-    for key in _INNER:
-        if isinstance(made.get(key), dict):
-            made[key] = {name: _closed(inner) for name, inner in made[key].items()}
+def close_schema(schema: dict[str, Any]) -> dict[str, Any]:
+    """Returns the schema with `additionalProperties: false` in all objects that list properties and do not set it."""
+    out = dict(schema)
+    for key in _SCHEMA_MAP_KEYWORDS:
+        if isinstance(out.get(key), dict):
+            out[key] = {name: _close_inner(inner) for name, inner in out[key].items()}
     for key in ("anyOf", "oneOf", "prefixItems"):
-        if isinstance(made.get(key), list):
-            made[key] = [_closed(inner) for inner in made[key]]
-    if "items" in made:
-        made["items"] = _closed(made["items"])
-    if isinstance(made.get("properties"), dict) and not made.keys() & {"patternProperties", "allOf", "anyOf", "oneOf"}:
-        made.setdefault("additionalProperties", False)
-    return made
+        if isinstance(out.get(key), list):
+            out[key] = [_close_inner(inner) for inner in out[key]]
+    if "items" in out:
+        out["items"] = _close_inner(out["items"])
+    if isinstance(out.get("properties"), dict) and not out.keys() & {"patternProperties", "allOf", "anyOf", "oneOf"}:
+        out.setdefault("additionalProperties", False)
+    return out
 
 
-def _closed(schema: Any) -> Any:
-    return closed(schema) if isinstance(schema, dict) else schema  # true and false are schemas too
+def _close_inner(schema: Any) -> Any:
+    return close_schema(schema) if isinstance(schema, dict) else schema  # true and false are schemas too
 
 
-def _json(schema: dict[str, Any]) -> str:
+def _json_rule(schema: dict[str, Any]) -> str:
     return json.dumps({**schema, "x-guidance": _SPACING}, ensure_ascii=False)
 
 
-def _text(text: str) -> str:
+def _literal(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""How the next token is drawn: greedily, or by temperature, top_k and top_p from dice of the request's own."""
+"""Samplers for the next token: greedy, or by temperature, top_k and top_p with a random state for each request."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any
 import mlx.core as mx
 
 Sampler = Callable[[Any], Any]
-"""Log-probabilities of shape (rows, vocabulary) to tokens of shape (rows,)."""
+"""Maps log-probabilities of shape (rows, vocabulary) to tokens of shape (rows,)."""
 
 
 def greedy(banned: tuple[int, ...] = ()) -> Sampler:
-    """Takes the likeliest token, never a banned one; a batch whose requests share one is drawn at once."""
+    """Returns a sampler for the most likely token that is not banned; requests that share it are sampled at once."""
 
     def take(logprobs: Any) -> Any:
-        return mx.argmax(_without(logprobs, banned), axis=-1)
+        return mx.argmax(_ban(logprobs, banned), axis=-1)
 
     return take
 
 
 def sampler(temperature: float, top_p: float, top_k: int, seed: int | None, banned: tuple[int, ...]) -> Sampler | None:
-    """The sampler of one request; None where it is greedy. The same seed draws the same tokens."""
+    """Returns the sampler of one request, None if it is greedy. The same seed gives the same tokens."""
     if temperature == 0 or top_p == 0 or top_k == 1:
         return None
     key = mx.random.key((getrandbits(64) if seed is None else seed) % 2**64)
@@ -30,32 +30,32 @@ def sampler(temperature: float, top_p: float, top_k: int, seed: int | None, bann
     def draw(logprobs: Any) -> Any:
         nonlocal key
         key, this = mx.random.split(key)
-        logits = _without(logprobs, banned) / temperature
+        logits = _ban(logprobs, banned) / temperature
         if 0 < top_k < logits.shape[-1]:
-            logits = _of_the_likeliest(logits, top_k)
+            logits = _keep_top_k(logits, top_k)
         if top_p < 1:
-            logits = _of_the_nucleus(logits, top_p)
+            logits = _keep_top_p(logits, top_p)
         return mx.random.categorical(logits, key=this)
 
     return draw
 
 
-def _without(logprobs: Any, banned: tuple[int, ...]) -> Any:
+def _ban(logprobs: Any, banned: tuple[int, ...]) -> Any:
     for token in banned:
         logprobs = mx.where(mx.arange(logprobs.shape[-1]) == token, -mx.inf, logprobs)
     return logprobs
 
 
-def _of_the_likeliest(logits: Any, many: int) -> Any:
-    least = mx.sort(logits, axis=-1)[..., -many][..., None]
-    return mx.where(logits >= least, logits, -mx.inf)
+def _keep_top_k(logits: Any, top_k: int) -> Any:
+    threshold = mx.sort(logits, axis=-1)[..., -top_k][..., None]
+    return mx.where(logits >= threshold, logits, -mx.inf)
 
 
-def _of_the_nucleus(logits: Any, share: float) -> Any:
-    """Of the likeliest tokens as many as together reach this share: https://arxiv.org/abs/1904.09751"""
-    chances = mx.softmax(logits, axis=-1)
-    order = mx.argsort(-chances, axis=-1)
-    falling = mx.take_along_axis(chances, order, axis=-1)
-    before = mx.cumsum(falling, axis=-1) - falling
-    kept = mx.put_along_axis(mx.zeros(logits.shape, mx.bool_), order, before < share, axis=-1)
+def _keep_top_p(logits: Any, top_p: float) -> Any:
+    """Keeps the most likely tokens whose probabilities add up to `top_p`: https://arxiv.org/abs/1904.09751"""
+    probabilities = mx.softmax(logits, axis=-1)
+    order = mx.argsort(-probabilities, axis=-1)
+    sorted_probabilities = mx.take_along_axis(probabilities, order, axis=-1)
+    before = mx.cumsum(sorted_probabilities, axis=-1) - sorted_probabilities
+    kept = mx.put_along_axis(mx.zeros(logits.shape, mx.bool_), order, before < top_p, axis=-1)
     return mx.where(kept, logits, -mx.inf)

@@ -1,20 +1,21 @@
 """Anthropic Messages, as Claude speaks it.
 
-It knows `messages` bodies, events and errors, and no other dialect.
 Source: https://platform.claude.com/docs/en/api/messages
 """
 
 from __future__ import annotations
 
-from ..contract import Protocol
-from .failure import decode_failure, encode_failure
-from .reply_in import decode_reply
-from .reply_out import encode_reply
-from .request_in import decode_request
-from .request_out import encode_request
-from .stream_in import StreamDecoder
-from .stream_out import StreamEncoder
-from .words import LIMITS, NAME, QUIRKS, STATUSES
+from ..protocol import Endpoint, Protocol, with_and_without_version
+from .errors import decode_failure, encode_failure
+from .model_list import MODEL_LIST
+from .reply_decoder import decode_reply
+from .reply_encoder import encode_reply
+from .request_decoder import decode_request
+from .request_encoder import encode_request
+from .stream_decoder import StreamDecoder
+from .stream_encoder import StreamEncoder
+from .tables import LIMITS, NAME, QUIRKS, STATUSES
+from .token_count import TOKEN_COUNT
 
 
 def address(model: str, stream: bool) -> str:
@@ -43,13 +44,21 @@ PROTOCOL = Protocol(
     ),
     quirks=QUIRKS,
     limits=LIMITS,
-    paths=("/v1/messages", "/messages"),
+    example_model="claude-sonnet-4-5",
+    paths=with_and_without_version("/messages"),
+    client_headers=("anthropic-version", "x-api-key"),
+    forwarded_headers=("anthropic-beta", "anthropic-version"),
+    beta_header="anthropic-beta",
+    path_prefixes=("/v1/messages", "/messages"),
+    # "Every API response includes a unique request-id header" https://platform.claude.com/docs/en/api/errors
+    request_id_header="request-id",
     decode_request=decode_request,
     encode_reply=encode_reply,
     stream_encoder=StreamEncoder,
     encode_failure=encode_failure,
     failure_status=STATUSES,
     ping=b'event: ping\ndata: {"type": "ping"}\n\n',
+    base_url_suffixes=("/v1",),
     encode_request=encode_request,
     decode_reply=decode_reply,
     stream_decoder=StreamDecoder,
@@ -59,5 +68,8 @@ PROTOCOL = Protocol(
     # "anthropic-version: 2023-06-01" https://platform.claude.com/docs/en/api/versioning
     headers={"anthropic-version": "2023-06-01"},
     model_out=(("model",), ("message", "model")),
-    watch=(b'message_delta"', b'message_stop"', b'"error"', b"[DONE]"),
+    terminal_markers=(b'message_delta"', b'message_stop"', b'"error"', b"[DONE]"),
+    endpoints=(Endpoint("POST", with_and_without_version("/messages/count_tokens"), "count"),),
+    model_list=MODEL_LIST,
+    token_count=TOKEN_COUNT,
 )

@@ -1,6 +1,5 @@
 """Gemini's generateContent and streamGenerateContent, as the Gemini API and Vertex AI speak them.
 
-It knows their bodies, chunks and errors, and no other dialect.
 Source: https://ai.google.dev/api/generate-content
 """
 
@@ -8,15 +7,18 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from ..contract import Protocol
-from .failure import decode_failure, encode_failure
-from .reply_in import decode_reply
-from .reply_out import encode_reply
-from .request_in import decode_request
-from .request_out import encode_request
-from .stream_in import StreamDecoder
-from .stream_out import StreamEncoder
-from .words import LIMITS, NAME, QUIRKS
+from ..protocol import Endpoint, Protocol, UrlParams
+from .embeddings import EMBEDDINGS
+from .errors import decode_failure, encode_failure
+from .model_list import MODEL_LIST
+from .reply_decoder import decode_reply
+from .reply_encoder import encode_reply
+from .request_decoder import decode_request
+from .request_encoder import encode_request
+from .stream_decoder import StreamDecoder
+from .stream_encoder import StreamEncoder
+from .tables import LIMITS, NAME, QUIRKS
+from .token_count import TOKEN_COUNT
 
 
 def address(model: str, stream: bool) -> str:
@@ -24,6 +26,11 @@ def address(model: str, stream: bool) -> str:
     if stream:
         return f"/v1beta/models/{name}:streamGenerateContent?alt=sse"
     return f"/v1beta/models/{name}:generateContent"
+
+
+def url_params(model: str | None, stream: bool) -> UrlParams:
+    """The model and the method stand in the URL alone; a stream is asked for as server-sent events."""
+    return UrlParams(model, "streamGenerateContent" if stream else "generateContent", "sse" if stream else None)
 
 
 def auth(key: str) -> dict[str, str]:
@@ -50,12 +57,19 @@ PROTOCOL = Protocol(
     ),
     quirks=QUIRKS,
     limits=LIMITS,
+    example_model="gemini-2.5-flash",
     paths=("/v1beta/models/{tail}", "/v1/models/{tail}", "/models/{tail}"),
+    chat_methods=("generateContent", "streamGenerateContent"),
+    url_params=url_params,
+    client_headers=("x-goog-api-key",),
+    client_query=("key",),
+    path_prefixes=("/v1beta", "/v1/models/", "/models/"),  # only Gemini's clients post below `models/`
     decode_request=decode_request,
     encode_reply=encode_reply,
     stream_encoder=StreamEncoder,
     encode_failure=encode_failure,
     ping=b"\n",
+    base_url_suffixes=("/v1", "/v1beta"),
     encode_request=encode_request,
     decode_reply=decode_reply,
     stream_decoder=StreamDecoder,
@@ -64,5 +78,17 @@ PROTOCOL = Protocol(
     auth=auth,
     model_in=(),
     model_out=(("modelVersion",),),
-    watch=(b'"finishReason"', b'"promptFeedback"', b'"error"'),
+    terminal_markers=(b'"finishReason"', b'"promptFeedback"', b'"error"'),
+    endpoints=(
+        Endpoint("GET", ("/v1beta/models",), "list_models", has_body=False),
+        Endpoint("GET", ("/v1beta/models/{tail}",), "show_model", has_body=False),
+    ),
+    methods={
+        "countTokens": Endpoint("POST", (), "count"),
+        "embedContent": Endpoint("POST", (), "embeddings", "embedContent"),
+        "batchEmbedContents": Endpoint("POST", (), "embeddings", "batchEmbedContents"),
+    },
+    model_list=MODEL_LIST,
+    token_count=TOKEN_COUNT,
+    embeddings=EMBEDDINGS,
 )

@@ -1,7 +1,4 @@
-"""The fields of Gemini's objects: one spelling, numbers and enums as JSON clients vary them, leftovers put back.
-
-It knows how Google writes protocol buffers as JSON, and not what any field means.
-"""
+"""Reads fields of Google's JSON form of protocol buffers: spellings, integers, enum numbers, extra fields."""
 
 from __future__ import annotations
 
@@ -9,11 +6,11 @@ import re
 from typing import Any
 
 from ...errors import Malformed
-from ...ir import Own
-from ...wire import describe
-from .words import ENUM_NUMBERS
+from ...ir import Extra
+from ...wire.json_fields import describe
+from .tables import ENUM_NUMBERS
 
-FREE = frozenset(
+FREE_FORM_FIELDS = frozenset(
     (
         "args",
         "response",
@@ -25,15 +22,15 @@ FREE = frozenset(
         "partMetadata",
     )
 )
-"""Fields whose inside is the client's own JSON; schemas have a speller of their own."""
+"""Fields with arbitrary JSON inside, whose keys are kept; schemas are converted by `json_schema`."""
 
-_DEPTH = 12
-"""Messages of the API nest no deeper; what does is some tool's own business."""
+_MAX_DEPTH = 12
+"""Messages of the API are not nested deeper."""
 _SNAKE = re.compile(r"(?<=.)_([a-z0-9])")
 
 
 def camel(fields: dict[str, Any], depth: int = 0) -> dict[str, Any]:
-    """Spell every field as the API's reference does, in place.
+    """Renames snake_case fields to lowerCamelCase, in place.
 
     "Parsers accept both the lowerCamelCase name [...] and the original proto field name."
     https://protobuf.dev/programming-guides/json/
@@ -41,10 +38,10 @@ def camel(fields: dict[str, Any], depth: int = 0) -> dict[str, Any]:
     for key in [key for key in fields if "_" in key]:
         value = fields.pop(key)
         fields.setdefault(key if key[0] == "_" else _SNAKE.sub(_upper, key), value)
-    if depth < _DEPTH:
+    if depth < _MAX_DEPTH:
         for key, value in fields.items():
             if type(value) is dict:
-                if key not in FREE:
+                if key not in FREE_FORM_FIELDS:
                     camel(value, depth + 1)
             elif type(value) is list:
                 for item in value:
@@ -57,8 +54,8 @@ def _upper(match: re.Match[str]) -> str:
     return match[1].upper()
 
 
-def several(fields: dict[str, Any], key: str) -> list[Any]:
-    """Pop a repeated field; Google's own examples give a single object where the reference has a list."""
+def take_list(fields: dict[str, Any], key: str) -> list[Any]:
+    """Takes a repeated field; Google's examples pass a single object instead of a list."""
     value = fields.pop(key, None)
     if value is None:
         return []
@@ -69,8 +66,8 @@ def several(fields: dict[str, Any], key: str) -> list[Any]:
     raise Malformed(key, f"must be an array, is {describe(value)}")
 
 
-def whole(fields: dict[str, Any], key: str) -> int | None:
-    """Pop an integer, which may come as 40.0 or "40" (https://protobuf.dev/programming-guides/json/)."""
+def take_integer(fields: dict[str, Any], key: str) -> int | None:
+    """Takes an integer, which may come as 40.0 or "40" (https://protobuf.dev/programming-guides/json/)."""
     value = fields.pop(key, None)
     if value is None or type(value) is int:
         return value
@@ -84,39 +81,39 @@ def whole(fields: dict[str, Any], key: str) -> int | None:
     raise Malformed(key, f"must be an integer, is {describe(value)}")
 
 
-def named(value: Any) -> Any:
-    """Enum numbers as their names, in place and however deep: google-genai breaks on numbers."""
+def enum_names(value: Any) -> Any:
+    """Replaces enum numbers by their names, in place and at any depth: google-genai fails on numbers."""
     if type(value) is dict:
         for key, inner in value.items():
             if type(inner) is int:
                 if key in ENUM_NUMBERS:
                     value[key] = ENUM_NUMBERS[key].get(inner, inner)
             elif type(inner) is dict or type(inner) is list:
-                named(inner)
+                enum_names(inner)
     elif type(value) is list:
         for item in value:
-            named(item)
+            enum_names(item)
     return value
 
 
-def rest(outer: dict[str, Any], key: str, inner: dict[str, Any]) -> Own:
-    """What is left of a part and of the object in it; a dotted key says where it sat."""
+def merge_extra(outer: dict[str, Any], key: str, inner: dict[str, Any]) -> Extra:
+    """Returns the extra fields of a part and of the object under `key`; those of the object get dotted keys."""
     if inner:
         outer.update((f"{key}.{name}", value) for name, value in inner.items())
     return outer or None
 
 
-def put_back(target: dict[str, Any], own: Own) -> None:
-    """Add what a decoder left over; dotted keys and objects go into the object of that name."""
-    for path, value in (own or {}).items():
-        place = target
+def restore_extra(target: dict[str, Any], extra: Extra) -> None:
+    """Restores the extra fields of a decoder in `target`; dotted keys and objects go into the nested objects."""
+    for path, value in (extra or {}).items():
+        container = target
         *steps, last = path.split(".")
         for step in steps:
-            inner = place.setdefault(step, {})
+            inner = container.setdefault(step, {})
             if type(inner) is not dict:
                 break
-            place = inner
-        if type(value) is dict and type(place.get(last)) is dict:
-            put_back(place[last], value)
+            container = inner
+        if type(value) is dict and type(container.get(last)) is dict:
+            restore_extra(container[last], value)
         else:
-            place[last] = value
+            container[last] = value

@@ -1,6 +1,6 @@
-"""The sources of a text: Gemini's grounding and citation metadata, and citations of the URL kind.
+"""Converts between Gemini's grounding and citation metadata and neutral URL citations.
 
-It knows both wire forms and how they count: in bytes of UTF-8, where the neutral form counts characters.
+Gemini counts offsets in bytes of UTF-8, the neutral form in characters.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from ...ir import Citation
 
 
 def citations_in(candidate: dict[str, Any], text: str) -> tuple[Citation, ...]:
-    """Take the URL citations of this text, the answer's last block, out of a candidate; what is of another kind stays.
+    """Takes the URL citations of this text, the last block of the reply, out of a candidate; other metadata remains.
 
     https://ai.google.dev/api/generate-content#GroundingMetadata and #CitationMetadata
     """
@@ -24,20 +24,23 @@ def _grounding_in(candidate: dict[str, Any], text: str) -> tuple[Citation, ...]:
     if type(metadata) is not dict:
         return ()
     chunks, supports = metadata.get("groundingChunks") or [], metadata.get("groundingSupports") or []
-    webs = [_web(chunk) for chunk in chunks] if type(chunks) is list else [None]
-    if None in webs or type(supports) is not list:
-        return ()  # maps, files: their supports count them too, so all of it stays together
+    web_sources = [_web_source(chunk) for chunk in chunks] if type(chunks) is list else [None]
+    if None in web_sources or type(supports) is not list:
+        return ()  # maps or files: the indices of supports include them, so nothing is converted
     found: list[Citation] = []
-    named: set[int] = set()
+    cited: set[int] = set()
     for support in supports:
         match support:
             case {"segment": dict(segment), "groundingChunkIndices": list(indices)}:
                 start, end, quote = _span(text, segment)
                 for index in indices:
-                    if type(index) is int and 0 <= index < len(webs) and (web := webs[index]) is not None:
-                        found.append(Citation(web[0], web[1], quote, start, end))
-                        named.add(index)
-    found += [Citation(*web) for index, web in enumerate(webs) if web is not None and index not in named]
+                    source = web_sources[index] if type(index) is int and 0 <= index < len(web_sources) else None
+                    if source is not None:
+                        found.append(Citation(source[0], source[1], quote, start, end))
+                        cited.add(index)
+    found += [
+        Citation(*source) for index, source in enumerate(web_sources) if source is not None and index not in cited
+    ]
     del candidate["groundingMetadata"]
     for key, value in metadata.items():
         if key not in ("groundingChunks", "groundingSupports") and value not in ({}, [], None):
@@ -45,10 +48,10 @@ def _grounding_in(candidate: dict[str, Any], text: str) -> tuple[Citation, ...]:
     return tuple(found)
 
 
-def _web(chunk: Any) -> tuple[str, str | None] | None:
+def _web_source(chunk: Any) -> tuple[str, str | None] | None:
     match chunk:
-        case {"web": {"uri": str(uri)} as web}:
-            title = web.get("title")
+        case {"web": {"uri": str(uri)} as source}:
+            title = source.get("title")
             return uri, title if type(title) is str else None
     return None
 
@@ -59,7 +62,7 @@ def _sources_in(candidate: dict[str, Any], text: str) -> tuple[Citation, ...]:
         return ()
     key = "citationSources" if "citationSources" in metadata else "citations"
     sources = metadata.get(key) or []
-    if type(sources) is not list or any(not _is_plain(source) for source in sources):
+    if type(sources) is not list or any(not _is_url_citation(source) for source in sources):
         return ()
     found = []
     for source in sources:
@@ -69,50 +72,53 @@ def _sources_in(candidate: dict[str, Any], text: str) -> tuple[Citation, ...]:
     return tuple(found)
 
 
-def _is_plain(source: Any) -> bool:
-    """Whether a citation says nothing that the neutral form cannot hold."""
+def _is_url_citation(source: Any) -> bool:
+    """Returns whether a citation has only a URL, a title and a range, which the neutral form can hold."""
     if type(source) is not dict or type(source.get("uri")) is not str:
         return False
     return not any(value for key, value in source.items() if key not in ("uri", "title", "startIndex", "endIndex"))
 
 
 def _span(text: str, segment: dict[str, Any]) -> tuple[int | None, int | None, str | None]:
-    """Where in the text a segment lies, in characters; where it does not fit, its words are looked for."""
+    """Returns start and end of a segment in characters, and its quote if it is not found in the text.
+
+    If the byte offsets do not match the quote, the quote is searched in the text.
+    """
     first, last, quote = segment.get("startIndex") or 0, segment.get("endIndex"), segment.get("text")
     if type(first) is int and type(last) is int:
         raw = text.encode()
-        piece = raw[first:last].decode("utf-8", "ignore")
-        if (quote is None or piece == quote) and last <= len(raw):
+        segment_text = raw[first:last].decode("utf-8", "ignore")
+        if (quote is None or segment_text == quote) and last <= len(raw):
             start = len(raw[:first].decode("utf-8", "ignore"))
-            return start, start + len(piece), None
+            return start, start + len(segment_text), None
     if type(quote) is str and quote:
-        at = text.find(quote)
-        return (at, at + len(quote), None) if at >= 0 else (None, None, quote)
+        found_at = text.find(quote)
+        return (found_at, found_at + len(quote), None) if found_at >= 0 else (None, None, quote)
     return None, None, None
 
 
 def grounding_out(texts: Sequence[tuple[str, Sequence[Citation]]]) -> dict[str, Any]:
-    """The grounding metadata for the texts of an answer, each with its citations; offsets count all of them as one."""
+    """Returns the grounding metadata for the texts of a reply with their citations; offsets count over all texts."""
     chunks: dict[tuple[str, str | None], int] = {}
     supports: list[dict[str, Any]] = []
-    before = 0
+    offset = 0
     for text, citations in texts:
         for citation in citations:
             index = chunks.setdefault((citation.url, citation.title), len(chunks))
             if citation.end is not None:
                 start = citation.start or 0
                 segment = {
-                    "startIndex": before + len(text[:start].encode()),
-                    "endIndex": before + len(text[: citation.end].encode()),
+                    "startIndex": offset + len(text[:start].encode()),
+                    "endIndex": offset + len(text[: citation.end].encode()),
                     "text": text[start : citation.end],
                 }
                 if supports and supports[-1]["segment"] == segment:
                     supports[-1]["groundingChunkIndices"].append(index)
                 else:
                     supports.append({"segment": segment, "groundingChunkIndices": [index]})
-        before += len(text.encode())
-    webs = [{"web": {"uri": url, **({"title": title} if title else {})}} for url, title in chunks]
-    out: dict[str, Any] = {"groundingChunks": webs}
+        offset += len(text.encode())
+    web_sources = [{"web": {"uri": url, **({"title": title} if title else {})}} for url, title in chunks]
+    out: dict[str, Any] = {"groundingChunks": web_sources}
     if supports:
         out["groundingSupports"] = supports
     return out

@@ -1,7 +1,4 @@
-"""One part of a Gemini content as a block, the same in a request, a reply and a stream.
-
-It knows what may stand in a part, and which result answers which call; nothing of what is around a content.
-"""
+"""Decodes the parts of a Gemini content into blocks, for requests, replies and streams alike."""
 
 from __future__ import annotations
 
@@ -11,7 +8,6 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from ... import seals, wire
 from ...errors import Malformed
 from ...ir import (
     Audio,
@@ -25,150 +21,159 @@ from ...ir import (
     Text,
     ToolCall,
     ToolResult,
+    signatures,
 )
-from ...wire import each, need, take
-from .fields import rest, several
-from .words import BYPASSES, NAME
+from ...wire import json_fields
+from ...wire.json_fields import each, need, take
+from .fields import merge_extra, take_list
+from .tables import BYPASSES, NAME
 
 
-class Pairs:
-    """Which result answers which call: by id where there is one, else by name and order. Every call's id is unique."""
+class ToolCallIds:
+    """Gives calls unique ids, and finds the call of a result: by id if it has one, else by name and order."""
 
-    def __init__(self, fresh: Callable[[], str]) -> None:
-        self._fresh = fresh
+    def __init__(self, new_id: Callable[[], str]) -> None:
+        self._new_id = new_id
         self._used: set[str] = set()
-        self._open: list[tuple[str | None, str, str]] = []  # the wire's id, the name, our id
+        self._open: list[tuple[str | None, str, str]] = []  # Gemini's id, the name, our id
 
-    def call(self, id_: str | None, name: str) -> str:
-        ours = id_ or self._fresh()
-        while ours in self._used:
-            ours = self._fresh()
-        self._used.add(ours)
-        self._open.append((id_, name, ours))
-        return ours
+    def add_call(self, id_: str | None, name: str) -> str:
+        """Registers a call and returns its id."""
+        call_id = id_ or self._new_id()
+        while call_id in self._used:
+            call_id = self._new_id()
+        self._used.add(call_id)
+        self._open.append((id_, name, call_id))
+        return call_id
 
-    def result(self, id_: str | None, name: str) -> str:
+    def match_result(self, id_: str | None, name: str) -> str:
+        """Returns the id of the call that a result belongs to, or a new one if there is none."""
         found = next((p for p, call in enumerate(self._open) if id_ is not None and call[0] == id_), None)
         if found is None:
-            fits = (p for p, call in enumerate(self._open) if call[1] == name and (id_ is None or call[0] is None))
-            found = next(fits, None)
-        return self._open.pop(found)[2] if found is not None else id_ or self._fresh()
+            matches = (p for p, call in enumerate(self._open) if call[1] == name and (id_ is None or call[0] is None))
+            found = next(matches, None)
+        return self._open.pop(found)[2] if found is not None else id_ or self._new_id()
 
 
-def joined(blocks: Iterable[Block]) -> tuple[Block, ...]:
-    """The blocks with pieces of one text, or of one thought, put together; a seal ends what it is on.
+def merge_blocks(blocks: Iterable[Block]) -> tuple[Block, ...]:
+    """Merges adjacent text blocks and adjacent thinking blocks; a signature ends a block.
 
-    Empty texts, which end many a stream, say nothing.
+    Empty texts, which end many streams, are dropped.
     """
     out: list[Block] = []
     for block in blocks:
-        if block == _NOTHING:
+        if block == _EMPTY_TEXT:
             continue
-        whole_ = join(out[-1], block) if out else None
-        if whole_ is None:
+        merged = merge_pair(out[-1], block) if out else None
+        if merged is None:
             out.append(block)
         else:
-            out[-1] = whole_
+            out[-1] = merged
     return tuple(out)
 
 
-_NOTHING = Text("")
+_EMPTY_TEXT = Text("")
 
 
-def join(last: Block, block: Block) -> Block | None:
-    """Both as one, where the second is the next piece of the first."""
+def merge_pair(last: Block, block: Block) -> Block | None:
+    """Returns both blocks as one if the second continues the first, else None."""
     match last, block:
-        case Text(seal=None, own=None), Text(own=None):
-            return replace(last, text=last.text + block.text, seal=block.seal)
-        case Reasoning(seal=None, own=None, redacted=False), Reasoning(own=None, redacted=False):
-            return replace(last, text=last.text + block.text, seal=block.seal)
+        case Text(signature=None, extra=None), Text(extra=None):
+            return replace(last, text=last.text + block.text, signature=block.signature)
+        case Reasoning(signature=None, extra=None, redacted=False), Reasoning(extra=None, redacted=False):
+            return replace(last, text=last.text + block.text, signature=block.signature)
     return None
 
 
-def part_in(part: dict[str, Any], pairs: Pairs) -> Block:
+def part_in(part: dict[str, Any], call_ids: ToolCallIds) -> Block:
+    """Decodes one part; raises Malformed if it holds no data."""
     thought = take(part, "thought", bool, False)
-    if "text" in part or ("thoughtSignature" in part and part.keys() <= _BESIDE):
-        seal = seal_in(part)
+    if "text" in part or ("thoughtSignature" in part and part.keys() <= _PART_METADATA):
+        signature = signature_in(part)
         text = take(part, "text", str, "")
         if thought:
-            return Reasoning(text, seal, summary=True, redacted=_redacted_in(part), own=part or None)
-        return Text(text, seal=seal, own=part or None)
+            return Reasoning(text, signature, summary=True, redacted=_redacted_in(part), extra=part or None)
+        return Text(text, signature=signature, extra=part or None)
     if "functionCall" in part:
-        return call_in(part, pairs)
+        return call_in(part, call_ids)
     if "functionResponse" in part:
-        return _result_in(part, pairs)
+        return _result_in(part, call_ids)
     media = _media_in(part)
     if media is not None:
         return media
-    kind = next((key for key in part if key not in _BESIDE), None)
+    kind = next((key for key in part if key not in _PART_METADATA), None)
     if kind is None:
         raise Malformed("", "must hold text, inlineData, fileData, functionCall or functionResponse")
     return Opaque(NAME, kind, {**part, "thought": True} if thought else part)
 
 
-_BESIDE = {"thoughtSignature", "partMetadata", "videoMetadata", "mediaResolution"}
-"""What may stand in a part beside its one kind of data."""
+_PART_METADATA = {"thoughtSignature", "partMetadata", "videoMetadata", "mediaResolution"}
+"""Fields that a part may have in addition to its one data field."""
 
 
-def seal_in(part: dict[str, Any]) -> Signature | None:
+def signature_in(part: dict[str, Any]) -> Signature | None:
+    """Takes the signature out of a part; it is a token of ours, or one that Gemini issued."""
     value = part.get("thoughtSignature")
     if type(value) is not str or not value or value in BYPASSES:
-        return None  # the bypass proves nothing; it stays for Gemini alone
+        return None  # a dummy is no signature; it remains as an extra field
     del part["thoughtSignature"]
-    # google-genai gives back every signature in URL-safe base64, whatever it got; our tokens are in the standard one
-    token = seals.read(_base64(value), NAME)
-    return token if token.minter is not None else Signature(value, NAME)
+    # google-genai sends every signature back in URL-safe base64; our tokens are in standard base64
+    token = signatures.parse_token(_base64(value), NAME)
+    return token if token.issuer is not None else Signature(value, NAME)
 
 
 def _redacted_in(part: dict[str, Any]) -> bool:
-    """Our own mark on thinking that another provider gave as a seal alone; `partMetadata` is a client's to keep."""
+    """Takes the mark of redacted thinking, which the reply encoder writes because clients keep `partMetadata`."""
     if part.get("partMetadata") != {"redacted": True}:
         return False
     del part["partMetadata"]
     return True
 
 
-def call_in(part: dict[str, Any], pairs: Pairs) -> ToolCall:
-    seal = seal_in(part)
+def call_in(part: dict[str, Any], call_ids: ToolCallIds) -> ToolCall:
+    """Decodes a functionCall part."""
+    signature = signature_in(part)
     call = need(part, "functionCall", dict)
     name = need(call, "name", str)
     args = take(call, "args", dict, {})
-    id_ = pairs.call(take(call, "id", str), name)
+    id_ = call_ids.add_call(take(call, "id", str), name)
     call.pop("willContinue", None)
-    return ToolCall(id_, name, wire.encode(args).decode(), seal=seal, own=rest(part, "functionCall", call))
+    return ToolCall(
+        id_, name, json_fields.encode(args).decode(), signature=signature, extra=merge_extra(part, "functionCall", call)
+    )
 
 
-def _result_in(part: dict[str, Any], pairs: Pairs) -> ToolResult:
+def _result_in(part: dict[str, Any], call_ids: ToolCallIds) -> ToolResult:
     result = need(part, "functionResponse", dict)
     name = need(result, "name", str)
-    id_ = pairs.result(take(result, "id", str), name)
+    id_ = call_ids.match_result(take(result, "id", str), name)
     blocks: list[Block] = []
     error = False
     response = take(result, "response", dict)
-    media = each(several(result, "parts"), "functionResponse.parts", _result_part_in)
+    media = each(take_list(result, "parts"), "functionResponse.parts", _result_part_in)
     if response or (response is not None and not media):
         text, error = _response_in(response, result)
         blocks.append(Text(text))
-    return ToolResult(id_, (*blocks, *media), error, name, own=rest(part, "functionResponse", result))
+    return ToolResult(id_, (*blocks, *media), error, name, extra=merge_extra(part, "functionResponse", result))
 
 
 def _response_in(response: dict[str, Any], result: dict[str, Any]) -> tuple[str, bool]:
-    """The text of a response and whether it is an error.
+    """Returns the text of a response and whether it is an error.
 
     'Use "output" key to specify function output and "error" key to specify error details (if any). If "output" and
     "error" keys are not specified, then whole "response" is treated as function output.'
-    https://ai.google.dev/api/caching#FunctionResponse. What the encoder would not wrap again in the same key is
-    remembered by an empty field of that name.
+    https://ai.google.dev/api/caching#FunctionResponse. If the encoder would choose another
+    key, the key is kept as an empty extra field of that name.
     """
     match response:
         case {"error": str(text)} | {"result": str(text)} | {"output": str(text)} if len(response) == 1:
             key = next(iter(response))
-            if key == "output" or wire.is_object(text):
+            if key == "output" or json_fields.is_object(text):
                 result[key] = None
             return text, key == "error"
         case {"error": error} if len(response) == 1 and error is not None:
-            return wire.encode(response).decode(), True
-    return wire.encode(response).decode(), False
+            return json_fields.encode(response).decode(), True
+    return json_fields.encode(response).decode(), False
 
 
 def _result_part_in(part: dict[str, Any]) -> Block:
@@ -184,7 +189,7 @@ def _media_in(part: dict[str, Any]) -> Block | None:
         return None
     fields = part[key]
     if type(fields) is not dict:
-        raise Malformed(key, f"must be an object, is {wire.describe(fields)}")
+        raise Malformed(key, f"must be an object, is {json_fields.describe(fields)}")
     uri = fields.get("fileUri")
     mime = fields.get("mimeType") or (guess_type(uri)[0] if type(uri) is str else None)
     if (type(mime) is str and mime.startswith("video/")) or (mime is None and type(uri) is str and "youtu" in uri):
@@ -194,14 +199,14 @@ def _media_in(part: dict[str, Any]) -> Block | None:
         media = _file_in(inner, mime) if key == "fileData" else _inline_in(inner)
     except Malformed as fault:
         raise fault.under(key) from None
-    own = rest(part, key, inner)
+    extra = merge_extra(part, key, inner)
     match (media.mime or "").partition("/")[0]:
         case "image":
-            return Image(media, own)
+            return Image(media, extra)
         case "audio":
-            return Audio(media, own)
+            return Audio(media, extra)
         case _:
-            return Document(media, own)
+            return Document(media, extra)
 
 
 def _inline_in(inner: dict[str, Any]) -> Media:
@@ -209,22 +214,22 @@ def _inline_in(inner: dict[str, Any]) -> Media:
     return Media(mime, _base64(data), name=take(inner, "displayName", str))
 
 
-def _file_in(inner: dict[str, Any], guessed: Any) -> Media:
+def _file_in(inner: dict[str, Any], guessed_mime: Any) -> Media:
     mime, uri = take(inner, "mimeType", str), need(inner, "fileUri", str)
     name = take(inner, "displayName", str)
-    if _is_googles(uri):
-        return Media(mime or guessed, file_id=uri, name=name)
-    return Media(mime or guessed, url=uri, name=name)
+    if _is_google_file(uri):
+        return Media(mime or guessed_mime, file_id=uri, name=name)
+    return Media(mime or guessed_mime, url=uri, name=name)
 
 
-def _is_googles(uri: str) -> bool:
-    """Whether only Google can read this address: its own file store, or its cloud."""
+def _is_google_file(uri: str) -> bool:
+    """Returns whether only Google can read this URI: its file store or its cloud storage."""
     return uri.startswith(("gs://", "https://generativelanguage.googleapis.com/", "files/"))
 
 
 def _base64(data: str) -> str:
-    """Standard base64; "either standard or URL-safe base64 encoding with/without paddings are accepted" by Google's
-    JSON (https://protobuf.dev/programming-guides/json/), and by nobody else's."""
+    """Returns standard base64: "either standard or URL-safe base64 encoding with/without paddings are accepted" by
+    Google's JSON (https://protobuf.dev/programming-guides/json/), but by no other protocol."""
     if "-" in data or "_" in data:
         data = data.replace("-", "+").replace("_", "/")
     return data + "=" * (-len(data) % 4)

@@ -1,21 +1,22 @@
 """Ollama's own chat API, on a machine of one's own or in Ollama's cloud.
 
-It knows `/api/chat` bodies, lines and errors, and no other dialect.
 Source: https://docs.ollama.com/api/chat
 """
 
 from __future__ import annotations
 
 from ...ir import Request
-from ..contract import Protocol
-from .failure import decode_failure, encode_failure
-from .reply_in import decode_reply
-from .reply_out import encode_reply
-from .request_in import decode_request
-from .request_out import encode_request
-from .stream_in import StreamDecoder
-from .stream_out import StreamEncoder
-from .words import NAME, QUIRKS
+from ..protocol import Endpoint, Protocol
+from .embeddings import EMBEDDINGS
+from .errors import decode_failure, encode_failure
+from .model_list import MODEL_LIST
+from .reply_decoder import decode_reply
+from .reply_encoder import encode_reply
+from .request_decoder import decode_request
+from .request_encoder import encode_request
+from .stream_decoder import StreamDecoder
+from .stream_encoder import StreamEncoder
+from .tables import NAME, QUIRKS
 
 
 def address(model: str, stream: bool) -> str:
@@ -27,7 +28,7 @@ def auth(key: str) -> dict[str, str]:
     return {"authorization": f"Bearer {key}"}
 
 
-def touches(request: Request, quirks: frozenset[str]) -> bool:
+def needs_reencoding(request: Request, quirks: frozenset[str]) -> bool:
     """Only a model that cannot think makes an equal request worth rewriting."""
     return "no_think" in quirks and request.reasoning is not None and request.reasoning.enabled is not False
 
@@ -39,7 +40,10 @@ PROTOCOL = Protocol(
         ("text", "tools", "tools.parallel", "vision", "reasoning", "json_object", "json_schema", "embeddings")
     ),
     quirks=QUIRKS,
+    local=True,
+    example_model="llama3.2",
     paths=("/api/chat",),
+    path_prefixes=("/api/",),
     decode_request=decode_request,
     encode_reply=encode_reply,
     stream_encoder=StreamEncoder,
@@ -47,6 +51,7 @@ PROTOCOL = Protocol(
     stream_type="application/x-ndjson",
     # A blank line or a comment breaks the official client, which parses every line as an answer.
     ping=b'{"model":"","created_at":"1970-01-01T00:00:00Z","message":{"role":"assistant","content":""},"done":false}\n',
+    base_url_suffixes=("/api", "/v1"),
     encode_request=encode_request,
     decode_reply=decode_reply,
     stream_decoder=StreamDecoder,
@@ -54,6 +59,15 @@ PROTOCOL = Protocol(
     address=address,
     auth=auth,
     framing="ndjson",
-    touches=touches,
-    watch=(b'"done":true', b'"done": true', b'"error"'),
+    needs_reencoding=needs_reencoding,
+    terminal_markers=(b'"done":true', b'"done": true', b'"error"'),
+    endpoints=(
+        Endpoint("GET", ("/api/tags",), "list_models", has_body=False),
+        Endpoint("POST", ("/api/show",), "show_model"),
+        Endpoint("GET", ("/api/version",), "version", has_body=False),
+        Endpoint("POST", ("/api/embed",), "embeddings", "embed"),
+        Endpoint("POST", ("/api/embeddings",), "embeddings", "embeddings"),
+    ),
+    model_list=MODEL_LIST,
+    embeddings=EMBEDDINGS,
 )

@@ -1,20 +1,21 @@
 """OpenAI Responses, and the hosts that speak it.
 
-It knows `responses` bodies, events and errors, and no other dialect.
 Sources: https://platform.openai.com/docs/api-reference/responses and https://www.openresponses.org
 """
 
 from __future__ import annotations
 
-from ..contract import Protocol
-from .failure import decode_failure, encode_failure
-from .reply_in import decode_reply
-from .reply_out import encode_reply
-from .request_in import decode_request
-from .request_out import encode_request
-from .stream_in import StreamDecoder
-from .stream_out import StreamEncoder
-from .words import LIMITS, NAME, QUIRKS
+from ..openai.embeddings import EMBEDDINGS
+from ..protocol import Endpoint, Protocol, with_and_without_version
+from .errors import decode_failure, encode_failure
+from .reply_decoder import decode_reply
+from .reply_encoder import encode_reply
+from .request_decoder import decode_request
+from .request_encoder import encode_request
+from .stream_decoder import StreamDecoder
+from .stream_encoder import StreamEncoder
+from .tables import LIMITS, NAME, QUIRKS
+from .token_count import TOKEN_COUNT
 
 
 def address(model: str, stream: bool) -> str:
@@ -44,7 +45,10 @@ PROTOCOL = Protocol(
     ),
     quirks=QUIRKS,
     limits=LIMITS,
-    paths=("/v1/responses", "/responses"),
+    example_model="gpt-5-nano",
+    paths=with_and_without_version("/responses"),
+    forwarded_headers=("openai-beta",),
+    path_prefixes=("/v1/responses", "/responses"),
     decode_request=decode_request,
     encode_reply=encode_reply,
     stream_encoder=StreamEncoder,
@@ -56,7 +60,19 @@ PROTOCOL = Protocol(
     decode_failure=decode_failure,
     address=address,
     auth=auth,
-    resume=StreamEncoder.resume,
+    resume_after_relay=StreamEncoder.resume_after_relay,
     model_out=(("model",), ("response", "model")),
-    watch=(b'response.completed"', b'response.incomplete"', b'response.failed"', b'"error"'),
+    terminal_markers=(b'response.completed"', b'response.incomplete"', b'response.failed"', b'"error"'),
+    endpoints=(
+        Endpoint("POST", with_and_without_version("/responses/input_tokens"), "count"),
+        Endpoint("POST", with_and_without_version("/responses/compact"), "compact"),
+        Endpoint("GET", with_and_without_version("/responses/{name}"), "stored", has_body=False),
+        Endpoint("DELETE", with_and_without_version("/responses/{name}"), "stored", has_body=False),
+        Endpoint("POST", with_and_without_version("/responses/{name}/cancel"), "stored", "cancel", has_body=False),
+        Endpoint(
+            "GET", with_and_without_version("/responses/{name}/input_items"), "stored", "input_items", has_body=False
+        ),
+    ),
+    token_count=TOKEN_COUNT,
+    embeddings=EMBEDDINGS,
 )

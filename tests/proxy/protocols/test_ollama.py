@@ -1,4 +1,4 @@
-"""Ollama's dialect, both directions: literal wire beside its neutral meaning, the vendor's evidence, and the laws."""
+"""Ollama in both directions: tables of wire and neutral forms, the vendor's examples, and properties."""
 
 from __future__ import annotations
 
@@ -12,36 +12,34 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ollama import ChatResponse, Message
 
-from proxy import wire
 from proxy.errors import Malformed, UpstreamError
-from proxy.framing import FRAME_LIMIT, FRAMINGS
 from proxy.ir import (
     Audio,
     Block,
+    BlockDelta,
+    BlockEnd,
+    BlockStart,
     Citation,
-    Close,
-    Delta,
     Document,
     Event,
     Failure,
-    Finish,
-    Format,
     How,
     Image,
     Loss,
     Media,
     Opaque,
-    Open,
     Reasoning,
+    ReasoningConfig,
     Refusal,
     Reply,
+    ReplyEnd,
+    ReplyStart,
     Request,
+    ResponseFormat,
     Sampling,
     Signature,
-    Start,
     StopReason,
     Text,
-    Thinking,
     Tool,
     ToolCall,
     ToolChoice,
@@ -51,45 +49,49 @@ from proxy.ir import (
     fold,
     unfold,
 )
-from proxy.protocols.contract import Asked, Sent, Target, Where
 from proxy.protocols.ollama import PROTOCOL
+from proxy.protocols.protocol import ReplyContext, UpstreamRequest, UpstreamTarget, UrlParams
+from proxy.wire import json_fields
+from proxy.wire.framing import FRAME_LIMIT, FRAMINGS
 
 EVIDENCE = sorted((Path(__file__).parents[2] / "evidence" / "ollama").glob("*.json"))
-TARGET = Target("qwen3", "ollama")
+TARGET = UpstreamTarget("qwen3", "ollama")
 PIXEL = "iVBORw0KGgo="
 HELLO = (Turn("user", (Text("Hello"),)),)
 HELLO_WIRE = [{"role": "user", "content": "Hello"}]
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
 WEATHER = Tool("weather", "of a city", SCHEMA)
 WEATHER_WIRE = {"type": "function", "function": {"name": "weather", "description": "of a city", "parameters": SCHEMA}}
-SEAL = Signature("proof", "anthropic", "claude")
+SIGNATURE = Signature("proof", "anthropic", "claude")
 
 
-def ids() -> Any:
+def new_id() -> Any:
     numbers = itertools.count()
     return lambda prefix: f"{prefix}{next(numbers)}"
 
 
-def ask(**fields: Any) -> Request:
-    return Request(**{"dialect": "openai-chat", "model": "m", "turns": HELLO, **fields})
+def make_request(**fields: Any) -> Request:
+    return Request(**{"protocol": "openai-chat", "model": "m", "turns": HELLO, **fields})
 
 
-def asked(dialect: str = "ollama") -> Asked:
-    return Asked(ask(dialect=dialect), "7", 1_700_000_000, ids())
+def make_context(protocol: str = "ollama") -> ReplyContext:
+    return ReplyContext(make_request(protocol=protocol), "7", 1_700_000_000, new_id())
 
 
-def sent(request: Request | None = None, target: Target = TARGET) -> Sent:
-    return PROTOCOL.encode_request(request or ask(dialect="ollama"), target)
+def encode_request(request: Request | None = None, target: UpstreamTarget = TARGET) -> UpstreamRequest:
+    return PROTOCOL.encode_request(request or make_request(protocol="ollama"), target)
 
 
-def plain(value: Any) -> Any:
-    """A payload as it is on the wire, raw pieces included."""
-    return json.loads(wire.encode(value))
+def to_json(value: Any) -> Any:
+    """Returns a payload as parsed JSON, including raw parts."""
+    return json.loads(json_fields.encode(value))
 
 
-def decode(stream: bytes, chunks: list[bytes] | None = None, under: Sent | None = None) -> list[Event]:
+def decode_stream(
+    stream: bytes, chunks: list[bytes] | None = None, upstream_request: UpstreamRequest | None = None
+) -> list[Event]:
     framing = FRAMINGS[PROTOCOL.framing](FRAME_LIMIT)
-    decoder = PROTOCOL.stream_decoder(under or sent(), ids())
+    decoder = PROTOCOL.stream_decoder(upstream_request or encode_request(), new_id())
     events: list[Event] = []
     for chunk in [stream] if chunks is None else chunks:
         for frame in framing.parse(framing.cut(chunk)):
@@ -101,13 +103,13 @@ def decode(stream: bytes, chunks: list[bytes] | None = None, under: Sent | None 
     return events
 
 
-def encode(events: list[Event]) -> tuple[bytes, list[Loss]]:
-    encoder = PROTOCOL.stream_encoder(asked())
+def encode_stream(events: list[Event]) -> tuple[bytes, list[Loss]]:
+    encoder = PROTOCOL.stream_encoder(make_context())
     return b"".join(encoder.encode([event]) for event in events), encoder.losses
 
 
 def lines(*objects: dict[str, Any]) -> bytes:
-    return b"".join(wire.encode(one) + b"\n" for one in objects)
+    return b"".join(json_fields.encode(one) + b"\n" for one in objects)
 
 
 # ---- requests: the same table both ways ------------------------------------------------------------------------------
@@ -137,9 +139,9 @@ REQUESTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         },
         {"sampling": Sampling(0.5, 0.9, 20, 42, 0.1, 0.2), "max_tokens": 100, "stop": ("\n", "user:")},
     ),
-    "options that only Ollama has": (
+    "unknown options": (
         {"messages": HELLO_WIRE, "keep_alive": "5m", "options": {"num_ctx": 4096, "min_p": 0.1, "num_predict": -1}},
-        {"own": {"keep_alive": "5m", "options.num_ctx": 4096, "options.min_p": 0.1, "options.num_predict": -1}},
+        {"extra": {"keep_alive": "5m", "options.num_ctx": 4096, "options.min_p": 0.1, "options.num_predict": -1}},
     ),
     "tools": ({"messages": HELLO_WIRE, "tools": [WEATHER_WIRE]}, {"tools": (WEATHER,)}),
     "a call and its result": (
@@ -158,35 +160,35 @@ REQUESTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             )
         },
     ),
-    "a picture": (
+    "an image": (
         {"messages": [{"role": "user", "content": "What?", "images": [PIXEL]}]},
         {"turns": (Turn("user", (Text("What?"), Image(Media("image/png", PIXEL)))),)},
     ),
-    "json": ({"messages": HELLO_WIRE, "format": "json"}, {"format": Format("json_object")}),
-    "schema": ({"messages": HELLO_WIRE, "format": SCHEMA}, {"format": Format("json_schema", SCHEMA)}),
-    "think": ({"messages": HELLO_WIRE, "think": True}, {"reasoning": Thinking(enabled=True)}),
-    "think not": ({"messages": HELLO_WIRE, "think": False}, {"reasoning": Thinking(enabled=False)}),
-    "think a level": ({"messages": HELLO_WIRE, "think": "max"}, {"reasoning": Thinking("max")}),
-    "whole": ({"messages": HELLO_WIRE, "stream": False}, {"stream": False}),
+    "json": ({"messages": HELLO_WIRE, "format": "json"}, {"format": ResponseFormat("json_object")}),
+    "schema": ({"messages": HELLO_WIRE, "format": SCHEMA}, {"format": ResponseFormat("json_schema", SCHEMA)}),
+    "think": ({"messages": HELLO_WIRE, "think": True}, {"reasoning": ReasoningConfig(enabled=True)}),
+    "thinking disabled": ({"messages": HELLO_WIRE, "think": False}, {"reasoning": ReasoningConfig(enabled=False)}),
+    "a thinking level": ({"messages": HELLO_WIRE, "think": "max"}, {"reasoning": ReasoningConfig("max")}),
+    "not streamed": ({"messages": HELLO_WIRE, "stream": False}, {"stream": False}),
     "unknown fields": (
         {"messages": [{"role": "user", "content": "Hello", "mood": "good"}], "shift": False},
-        {"turns": (Turn("user", (Text("Hello"),), {"mood": "good"}),), "own": {"shift": False}},
+        {"turns": (Turn("user", (Text("Hello"),), {"mood": "good"}),), "extra": {"shift": False}},
     ),
-    "load the model": ({"messages": []}, {"turns": ()}),
+    "empty messages": ({"messages": []}, {"turns": ()}),
 }
 
 
 @pytest.mark.parametrize("case", REQUESTS)
-def test_request_and_its_meaning(case: str) -> None:
+def test_requests(case: str) -> None:
     body, fields = REQUESTS[case]
-    request = Request(**{"dialect": "ollama", "model": "qwen3", "turns": HELLO, "stream": True, **fields})
-    assert PROTOCOL.decode_request({"model": "qwen3", **json.loads(json.dumps(body))}, Where()) == request
-    out = sent(request)
+    request = Request(**{"protocol": "ollama", "model": "qwen3", "turns": HELLO, "stream": True, **fields})
+    assert PROTOCOL.decode_request({"model": "qwen3", **json.loads(json.dumps(body))}, UrlParams()) == request
+    out = encode_request(request)
     assert out.losses == ()
-    assert plain(out.payload) == {"model": "qwen3", "stream": True, **body}
+    assert to_json(out.payload) == {"model": "qwen3", "stream": True, **body}
 
 
-READ_ONLY: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+REQUEST_VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "nulls are absent": (
         {"messages": [{"role": "user", "content": "Hello", "images": None}], "format": "", "options": None},
         {},
@@ -200,20 +202,20 @@ READ_ONLY: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"messages": [{"role": "user", "content": "", "images": ["data:image/webp;base64,AAAA"]}]},
         {"turns": (Turn("user", (Image(Media("image/webp", "AAAA")),)),)},
     ),
-    "content left out": ({"messages": [{"role": "user"}]}, {"turns": (Turn("user", (Text(""),)),)}),
-    "role in capitals": ({"messages": [{"role": "User", "content": "Hello"}]}, {}),
+    "missing content": ({"messages": [{"role": "user"}]}, {"turns": (Turn("user", (Text(""),)),)}),
+    "upper-case role": ({"messages": [{"role": "User", "content": "Hello"}]}, {}),
 }
 
 
-@pytest.mark.parametrize("case", READ_ONLY)
-def test_what_clients_write_otherwise(case: str) -> None:
-    body, fields = READ_ONLY[case]
-    expected = Request(**{"dialect": "ollama", "model": "m", "turns": HELLO, "stream": True, **fields})
-    assert PROTOCOL.decode_request({"model": "m", **json.loads(json.dumps(body))}, Where()) == expected
+@pytest.mark.parametrize("case", REQUEST_VARIANTS)
+def test_request_variants(case: str) -> None:
+    body, fields = REQUEST_VARIANTS[case]
+    expected = Request(**{"protocol": "ollama", "model": "m", "turns": HELLO, "stream": True, **fields})
+    assert PROTOCOL.decode_request({"model": "m", **json.loads(json.dumps(body))}, UrlParams()) == expected
 
 
-def test_results_find_their_calls_by_name_and_order() -> None:
-    """The official client keeps neither `id` nor `tool_call_id` of what it echoes."""
+def test_results_are_matched_by_name_and_order() -> None:
+    """The official client sends back neither `id` nor `tool_call_id`."""
     calls = [{"id": f"x{n}", "function": {"name": name, "arguments": {"n": n}}} for n, name in enumerate("aba")]
     history = [
         {"role": "assistant", "content": "", "tool_calls": calls},
@@ -223,9 +225,9 @@ def test_results_find_their_calls_by_name_and_order() -> None:
         {"role": "tool", "content": "nobody asked"},
     ]
     echoed = [Message.model_validate(message).model_dump(exclude_none=True) for message in history]
-    request = PROTOCOL.decode_request({"model": "m", "messages": echoed}, Where())
-    asking, answering = request.turns
-    assert [(call.id, call.name) for call in asking.blocks if isinstance(call, ToolCall)] == [
+    request = PROTOCOL.decode_request({"model": "m", "messages": echoed}, UrlParams())
+    calling_turn, answering = request.turns
+    assert [(call.id, call.name) for call in calling_turn.blocks if isinstance(call, ToolCall)] == [
         ("call_0", "a"),
         ("call_1", "b"),
         ("call_2", "a"),
@@ -238,22 +240,22 @@ def test_results_find_their_calls_by_name_and_order() -> None:
     ]
 
 
-def test_ids_made_for_calls_never_meet_ids_that_were_sent() -> None:
+def test_generated_call_ids_avoid_those_of_the_client() -> None:
     function = {"name": "a", "arguments": {}}
     messages = [{"role": "assistant", "tool_calls": [{"id": "call_0", "function": function}, {"function": function}]}]
-    (turn,) = PROTOCOL.decode_request(json.loads(json.dumps({"model": "m", "messages": messages})), Where()).turns
+    (turn,) = PROTOCOL.decode_request(json.loads(json.dumps({"model": "m", "messages": messages})), UrlParams()).turns
     assert [call.id for call in turn.blocks if isinstance(call, ToolCall)] == ["call_0", "call_1"]
 
 
 MALFORMED: dict[str, tuple[dict[str, Any], str]] = {
     "no model": ({"messages": []}, "model"),
     "no messages": ({"model": "m"}, "messages"),
-    "a message that is text": ({"model": "m", "messages": ["hi"]}, "messages[0]"),
+    "a message that is a string": ({"model": "m", "messages": ["hi"]}, "messages[0]"),
     "unknown role": ({"model": "m", "messages": [{"role": "bot", "content": ""}]}, "messages[0].role"),
     "parts": ({"model": "m", "messages": [{"role": "user", "content": []}]}, "messages[0].content"),
     "image": ({"model": "m", "messages": [{"role": "user", "images": [1]}]}, "messages[0].images[0]"),
     "option": ({"model": "m", "messages": [], "options": {"top_k": "many"}}, "options.top_k"),
-    "half a token": ({"model": "m", "messages": [], "options": {"num_predict": 1.5}}, "options.num_predict"),
+    "a fractional integer": ({"model": "m", "messages": [], "options": {"num_predict": 1.5}}, "options.num_predict"),
     "think": ({"model": "m", "messages": [], "think": 3}, "think"),
     "format": ({"model": "m", "messages": [], "format": "xml"}, "format"),
     "call without name": (
@@ -264,51 +266,51 @@ MALFORMED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", MALFORMED)
-def test_malformed_requests_say_where(case: str) -> None:
+def test_a_malformed_request_names_the_path(case: str) -> None:
     body, path = MALFORMED[case]
     with pytest.raises(Malformed) as caught:
-        PROTOCOL.decode_request(json.loads(json.dumps(body)), Where())
+        PROTOCOL.decode_request(json.loads(json.dumps(body)), UrlParams())
     assert caught.value.path == path
 
 
-# ---- requests of other dialects: what arrives, and what is declared --------------------------------------------------
+# ---- requests of other protocols: payloads and losses ----------------------------------------------------------------
 
 CONVERTED: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, str, How]]]] = {
-    "stream is always said": ({"stream": False}, {"stream": False}, []),
+    "stream is always sent": ({"stream": False}, {"stream": False}, []),
     "developer is system": (
         {"turns": (Turn("developer", (Text("Be brief."),)), *HELLO)},
         {"messages": [{"role": "system", "content": "Be brief."}, *HELLO_WIRE]},
         [],
     ),
     "no tools may be called": ({"tools": (WEATHER,), "tool_choice": ToolChoice("none")}, {}, []),
-    "any may": ({"tools": (WEATHER,), "tool_choice": ToolChoice("auto")}, {"tools": [WEATHER_WIRE]}, []),
-    "a subset may": (
+    "auto": ({"tools": (WEATHER,), "tool_choice": ToolChoice("auto")}, {"tools": [WEATHER_WIRE]}, []),
+    "a subset": (
         {"tools": (WEATHER, Tool("b")), "tool_choice": ToolChoice("auto", ("weather",))},
         {"tools": [WEATHER_WIRE]},
         [("tool_choice", "allowed_tools", "approximated")],
     ),
-    "a subset that is all of them": (
+    "a subset of all tools": (
         {"tools": (WEATHER,), "tool_choice": ToolChoice("auto", ("weather",))},
         {"tools": [WEATHER_WIRE]},
         [],
     ),
-    "a document that is told as its text, and empty texts": (
+    "a document as text, and empty texts": (
         {"turns": (Turn("user", (Text(""), Document(Media("text/plain", text="words", name="a.txt")), Text(""))),)},
         {"messages": [{"role": "user", "content": "words"}]},
         [("turns[0].blocks[1].media.name", "name", "dropped")],
     ),
-    "one must": (
+    "required": (
         {"tools": (WEATHER,), "tool_choice": ToolChoice("required")},
         {"tools": [WEATHER_WIRE]},
         [("tool_choice", "tool_choice", "dropped")],
     ),
-    "this one must": (
+    "named": (
         {"tools": (Tool("b"), WEATHER), "tool_choice": ToolChoice("named", ("weather",))},
         {"tools": [WEATHER_WIRE]},
         [("tool_choice", "tool_choice", "approximated")],
     ),
-    "parallel as by default": ({"parallel": True}, {}, []),
-    "not parallel": ({"parallel": False}, {}, [("parallel", "parallel_tool_calls", "dropped")]),
+    "parallel calls": ({"parallel": True}, {}, []),
+    "no parallel calls": ({"parallel": False}, {}, [("parallel", "parallel_tool_calls", "dropped")]),
     "strict": (
         {"tools": (Tool("weather", "of a city", SCHEMA, strict=True),)},
         {"tools": [WEATHER_WIRE]},
@@ -328,7 +330,7 @@ CONVERTED: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, str, 
         {},
         [("tools[0].web_search", "hosted_tools", "dropped")],
     ),
-    "a result and what came with it": (
+    "a result with text beside it": (
         {
             "turns": (
                 Turn("assistant", (ToolCall("c1", "weather", ""),)),
@@ -384,7 +386,7 @@ CONVERTED: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, str, 
         },
         [("turns[0].blocks[0].arguments", "tool_arguments", "approximated")],
     ),
-    "media it cannot take": (
+    "unsupported media": (
         {
             "turns": (
                 Turn(
@@ -402,11 +404,16 @@ CONVERTED: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, str, 
         {"messages": [{"role": "user", "content": "one\ntwo\nthree"}]},
         [("turns[0].blocks[2]", "image", "dropped"), ("turns[0].blocks[3]", "audio", "dropped")],
     ),
-    "seals and refusals": (
+    "signatures and refusals": (
         {
             "turns": (
                 Turn(
-                    "assistant", (Reasoning("", SEAL, redacted=True), Refusal("No."), ToolCall("c", "f", "", seal=SEAL))
+                    "assistant",
+                    (
+                        Reasoning("", SIGNATURE, redacted=True),
+                        Refusal("No."),
+                        ToolCall("c", "f", "", signature=SIGNATURE),
+                    ),
                 ),
             )
         },
@@ -428,13 +435,13 @@ CONVERTED: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, str, 
         ],
     ),
     "format": (
-        {"format": Format("json_schema", SCHEMA, "place", "Where it is", True)},
+        {"format": ResponseFormat("json_schema", SCHEMA, "place", "Where it is", True)},
         {"format": SCHEMA},
         [("format.description", "json_schema", "dropped")],
     ),
-    "text is no format": ({"format": Format("text")}, {}, []),
-    "user and leftovers": (
-        {"user": "u-1", "own": {"logit_bias": {"5": 1}, "store": False}},
+    "text format": ({"format": ResponseFormat("text")}, {}, []),
+    "user and extra fields": (
+        {"user": "u-1", "extra": {"logit_bias": {"5": 1}, "store": False}},
         {},
         [("logit_bias", "logprobs", "dropped"), ("user", "user", "dropped")],
     ),
@@ -444,56 +451,56 @@ CONVERTED: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, str, 
 @pytest.mark.parametrize("case", CONVERTED)
 def test_converted_requests(case: str) -> None:
     fields, body, losses = CONVERTED[case]
-    out = sent(ask(**{"stream": True, **fields}))
-    assert plain(out.payload) == {"model": "qwen3", "messages": HELLO_WIRE, "stream": True, **body}
+    out = encode_request(make_request(**{"stream": True, **fields}))
+    assert to_json(out.payload) == {"model": "qwen3", "messages": HELLO_WIRE, "stream": True, **body}
     assert list(out.losses) == [Loss(*loss) for loss in losses]
 
 
 DROPPED: list[tuple[str, str, How]] = [("reasoning", "reasoning", "dropped")]
 NEAR: list[tuple[str, str, How]] = [("reasoning", "reasoning", "approximated")]
-THOUGHT: list[tuple[Thinking, str, frozenset[str], Any, list[tuple[str, str, How]]]] = [
-    (Thinking(), "qwen3", frozenset(), None, []),
-    (Thinking(enabled=True), "qwen3", frozenset(), True, []),
-    (Thinking("high"), "qwen3", frozenset(), True, NEAR),
-    (Thinking(budget=4096), "qwen3", frozenset(), True, NEAR),
-    (Thinking("none"), "qwen3", frozenset(), False, []),
-    (Thinking(budget=0), "qwen3", frozenset(), False, []),
-    (Thinking("high"), "gpt-oss:20b", frozenset(), "high", []),
-    (Thinking("xhigh"), "gpt-oss:20b", frozenset(), "high", NEAR),
-    (Thinking("minimal"), "gpt-oss:20b", frozenset(), "low", NEAR),
-    (Thinking("none"), "gpt-oss:20b", frozenset(), "low", NEAR),
-    (Thinking(budget=4096), "gpt-oss:20b", frozenset(), "medium", NEAR),
-    (Thinking(enabled=True), "gpt-oss:20b", frozenset(), None, []),
-    (Thinking("low"), "mine", frozenset({"think_levels"}), "low", []),
-    (Thinking("low"), "gemma3", frozenset({"no_think"}), None, DROPPED),
-    (Thinking("none"), "gemma3", frozenset({"no_think"}), None, []),
+THOUGHT: list[tuple[ReasoningConfig, str, frozenset[str], Any, list[tuple[str, str, How]]]] = [
+    (ReasoningConfig(), "qwen3", frozenset(), None, []),
+    (ReasoningConfig(enabled=True), "qwen3", frozenset(), True, []),
+    (ReasoningConfig("high"), "qwen3", frozenset(), True, NEAR),
+    (ReasoningConfig(budget=4096), "qwen3", frozenset(), True, NEAR),
+    (ReasoningConfig("none"), "qwen3", frozenset(), False, []),
+    (ReasoningConfig(budget=0), "qwen3", frozenset(), False, []),
+    (ReasoningConfig("high"), "gpt-oss:20b", frozenset(), "high", []),
+    (ReasoningConfig("xhigh"), "gpt-oss:20b", frozenset(), "high", NEAR),
+    (ReasoningConfig("minimal"), "gpt-oss:20b", frozenset(), "low", NEAR),
+    (ReasoningConfig("none"), "gpt-oss:20b", frozenset(), "low", NEAR),
+    (ReasoningConfig(budget=4096), "gpt-oss:20b", frozenset(), "medium", NEAR),
+    (ReasoningConfig(enabled=True), "gpt-oss:20b", frozenset(), None, []),
+    (ReasoningConfig("low"), "mine", frozenset({"think_levels"}), "low", []),
+    (ReasoningConfig("low"), "gemma3", frozenset({"no_think"}), None, DROPPED),
+    (ReasoningConfig("none"), "gemma3", frozenset({"no_think"}), None, []),
 ]
 
 
 @pytest.mark.parametrize(("thinking", "model", "quirks", "think", "losses"), THOUGHT)
 def test_thinking(
-    thinking: Thinking, model: str, quirks: frozenset[str], think: Any, losses: list[tuple[str, str, How]]
+    thinking: ReasoningConfig, model: str, quirks: frozenset[str], think: Any, losses: list[tuple[str, str, How]]
 ) -> None:
-    out = sent(ask(reasoning=thinking), Target(model, "ollama", quirks=quirks))
+    out = encode_request(make_request(reasoning=thinking), UpstreamTarget(model, "ollama", quirks=quirks))
     assert out.payload.get("think") == think
     assert list(out.losses) == [Loss(*loss) for loss in losses]
 
 
-def test_only_a_quirk_that_a_request_meets_touches_it() -> None:
+def test_needs_reencoding_depends_on_quirk_and_request() -> None:
     none, cannot = frozenset({"think_levels"}), frozenset({"no_think"})
-    assert not PROTOCOL.touches(ask(reasoning=Thinking("low")), none)
-    assert not PROTOCOL.touches(ask(), cannot)
-    assert not PROTOCOL.touches(ask(reasoning=Thinking(enabled=False)), cannot)
-    assert PROTOCOL.touches(ask(reasoning=Thinking(enabled=True)), cannot)
+    assert not PROTOCOL.needs_reencoding(make_request(reasoning=ReasoningConfig("low")), none)
+    assert not PROTOCOL.needs_reencoding(make_request(), cannot)
+    assert not PROTOCOL.needs_reencoding(make_request(reasoning=ReasoningConfig(enabled=False)), cannot)
+    assert PROTOCOL.needs_reencoding(make_request(reasoning=ReasoningConfig(enabled=True)), cannot)
 
 
-def test_custom_tools_are_played_by_functions() -> None:
+def test_custom_tools_become_functions() -> None:
     patch = Tool("apply_patch", kind="custom", namespace="repo", grammar={"type": "grammar"})
     turns = (Turn("assistant", (ToolCall("c1", "apply_patch", "*** Begin", "custom", "repo"),)),)
-    out = sent(ask(tools=(patch,), turns=turns))
+    out = encode_request(make_request(tools=(patch,), turns=turns))
     assert [loss.feature for loss in out.losses] == ["custom_tool"]
     name = out.payload["tools"][0]["function"]["name"]
-    assert plain(out.payload["messages"][0]["tool_calls"][0]["function"]) == {
+    assert to_json(out.payload["messages"][0]["tool_calls"][0]["function"]) == {
         "index": 0,
         "name": name,
         "arguments": {"input": "*** Begin"},
@@ -501,8 +508,8 @@ def test_custom_tools_are_played_by_functions() -> None:
     said = {"role": "assistant", "tool_calls": [{"function": {"name": name, "arguments": {"input": "*** End"}}}]}
     body = {"model": "qwen3", "message": said, "done": True}
     expected = ToolCall("call_0", "apply_patch", "*** End", "custom", "repo")
-    assert PROTOCOL.decode_reply(json.loads(json.dumps(body)), out, ids()).blocks == (expected,)
-    folded = fold(decode(lines({**body, "done": False}, {"done": True}), under=out))
+    assert PROTOCOL.decode_reply(json.loads(json.dumps(body)), out, new_id()).blocks == (expected,)
+    folded = fold(decode_stream(lines({**body, "done": False}, {"done": True}), upstream_request=out))
     assert isinstance(folded, Reply)
     assert folded.blocks == (expected,)
 
@@ -543,64 +550,67 @@ REPLIES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             "native": "stop",
         },
     ),
-    "a picture of its own": (
+    "an image of an Ollama backend": (
         {"message": {"content": "Here.", "images": [PIXEL]}, "done_reason": "stop"},
         {"blocks": (Text("Here."), Image(Media("image/png", PIXEL))), "stop": "end", "native": "stop"},
     ),
-    "unloaded": (
+    "unload": (
         {"message": {"content": ""}, "done_reason": "unload"},
         {"blocks": (), "stop": "other", "native": "unload"},
     ),
-    "book-keeping goes back": (
+    "bookkeeping fields are restored": (
         {"message": {"content": "Hi.", "mood": "good"}, "done_reason": "stop", "total_duration": 9},
         {
             "blocks": (Text("Hi."),),
             "stop": "end",
             "native": "stop",
-            "own": {"created_at": STAMP, "total_duration": 9, "message.mood": "good"},
+            "extra": {"created_at": STAMP, "total_duration": 9, "message.mood": "good"},
         },
     ),
 }
 
 
 @pytest.mark.parametrize("case", REPLIES)
-def test_reply_and_its_meaning(case: str) -> None:
+def test_replies(case: str) -> None:
     fields, meaning = REPLIES[case]
     message = {"role": "assistant", **fields["message"]}
     body = {"model": "m", "created_at": STAMP, **fields, "message": message, "done": True}
-    reply = Reply(**{"dialect": "ollama", "id": None, "model": "m", "own": {"created_at": STAMP}, **meaning})
-    assert PROTOCOL.decode_reply(json.loads(json.dumps(body)), sent(), ids()) == reply
-    out, losses = PROTOCOL.encode_reply(reply, asked())
-    assert plain(out) == body
+    reply = Reply(**{"protocol": "ollama", "id": None, "model": "m", "extra": {"created_at": STAMP}, **meaning})
+    assert PROTOCOL.decode_reply(json.loads(json.dumps(body)), encode_request(), new_id()) == reply
+    out, losses = PROTOCOL.encode_reply(reply, make_context())
+    assert to_json(out) == body
     assert losses == []
     if "images" not in fields["message"]:  # the official client cannot read them back
-        ChatResponse.model_validate(plain(out), strict=True)
+        ChatResponse.model_validate(to_json(out), strict=True)
 
 
-UNSAID: dict[str, tuple[Block, list[tuple[str, str, How]]]] = {
-    "seal on text": (Text("a", seal=SEAL), [("blocks[0].seal", "signature", "dropped")]),
+REPLY_LOSSES: dict[str, tuple[Block, list[tuple[str, str, How]]]] = {
+    "signature on text": (Text("a", signature=SIGNATURE), [("blocks[0].seal", "signature", "dropped")]),
     "citations": (Text("a", (Citation("u"), Citation("v"))), [("blocks[0].citations", "citations", "dropped")]),
     "refusal": (Refusal("a"), [("blocks[0]", "refusal", "approximated")]),
-    "redacted thought": (Reasoning("", SEAL, redacted=True), [("blocks[0].seal", "signature", "dropped")]),
+    "redacted thought": (Reasoning("", SIGNATURE, redacted=True), [("blocks[0].seal", "signature", "dropped")]),
     "hosted": (Opaque("anthropic", "server_tool_use", {}), [("blocks[0].server_tool_use", "hosted_output", "dropped")]),
-    "picture by address": (Image(Media(url="u")), [("blocks[0]", "media_out", "dropped")]),
-    "picture": (Image(Media("image/png", PIXEL)), [("blocks[0]", "media_out", "dropped")]),
-    "field": (Text("a", own={"fate": 1}), [("blocks[0].fate", "unknown_field", "dropped")]),
-    "odd arguments": (ToolCall("c", "f", "1"), [("blocks[0].arguments", "tool_arguments", "approximated")]),
-    "pretty arguments": (ToolCall("c", "f", '{\n "a": 1\r\n}'), []),
+    "image by URL": (Image(Media(url="u")), [("blocks[0]", "media_out", "dropped")]),
+    "image": (Image(Media("image/png", PIXEL)), [("blocks[0]", "media_out", "dropped")]),
+    "field": (Text("a", extra={"fate": 1}), [("blocks[0].fate", "unknown_field", "dropped")]),
+    "arguments that are not an object": (
+        ToolCall("c", "f", "1"),
+        [("blocks[0].arguments", "tool_arguments", "approximated")],
+    ),
+    "formatted arguments": (ToolCall("c", "f", '{\n "a": 1\r\n}'), []),
 }
 
 
-@pytest.mark.parametrize("case", UNSAID)
-def test_what_a_client_cannot_be_told_is_declared_alike_in_body_and_stream(case: str) -> None:
-    block, losses = UNSAID[case]
-    reply = Reply(dialect="anthropic", id="x", model="y", blocks=(block,), stop="end")
-    body, declared = PROTOCOL.encode_reply(reply, asked())
-    stream, streamed = encode(list(unfold(reply)))
+@pytest.mark.parametrize("case", REPLY_LOSSES)
+def test_losses_are_the_same_in_body_and_stream(case: str) -> None:
+    block, losses = REPLY_LOSSES[case]
+    reply = Reply(protocol="anthropic", id="x", model="y", blocks=(block,), stop="end")
+    body, declared = PROTOCOL.encode_reply(reply, make_context())
+    stream, streamed = encode_stream(list(unfold(reply)))
     expected = [Loss(*loss) for loss in losses]
     assert (declared, streamed) == (expected, expected)
-    folded = fold(decode(stream))
-    whole = PROTOCOL.decode_reply(plain(body), sent(), ids())
+    folded = fold(decode_stream(stream))
+    whole = PROTOCOL.decode_reply(to_json(body), encode_request(), new_id())
     assert isinstance(folded, Reply)
     assert (folded.blocks, folded.stop) == (whole.blocks, whole.stop)
 
@@ -617,9 +627,9 @@ def test_what_a_client_cannot_be_told_is_declared_alike_in_body_and_stream(case:
     ],
 )
 def test_stop_reasons_for_a_client(stop: Any, matched: str | None, native: str, words: list[str]) -> None:
-    reply = Reply(dialect="anthropic", id="x", model="y", blocks=(), stop=stop, matched=matched, native="whatever")
-    body, losses = PROTOCOL.encode_reply(reply, asked())
-    stream, streamed = encode(list(unfold(reply)))
+    reply = Reply(protocol="anthropic", id="x", model="y", blocks=(), stop=stop, matched=matched, native="whatever")
+    body, losses = PROTOCOL.encode_reply(reply, make_context())
+    stream, streamed = encode_stream(list(unfold(reply)))
     assert body["done_reason"] == json.loads(stream)["done_reason"] == native
     assert [loss.feature for loss in losses] == [loss.feature for loss in streamed] == words
 
@@ -633,15 +643,15 @@ def test_stop_reasons_for_a_client(stop: Any, matched: str | None, native: str, 
         ({"message": {"tool_calls": [{}]}, "done": True}, "message.tool_calls[0].function"),
     ],
 )
-def test_a_body_that_is_not_the_protocol(body: dict[str, Any], path: str) -> None:
+def test_a_body_of_another_protocol_is_malformed(body: dict[str, Any], path: str) -> None:
     with pytest.raises(Malformed) as caught:
-        PROTOCOL.decode_reply(body, sent(), ids())
+        PROTOCOL.decode_reply(body, encode_request(), new_id())
     assert caught.value.path == path
 
 
-def test_an_error_under_status_200_is_the_backends() -> None:
+def test_an_error_with_status_200_is_an_upstream_error() -> None:
     with pytest.raises(UpstreamError) as caught:
-        PROTOCOL.decode_reply({"error": "the input length exceeds the context length"}, sent(), ids())
+        PROTOCOL.decode_reply({"error": "the input length exceeds the context length"}, encode_request(), new_id())
     assert caught.value.failure.kind == "context_length"
 
 
@@ -652,7 +662,7 @@ def said(**message: Any) -> dict[str, Any]:
     return {"model": "m", "created_at": STAMP, "message": {"role": "assistant", "content": "", **message}}
 
 
-def test_stream_of_everything() -> None:
+def test_a_stream_with_all_block_kinds() -> None:
     call = {"function": {"name": "now", "arguments": {}}}
     stream = lines(
         {**said(), "done": False},
@@ -662,45 +672,45 @@ def test_stream_of_everything() -> None:
         {**said(tool_calls=[call, {"id": "c9", **call}]), "done": False},
         {**said(content="!"), "done": True, "done_reason": "stop", "prompt_eval_count": 3, "eval_count": 4},
     )
-    assert decode(stream) == [
-        Start("ollama", None, "m"),
-        Open(0, Reasoning("")),
-        Delta(0, "Hm"),
-        Delta(0, "m."),
-        Close(0),
-        Open(1, Text("")),
-        Delta(1, "So"),
-        Delta(1, ": "),
-        Close(1),
-        Open(2, ToolCall("call_0", "now")),
-        Delta(2, "{}"),
-        Close(2),
-        Open(3, ToolCall("c9", "now")),
-        Delta(3, "{}"),
-        Close(3),
-        Open(4, Text("")),
-        Delta(4, "!"),
-        Close(4),
-        Finish("tool", None, "stop", Usage(3, 4), {"created_at": STAMP}),
+    assert decode_stream(stream) == [
+        ReplyStart("ollama", None, "m"),
+        BlockStart(0, Reasoning("")),
+        BlockDelta(0, "Hm"),
+        BlockDelta(0, "m."),
+        BlockEnd(0),
+        BlockStart(1, Text("")),
+        BlockDelta(1, "So"),
+        BlockDelta(1, ": "),
+        BlockEnd(1),
+        BlockStart(2, ToolCall("call_0", "now")),
+        BlockDelta(2, "{}"),
+        BlockEnd(2),
+        BlockStart(3, ToolCall("c9", "now")),
+        BlockDelta(3, "{}"),
+        BlockEnd(3),
+        BlockStart(4, Text("")),
+        BlockDelta(4, "!"),
+        BlockEnd(4),
+        ReplyEnd("tool", None, "stop", Usage(3, 4), {"created_at": STAMP}),
     ]
 
 
-def test_calls_leave_whole_and_in_their_order_though_they_overlap() -> None:
+def test_overlapping_calls_are_sent_whole_and_in_order() -> None:
     events: list[Event] = [
-        Start("openai-chat", "x", "y"),
-        Open(0, ToolCall("c0", "f")),
-        Open(1, ToolCall("c1", "g")),
-        Delta(1, '{"b":'),
-        Delta(0, '{"a":1}'),
-        Delta(1, "2}"),
-        Close(1),
-        Open(2, Text("")),
-        Delta(2, "Wait."),
-        Close(2),
-        Close(0),
-        Finish("tool"),
+        ReplyStart("openai-chat", "x", "y"),
+        BlockStart(0, ToolCall("c0", "f")),
+        BlockStart(1, ToolCall("c1", "g")),
+        BlockDelta(1, '{"b":'),
+        BlockDelta(0, '{"a":1}'),
+        BlockDelta(1, "2}"),
+        BlockEnd(1),
+        BlockStart(2, Text("")),
+        BlockDelta(2, "Wait."),
+        BlockEnd(2),
+        BlockEnd(0),
+        ReplyEnd("tool"),
     ]
-    stream, losses = encode(events)
+    stream, losses = encode_stream(events)
     assert losses == []
     assert [json.loads(line) for line in stream.splitlines()] == [
         {**said(content="Wait."), "done": False},
@@ -717,48 +727,52 @@ def test_calls_leave_whole_and_in_their_order_though_they_overlap() -> None:
     ]
 
 
-def test_no_line_ends_where_the_official_client_would_split_it() -> None:
+def test_line_separators_inside_text_are_escaped() -> None:
     odd = "a\u2028b\u2029c\x85d\x0be"
-    stream, _ = encode([Start("anthropic", "x", "y"), Open(0, Text("")), Delta(0, odd), Close(0), Finish("end")])
+    stream, _ = encode_stream(
+        [ReplyStart("anthropic", "x", "y"), BlockStart(0, Text("")), BlockDelta(0, odd), BlockEnd(0), ReplyEnd("end")]
+    )
     first, last = stream.decode().splitlines()
     assert json.loads(first)["message"]["content"] == odd
     assert json.loads(last)["done"] is True
 
 
-def test_logprobs_of_a_stream_are_gathered() -> None:
+def test_logprobs_of_a_stream_are_collected() -> None:
     stream = lines(
         {**said(content="a"), "logprobs": [{"token": "a"}], "done": False},
         {**said(content="b"), "logprobs": [{"token": "b"}], "done": True},
     )
-    finish = decode(stream)[-1]
-    assert isinstance(finish, Finish)
-    assert finish.own == {"logprobs": [{"token": "a"}, {"token": "b"}], "created_at": STAMP}
+    finish = decode_stream(stream)[-1]
+    assert isinstance(finish, ReplyEnd)
+    assert finish.extra == {"logprobs": [{"token": "a"}, {"token": "b"}], "created_at": STAMP}
 
 
 @pytest.mark.parametrize("stream", [b"", lines({**said(content="half"), "done": False})])
 def test_a_stream_without_its_end_is_a_failure(stream: bytes) -> None:
-    assert getattr(decode(stream)[-1], "kind", None) == "upstream_cut"
+    assert getattr(decode_stream(stream)[-1], "kind", None) == "upstream_cut"
 
 
 @pytest.mark.parametrize("stream", [b"<html>\n", b"[1]\n", b'{"status":"pulling"}\n', b'{"message":{},"done":"no"}\n'])
-def test_a_stream_that_is_not_the_protocol_raises(stream: bytes) -> None:
+def test_a_stream_of_another_protocol_is_malformed(stream: bytes) -> None:
     with pytest.raises(Malformed):
-        decode(stream)
+        decode_stream(stream)
 
 
 def test_a_failure_ends_a_client_stream_without_success() -> None:
     broken = Failure("upstream_cut", "It broke.", 502)
-    stream, _ = encode([Start("anthropic", "x", "y"), Open(0, Text("")), Delta(0, "one"), broken])
+    stream, _ = encode_stream(
+        [ReplyStart("anthropic", "x", "y"), BlockStart(0, Text("")), BlockDelta(0, "one"), broken]
+    )
     assert [json.loads(line) for line in stream.splitlines()] == [
         {**said(content="one"), "done": False},
         {"error": "It broke."},
     ]
 
 
-def test_a_ping_is_a_line_that_says_nothing() -> None:
+def test_a_ping_is_an_empty_line() -> None:
     ChatResponse.model_validate_json(PROTOCOL.ping, strict=True)
     end = lines({**said(), "done": True})
-    assert [type(event) for event in decode(PROTOCOL.ping + end)] == [Start, Finish]
+    assert [type(event) for event in decode_stream(PROTOCOL.ping + end)] == [ReplyStart, ReplyEnd]
 
 
 @pytest.mark.parametrize(
@@ -770,8 +784,8 @@ def test_a_ping_is_a_line_that_says_nothing() -> None:
         ({**said(), "done": True, "eval_count": 1}, True),
     ],
 )
-def test_watch_sees_what_matters_after_the_first_word(line: dict[str, Any], seen: bool) -> None:
-    assert any(mark in wire.encode(line) for mark in PROTOCOL.watch) is seen
+def test_terminal_markers(line: dict[str, Any], seen: bool) -> None:
+    assert any(mark in json_fields.encode(line) for mark in PROTOCOL.terminal_markers) is seen
 
 
 # ---- failures --------------------------------------------------------------------------------------------------------
@@ -806,7 +820,7 @@ def test_errors_for_a_client_are_one_sentence() -> None:
     }
 
 
-# ---- the vendor's evidence -------------------------------------------------------------------------------------------
+# ---- vendor examples -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", EVIDENCE, ids=lambda path: path.stem)
@@ -816,7 +830,7 @@ def test_evidence(path: Path) -> None:
     assert case["source"].startswith("https://")
     match case["kind"]:
         case "request":
-            request = PROTOCOL.decode_request(case["body"], Where())
+            request = PROTOCOL.decode_request(case["body"], UrlParams())
             blocks = [block for turn in request.turns for block in turn.blocks]
             seen: dict[str, Any] = {
                 "stream": request.stream,
@@ -833,25 +847,25 @@ def test_evidence(path: Path) -> None:
             failure = PROTOCOL.decode_failure(case["status"], json.dumps(case["body"]).encode(), None)
             assert {"kind": failure.kind, "status": failure.status, "message": failure.message} == means
         case "stream" if "failure" in means:
-            *events, last = decode(case["stream"].encode())
-            assert "".join(event.text for event in events if isinstance(event, Delta)) == means["after"]
+            *events, last = decode_stream(case["stream"].encode())
+            assert "".join(event.text for event in events if isinstance(event, BlockDelta)) == means["after"]
             assert isinstance(last, Failure)
             assert last.kind == means["failure"]
         case kind:
             if kind == "stream":
-                reply = fold(decode(case["stream"].encode()))
+                reply = fold(decode_stream(case["stream"].encode()))
             else:
-                reply = PROTOCOL.decode_reply(case["body"], sent(), ids())
+                reply = PROTOCOL.decode_reply(case["body"], encode_request(), new_id())
             assert isinstance(reply, Reply)
-            assert summary(reply) == {"calls": [], **means}
+            assert evidence_summary(reply) == {"calls": [], **means}
 
 
 def text(blocks: tuple[Block, ...]) -> str:
     return "".join(block.text for block in blocks if isinstance(block, Text))
 
 
-def summary(reply: Reply) -> dict[str, Any]:
-    """What an answer says, in the words of an evidence file."""
+def evidence_summary(reply: Reply) -> dict[str, Any]:
+    """Returns a reply in the form of an evidence file."""
     counts = reply.usage and {"input": reply.usage.input, "output": reply.usage.output}
     if counts and reply.usage and reply.usage.cache_read is not None:
         counts["cache_read"] = reply.usage.cache_read
@@ -868,18 +882,18 @@ def summary(reply: Reply) -> dict[str, Any]:
     }
 
 
-# ---- laws ------------------------------------------------------------------------------------------------------------
+# ---- properties ------------------------------------------------------------------------------------------------------
 
 texts = st.text(min_size=1, max_size=20)
 arguments = st.dictionaries(texts, st.integers() | texts | st.none(), max_size=3).map(
-    lambda value: wire.encode(value).decode()
+    lambda value: json_fields.encode(value).decode()
 )
 counts = st.none() | st.integers(0, 1000)
 
 
 @st.composite
 def replies(draw: st.DrawFn) -> Reply:
-    """Answers as an Ollama server could give them: thinking, then text, then calls."""
+    """Draws replies of an Ollama server: thinking, then text, then calls."""
     blocks: list[Block] = []
     if thinking := draw(st.none() | texts):
         blocks.append(Reasoning(thinking))
@@ -891,11 +905,11 @@ def replies(draw: st.DrawFn) -> Reply:
     stop: StopReason = "length" if native == "length" else "tool" if calls else "end"
     usage = Usage(draw(st.integers(0, 1000)), draw(counts), draw(counts))
     return Reply(
-        dialect="ollama", id=None, model="m", blocks=tuple(blocks), stop=stop, native=native, usage=usage, own=None
+        protocol="ollama", id=None, model="m", blocks=tuple(blocks), stop=stop, native=native, usage=usage, extra=None
     )
 
 
-def same(one: Reply | Failure, other: Reply) -> None:
+def assert_same(one: Reply | Failure, other: Reply) -> None:
     assert isinstance(one, Reply)
     assert (one.blocks, one.stop, one.native, one.usage, one.model) == (
         other.blocks,
@@ -907,23 +921,23 @@ def same(one: Reply | Failure, other: Reply) -> None:
 
 
 @given(replies())
-def test_law_body_and_stream_say_the_same(reply: Reply) -> None:
-    body, losses = PROTOCOL.encode_reply(reply, asked())
-    stream, streamed = encode(list(unfold(reply)))
+def test_a_reply_round_trips_as_body_and_stream(reply: Reply) -> None:
+    body, losses = PROTOCOL.encode_reply(reply, make_context())
+    stream, streamed = encode_stream(list(unfold(reply)))
     assert losses == streamed == []
-    same(PROTOCOL.decode_reply(plain(body), sent(), ids()), reply)
-    same(fold(decode(stream)), reply)
-    ChatResponse.model_validate(plain(body), strict=True)
+    assert_same(PROTOCOL.decode_reply(to_json(body), encode_request(), new_id()), reply)
+    assert_same(fold(decode_stream(stream)), reply)
+    ChatResponse.model_validate(to_json(body), strict=True)
     for line in stream.decode().splitlines():  # as the official client splits, which is at more than line feeds
         ChatResponse.model_validate_json(line, strict=True)
 
 
 @given(replies(), st.data())
-def test_law_chunking_never_matters(reply: Reply, data: st.DataObject) -> None:
-    stream, _ = encode(list(unfold(reply)))
+def test_chunk_boundaries_do_not_matter(reply: Reply, data: st.DataObject) -> None:
+    stream, _ = encode_stream(list(unfold(reply)))
     cuts = sorted(data.draw(st.sets(st.integers(0, len(stream)), max_size=8)))
     chunks = [stream[start:end] for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
-    whole = decode(stream)
-    assert decode(stream, chunks) == whole
-    assert decode(stream, [stream[n : n + 1] for n in range(len(stream))]) == whole
-    assert decode(stream.removesuffix(b"\n")) == whole
+    whole = decode_stream(stream)
+    assert decode_stream(stream, chunks) == whole
+    assert decode_stream(stream, [stream[n : n + 1] for n in range(len(stream))]) == whole
+    assert decode_stream(stream.removesuffix(b"\n")) == whole

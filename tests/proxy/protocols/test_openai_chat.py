@@ -1,4 +1,4 @@
-"""Chat completions, both directions: literal wire beside its neutral meaning, the vendors' evidence, and the laws."""
+"""Chat Completions, both directions: literal wire bodies beside the neutral form, vendor examples, and properties."""
 
 from __future__ import annotations
 
@@ -14,37 +14,35 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from proxy import seals, wire
 from proxy.errors import STATUS, Malformed, UpstreamError, failure
-from proxy.framing import DONE, FRAME_LIMIT, FRAMINGS
 from proxy.ir import (
     Audio,
     Block,
+    BlockDelta,
+    BlockEnd,
+    BlockSignature,
+    BlockStart,
     Citation,
-    Close,
-    Delta,
     Document,
     Event,
     Failure,
-    Finish,
-    Format,
     How,
     Image,
     Loss,
     Media,
     Opaque,
-    Open,
     Reasoning,
+    ReasoningConfig,
     Refusal,
     Reply,
+    ReplyEnd,
+    ReplyStart,
     Request,
+    ResponseFormat,
     Sampling,
-    Seal,
     Signature,
-    Start,
     StopReason,
     Text,
-    Thinking,
     Tool,
     ToolCall,
     ToolChoice,
@@ -52,14 +50,17 @@ from proxy.ir import (
     Turn,
     Usage,
     fold,
+    signatures,
     unfold,
 )
-from proxy.protocols.contract import Asked, Sent, Target, Where
 from proxy.protocols.openai_chat import PROTOCOL
+from proxy.protocols.protocol import ReplyContext, UpstreamRequest, UpstreamTarget, UrlParams
+from proxy.wire import json_fields
+from proxy.wire.framing import DONE, FRAME_LIMIT, FRAMINGS
 
 NAME = "openai-chat"
 EVIDENCE = sorted((Path(__file__).parents[2] / "evidence" / NAME).glob("*.json"))
-TARGET = Target("gpt", "openai")
+TARGET = UpstreamTarget("gpt", "openai")
 HELLO = (Turn("user", (Text("Hello"),)),)
 HELLO_WIRE = [{"role": "user", "content": "Hello"}]
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
@@ -72,7 +73,7 @@ CALL = ToolCall("c1", "weather", '{"city":"Oslo"}')
 CALL_WIRE = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city":"Oslo"}'}}
 ANSWER = Turn("user", (ToolResult("c1", (Text("12"),)),))
 ANSWER_WIRE = {"role": "tool", "tool_call_id": "c1", "content": "12"}
-FOREIGN = Signature("proof", "anthropic", "claude")
+SIGNATURE = Signature("proof", "anthropic", "claude")
 
 
 def called(id_: str) -> dict[str, Any]:
@@ -84,26 +85,26 @@ def ids() -> Callable[[str], str]:
     return lambda prefix: f"{prefix}{next(numbers)}"
 
 
-def ask(**fields: Any) -> Request:
-    return Request(**{"dialect": "anthropic", "model": "m", "turns": HELLO, **fields})
+def make_request(**fields: Any) -> Request:
+    return Request(**{"protocol": "anthropic", "model": "m", "turns": HELLO, **fields})
 
 
-def asked(**fields: Any) -> Asked:
-    return Asked(ask(dialect=NAME, **fields), "7", 1_700_000_000, ids())
+def reply_context(**fields: Any) -> ReplyContext:
+    return ReplyContext(make_request(protocol=NAME, **fields), "7", 1_700_000_000, ids())
 
 
-def sent(request: Request | None = None, target: Target = TARGET) -> Sent:
-    return PROTOCOL.encode_request(request or ask(dialect=NAME), target)
+def encode_request(request: Request | None = None, target: UpstreamTarget = TARGET) -> UpstreamRequest:
+    return PROTOCOL.encode_request(request or make_request(protocol=NAME), target)
 
 
-def copy(value: Any) -> Any:
-    """A JSON value that the callee may take apart."""
-    return json.loads(wire.encode(value))
+def json_copy(value: Any) -> Any:
+    """Returns a copy of a JSON value, which a decoder may consume."""
+    return json.loads(json_fields.encode(value))
 
 
-def decode(stream: bytes, chunks: list[bytes] | None = None, under: Sent | None = None) -> list[Event]:
+def decode(stream: bytes, chunks: list[bytes] | None = None, sent: UpstreamRequest | None = None) -> list[Event]:
     framing = FRAMINGS[PROTOCOL.framing](FRAME_LIMIT)
-    decoder = PROTOCOL.stream_decoder(under or sent(), ids())
+    decoder = PROTOCOL.stream_decoder(sent or encode_request(), ids())
     events: list[Event] = []
     for chunk in [stream] if chunks is None else chunks:
         for frame in framing.parse(framing.cut(chunk)):
@@ -115,32 +116,32 @@ def decode(stream: bytes, chunks: list[bytes] | None = None, under: Sent | None 
     return events
 
 
-def encode(events: list[Event], to: Asked | None = None) -> tuple[bytes, list[Loss]]:
-    encoder = PROTOCOL.stream_encoder(to or asked())
+def encode(events: list[Event], to: ReplyContext | None = None) -> tuple[bytes, list[Loss]]:
+    encoder = PROTOCOL.stream_encoder(to or reply_context())
     return b"".join(encoder.encode([event]) for event in events), encoder.losses
 
 
 def chunks_of(stream: bytes) -> list[dict[str, Any]]:
-    """The chunks of a stream that ended well."""
+    """Returns the chunks of a stream that ended with the sentinel."""
     frames = FRAMINGS["sse"](FRAME_LIMIT).parse(stream)
     assert frames[-1].data == DONE
     return [json.loads(frame.data) for frame in frames[:-1]]
 
 
 def sse(*deltas: dict[str, Any] | str, done: bool = True) -> bytes:
-    """A stream of these deltas; a string is a finish reason."""
+    """Returns a stream of these deltas; a string is a finish reason."""
     out = b""
     for delta in deltas:
         choice = {"index": 0, "delta": {}, "finish_reason": delta} if type(delta) is str else {"delta": delta}
-        out += b"data: " + wire.encode({"id": "x", "model": "gpt", "choices": [choice]}) + b"\n\n"
+        out += b"data: " + json_fields.encode({"id": "x", "model": "gpt", "choices": [choice]}) + b"\n\n"
     return out + (b"data: [DONE]\n\n" if done else b"")
 
 
-# ---- requests: the same table both ways ------------------------------------------------------------------------------
+# ---- requests: decoded and encoded -----------------------------------------------------------------------------------
 
 REQUESTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "text": ({"messages": HELLO_WIRE}, {}),
-    "system and developer keep their place": (
+    "system and developer messages stay in their position": (
         {
             "messages": [
                 {"role": "developer", "content": "Be brief."},
@@ -173,7 +174,7 @@ REQUESTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"messages": HELLO_WIRE, "tools": [WEATHER_WIRE], "tool_choice": "auto", "parallel_tool_calls": False},
         {"tools": (WEATHER,), "tool_choice": ToolChoice("auto"), "parallel": False},
     ),
-    "one tool must": (
+    "one tool is required": (
         {
             "messages": HELLO_WIRE,
             "tools": [WEATHER_WIRE],
@@ -181,7 +182,7 @@ REQUESTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         },
         {"tools": (WEATHER,), "tool_choice": ToolChoice("named", ("weather",))},
     ),
-    "a subset may": (
+    "a subset of the tools is allowed": (
         {
             "messages": HELLO_WIRE,
             "tools": [WEATHER_WIRE],
@@ -217,7 +218,7 @@ REQUESTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             ),
         },
     ),
-    "a run of results is one turn": (
+    "consecutive results are one turn": (
         {
             "messages": [
                 {"role": "assistant", "content": "Let me look.", "tool_calls": [CALL_WIRE, {**CALL_WIRE, "id": "c2"}]},
@@ -277,9 +278,9 @@ REQUESTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
                 "json_schema": {"name": "place", "description": "where", "schema": SCHEMA, "strict": True},
             },
         },
-        {"format": Format("json_schema", SCHEMA, "place", "where", True)},
+        {"format": ResponseFormat("json_schema", SCHEMA, "place", "where", True)},
     ),
-    "effort": ({"messages": HELLO_WIRE, "reasoning_effort": "low"}, {"reasoning": Thinking("low")}),
+    "effort": ({"messages": HELLO_WIRE, "reasoning_effort": "low"}, {"reasoning": ReasoningConfig("low")}),
     "refusal": (
         {"messages": [{"role": "assistant", "content": None, "refusal": "No."}]},
         {"turns": (Turn("assistant", (Refusal("No."),)),)},
@@ -294,9 +295,13 @@ REQUESTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
                 }
             ]
         },
-        {"turns": (Turn("assistant", (ToolCall("c1", CALL.name, CALL.arguments, seal=Signature("proof", NAME)),)),)},
+        {
+            "turns": (
+                Turn("assistant", (ToolCall("c1", CALL.name, CALL.arguments, signature=Signature("proof", NAME)),)),
+            )
+        },
     ),
-    "what nobody asked for": (
+    "extra fields": (
         {
             "messages": [{"role": "user", "content": "Hello", "name": "Ann"}],
             "n": 2,
@@ -305,32 +310,32 @@ REQUESTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         },
         {
             "turns": (Turn("user", (Text("Hello"),), {"name": "Ann"}),),
-            "own": {"n": 2, "logit_bias": {"5": 1}, "prediction": {"type": "content", "content": "x"}},
+            "extra": {"n": 2, "logit_bias": {"5": 1}, "prediction": {"type": "content", "content": "x"}},
         },
     ),
 }
 
 
 @pytest.mark.parametrize("case", REQUESTS)
-def test_request_and_its_meaning(case: str) -> None:
+def test_a_request_is_decoded_and_encoded_back(case: str) -> None:
     body, fields = REQUESTS[case]
-    request = Request(**{"dialect": NAME, "model": "gpt", "turns": HELLO, **fields})
-    assert PROTOCOL.decode_request({"model": "gpt", **copy(body)}, Where()) == request
-    out = sent(request)
+    request = Request(**{"protocol": NAME, "model": "gpt", "turns": HELLO, **fields})
+    assert PROTOCOL.decode_request({"model": "gpt", **json_copy(body)}, UrlParams()) == request
+    out = encode_request(request)
     assert out.losses == ()
-    assert copy(out.payload) == {"model": "gpt", **body}
+    assert json_copy(out.payload) == {"model": "gpt", **body}
 
 
-READ_ONLY: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+SPELLINGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "max_tokens": ({"messages": HELLO_WIRE, "max_tokens": 5}, {"max_tokens": 5}),
-    "the newer bound wins": (
+    "the newer limit takes precedence": (
         {"messages": HELLO_WIRE, "max_tokens": 5, "max_completion_tokens": 6},
         {"max_tokens": 6},
     ),
     "one stop": ({"messages": HELLO_WIRE, "stop": "END"}, {"stop": ("END",)}),
     "any is required": ({"messages": HELLO_WIRE, "tool_choice": "any"}, {"tool_choice": ToolChoice("required")}),
     "nulls are absent": ({"messages": HELLO_WIRE, "tools": None, "stop": None, "temperature": None}, {}),
-    "an empty text beside calls is no text": (
+    "an empty text beside calls is no block": (
         {"messages": [{"role": "assistant", "content": "", "tool_calls": [{**CALL_WIRE, "index": 0}]}]},
         {"turns": (Turn("assistant", (CALL,)),)},
     ),
@@ -349,15 +354,15 @@ READ_ONLY: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"messages": [{"role": "tool", "tool_call_id": "c1", "content": [{"type": "text", "text": "a"}]}]},
         {"turns": (Turn("user", (ToolResult("c1", (Text("a"),)),)),)},
     ),
-    "a bare picture": (
+    "a bare image URL": (
         {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": "https://e.org/a"}]}]},
         {"turns": (Turn("user", (Image(Media(url="https://e.org/a")),)),)},
     ),
-    "bare sound": (
+    "bare base64 audio": (
         {"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": "AAAA"}]}]},
         {"turns": (Turn("user", (Audio(Media(data="AAAA")),)),)},
     ),
-    "signed details win over text": (
+    "signed details take precedence over text": (
         {
             "messages": [
                 {
@@ -365,7 +370,11 @@ READ_ONLY: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
                     "content": "Yes.",
                     "reasoning": "Hm.",
                     "reasoning_details": [
-                        {"type": "reasoning.text", "text": "Hm.", "signature": seals.for_client(FOREIGN, NAME)},
+                        {
+                            "type": "reasoning.text",
+                            "text": "Hm.",
+                            "signature": signatures.for_client(SIGNATURE, NAME),
+                        },
                         {"type": "reasoning.encrypted", "data": "blob"},
                     ],
                 }
@@ -387,11 +396,11 @@ READ_ONLY: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("case", READ_ONLY)
-def test_what_clients_write_otherwise(case: str) -> None:
-    body, fields = READ_ONLY[case]
-    expected = Request(**{"dialect": NAME, "model": "m", "turns": HELLO, **fields})
-    assert PROTOCOL.decode_request({"model": "m", **copy(body)}, Where()) == expected
+@pytest.mark.parametrize("case", SPELLINGS)
+def test_alternative_spellings_are_decoded(case: str) -> None:
+    body, fields = SPELLINGS[case]
+    expected = Request(**{"protocol": NAME, "model": "m", "turns": HELLO, **fields})
+    assert PROTOCOL.decode_request({"model": "m", **json_copy(body)}, UrlParams()) == expected
 
 
 MALFORMED: dict[str, tuple[dict[str, Any], str]] = {
@@ -415,18 +424,18 @@ MALFORMED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", MALFORMED)
-def test_malformed_requests_say_where(case: str) -> None:
+def test_a_malformed_request_names_the_path(case: str) -> None:
     body, path = MALFORMED[case]
     with pytest.raises(Malformed) as caught:
-        PROTOCOL.decode_request(copy(body), Where())
+        PROTOCOL.decode_request(json_copy(body), UrlParams())
     assert caught.value.path == path
 
 
-# ---- requests of other dialects, and hosts with quirks ---------------------------------------------------------------
+# ---- requests of other protocols, and hosts with quirks --------------------------------------------------------------
 
 Losses = list[tuple[str, str, How]]
 CONVERTED: dict[str, tuple[dict[str, Any], set[str], dict[str, Any], Losses]] = {
-    "a stream asks for its usage": (
+    "a stream requests its usage": (
         {"stream": True},
         set(),
         {"stream": True, "stream_options": {"include_usage": True}},
@@ -442,41 +451,41 @@ CONVERTED: dict[str, tuple[dict[str, Any], set[str], dict[str, Any], Losses]] = 
         {"stop": ["1", "2", "3", "4"]},
         [("stop[4:]", "stop", "approximated")],
     ),
-    "parallel where it is refused": (
+    "parallel_tool_calls where the host refuses it": (
         {"parallel": False},
         {"no_parallel_tool_calls"},
         {},
         [("parallel", "parallel_tool_calls", "dropped")],
     ),
-    "what OpenAI's other protocol calls by the same names": (
+    "fields that a Responses client has too": (
         {
-            "dialect": "openai-responses",
-            "own": {"service_tier": "flex", "text.verbosity": "low", "truncation": "auto"},
+            "protocol": "openai-responses",
+            "extra": {"service_tier": "flex", "text.verbosity": "low", "truncation": "auto"},
         },
         set(),
         {"service_tier": "flex", "verbosity": "low"},
         [("truncation", "unknown_field", "dropped")],
     ),
-    "metadata of an answer that is kept": (
-        {"dialect": "openai-responses", "own": {"metadata": {"a": "b"}, "store": True}},
+    "metadata with store": (
+        {"protocol": "openai-responses", "extra": {"metadata": {"a": "b"}, "store": True}},
         set(),
         {"metadata": {"a": "b"}, "store": True},
         [],
     ),
-    "metadata of an answer that is not": (
-        {"dialect": "openai-responses", "own": {"metadata": {"a": "b"}}},
+    "metadata without store": (
+        {"protocol": "openai-responses", "extra": {"metadata": {"a": "b"}}},
         set(),
         {},
         [("metadata", "metadata", "dropped")],
     ),
-    "defaults that it spells out": (
-        {"dialect": "openai-responses", "own": {"metadata": {}, "service_tier": "auto", "text.verbosity": "medium"}},
+    "fields that are the default": (
+        {"protocol": "openai-responses", "extra": {"metadata": {}, "service_tier": "auto", "text.verbosity": "medium"}},
         set(),
         {},
         [],
     ),
-    "any JSON, and nobody said the word": (
-        {"turns": (Turn("system", (Text("Be brief."),)), *HELLO), "format": Format("json_object")},
+    "json_object without the word JSON": (
+        {"turns": (Turn("system", (Text("Be brief."),)), *HELLO), "format": ResponseFormat("json_object")},
         set(),
         {
             "messages": [
@@ -488,13 +497,13 @@ CONVERTED: dict[str, tuple[dict[str, Any], set[str], dict[str, Any], Losses]] = 
         },
         [("format", "json_object", "approximated")],
     ),
-    "any JSON, and the word was said": (
-        {"turns": (Turn("user", (Text("As JSON, please."),)),), "format": Format("json_object")},
+    "json_object with the word JSON": (
+        {"turns": (Turn("user", (Text("As JSON, please."),)),), "format": ResponseFormat("json_object")},
         set(),
         {"messages": [{"role": "user", "content": "As JSON, please."}], "response_format": {"type": "json_object"}},
         [],
     ),
-    "a strict tool that may leave a parameter out": (
+    "a strict tool with an optional parameter": (
         {"tools": (Tool("f", None, {"type": "object", "properties": {"a": {}}}, True),)},
         set(),
         {
@@ -511,37 +520,37 @@ CONVERTED: dict[str, tuple[dict[str, Any], set[str], dict[str, Any], Losses]] = 
         },
         [("tools[0].strict", "tool_strict", "dropped")],
     ),
-    "a budget": (
-        {"reasoning": Thinking(budget=2000)},
+    "a reasoning budget": (
+        {"reasoning": ReasoningConfig(budget=2000)},
         set(),
         {"reasoning_effort": "medium"},
         [("reasoning", "reasoning", "approximated")],
     ),
-    "developer where it is unknown": (
+    "a developer message for a host that does not know the role": (
         {"turns": (Turn("developer", (Text("Be brief."),)), *HELLO)},
         {"no_developer"},
         {"messages": [{"role": "system", "content": "Be brief."}, *HELLO_WIRE]},
         [("turns[0]", "role", "approximated")],
     ),
-    "files by their id, of OpenAI's alone": (
+    "file ids, of which only OpenAI's are kept": (
         {"turns": (Turn("user", tuple(Document(Media(file_id=id_)) for id_ in ("file-1", "gs://a/b.pdf"))),)},
         set(),
         {"messages": [{"role": "user", "content": [{"type": "file", "file": {"file_id": "file-1"}}]}]},
         [("turns[0].blocks[1]", "document", "dropped")],
     ),
-    "a document that is told as its text": (
+    "a document that is sent as its text": (
         {"turns": (Turn("user", (Document(Media("text/plain", text="words", name="a.txt")),)),)},
         set(),
         {"messages": [{"role": "user", "content": [{"type": "text", "text": "words"}]}]},
         [("turns[0].blocks[0].media.name", "name", "dropped")],
     ),
-    "nothing that could be said": (
+    "a turn without anything to send": (
         {"turns": (Turn("user", (ToolResult("c9", (Text("?"),)),)),)},
         set(),
         {"messages": [{"role": "user", "content": ""}]},
         [("turns[0].blocks[0]", "orphan", "dropped")],
     ),
-    "results first, then what stood beside them": (
+    "results before the rest of their turn": (
         {
             "turns": (
                 Turn("assistant", (ToolCall("c1", "f", "{}"), ToolCall("c2", "f", "{}"))),
@@ -577,7 +586,7 @@ CONVERTED: dict[str, tuple[dict[str, Any], set[str], dict[str, Any], Losses]] = 
             ("turns[1].blocks[2]", "tool_result_media", "approximated"),
         ],
     ),
-    "results that come late": (
+    "late results": (
         {
             "turns": (
                 Turn("assistant", (ToolCall("c1", "f", "{}"), ToolCall("c2", "f", "{}"))),
@@ -597,7 +606,7 @@ CONVERTED: dict[str, tuple[dict[str, Any], set[str], dict[str, Any], Losses]] = 
         },
         [],
     ),
-    "results behind a message of the system": (
+    "results after a system message": (
         {
             "turns": (
                 Turn("assistant", (ToolCall("c", "f", "{}"),)),
@@ -615,7 +624,7 @@ CONVERTED: dict[str, tuple[dict[str, Any], set[str], dict[str, Any], Losses]] = 
         },
         [],
     ),
-    "what has no counterpart": (
+    "orphans": (
         {
             "turns": (
                 Turn("user", (ToolResult("c0", (Text("nobody asked"),)),)),
@@ -639,8 +648,8 @@ CONVERTED: dict[str, tuple[dict[str, Any], set[str], dict[str, Any], Losses]] = 
             ("turns[3].blocks[0]", "orphan", "dropped"),
         ],
     ),
-    "thoughts of another": (
-        {"turns": (Turn("assistant", (Reasoning("Hm.", FOREIGN), Text("Yes."))),)},
+    "another provider's thinking": (
+        {"turns": (Turn("assistant", (Reasoning("Hm.", SIGNATURE), Text("Yes."))),)},
         set(),
         {"messages": [{"role": "assistant", "content": "Yes."}]},
         [
@@ -648,7 +657,7 @@ CONVERTED: dict[str, tuple[dict[str, Any], set[str], dict[str, Any], Losses]] = 
             ("turns[0].blocks[0].seal", "signature", "dropped"),
         ],
     ),
-    "thoughts where they are wanted back": (
+    "thinking for a host that requires it back": (
         {"turns": (Turn("assistant", (Reasoning("Hm."), CALL)), ANSWER, Turn("assistant", (CALL,)), ANSWER)},
         {"reasoning_content"},
         {
@@ -661,7 +670,7 @@ CONVERTED: dict[str, tuple[dict[str, Any], set[str], dict[str, Any], Losses]] = 
         },
         [],
     ),
-    "hosted things": (
+    "hosted tools and their items": (
         {
             "turns": (Turn("user", (Text("a"), Opaque("anthropic", "container_upload", {}))),),
             "tools": (Opaque("anthropic", "web_search", {}),),
@@ -673,7 +682,7 @@ CONVERTED: dict[str, tuple[dict[str, Any], set[str], dict[str, Any], Losses]] = 
             ("tools[0].web_search", "hosted_tools", "dropped"),
         ],
     ),
-    "zero arguments": (
+    "a call without arguments": (
         {"turns": (Turn("assistant", (ToolCall("c", "f"),)), Turn("user", (ToolResult("c", (Text("a"),)),)))},
         set(),
         {
@@ -684,19 +693,19 @@ CONVERTED: dict[str, tuple[dict[str, Any], set[str], dict[str, Any], Losses]] = 
         },
         [],
     ),
-    "thoughts to be shown": (
-        {"reasoning": Thinking("low", summary="concise")},
+    "a summary of the thinking": (
+        {"reasoning": ReasoningConfig("low", summary="concise")},
         set(),
         {"reasoning_effort": "low"},
         [("reasoning.summary", "reasoning", "dropped")],
     ),
-    "sources of an answer before": (
+    "citations in the history": (
         {"turns": (Turn("assistant", (Text("a", citations=(Citation("https://a"),)),)),)},
         set(),
         {"messages": [{"role": "assistant", "content": "a"}]},
         [("turns[0].blocks[0].citations", "citations", "dropped")],
     ),
-    "nothing said": (
+    "no messages": (
         {"turns": (Turn("assistant", ()),)},
         set(),
         {"messages": [{"role": "assistant", "content": ""}]},
@@ -706,45 +715,45 @@ CONVERTED: dict[str, tuple[dict[str, Any], set[str], dict[str, Any], Losses]] = 
 
 
 @pytest.mark.parametrize("case", CONVERTED)
-def test_converted_requests(case: str) -> None:
+def test_a_request_of_another_protocol_is_encoded(case: str) -> None:
     fields, quirks, body, losses = CONVERTED[case]
-    out = sent(ask(**fields), Target("gpt", "openai", quirks=frozenset(quirks)))
-    assert copy(out.payload) == {"model": "gpt", "messages": HELLO_WIRE, **body}
+    out = encode_request(make_request(**fields), UpstreamTarget("gpt", "openai", quirks=frozenset(quirks)))
+    assert json_copy(out.payload) == {"model": "gpt", "messages": HELLO_WIRE, **body}
     assert sorted(out.losses, key=str) == sorted((Loss(*loss) for loss in losses), key=str)
 
 
-def test_a_seal_goes_back_to_its_minter_alone() -> None:
-    call = ToolCall("c", "f", "{}", seal=FOREIGN)
-    thought = Reasoning("Hm.", FOREIGN)
-    request = ask(turns=(Turn("assistant", (thought, call)), Turn("user", (ToolResult("c", ()),))))
-    home = sent(request, Target("x", "claude", quirks=frozenset({"reasoning_details"})))
+def test_a_signature_is_sent_to_its_issuer_alone() -> None:
+    call = ToolCall("c", "f", "{}", signature=SIGNATURE)
+    thought = Reasoning("Hm.", SIGNATURE)
+    request = make_request(turns=(Turn("assistant", (thought, call)), Turn("user", (ToolResult("c", ()),))))
+    home = encode_request(request, UpstreamTarget("x", "claude", quirks=frozenset({"reasoning_details"})))
     message, _ = home.payload["messages"]
     assert message["reasoning_details"] == [{"type": "reasoning.text", "text": "Hm.", "signature": "proof"}]
     assert message["tool_calls"][0]["extra_content"] == {"google": {"thought_signature": "proof"}}
     assert home.losses == ()
-    away = sent(request, Target("x", "openrouter", quirks=frozenset({"reasoning_details"})))
+    away = encode_request(request, UpstreamTarget("x", "openrouter", quirks=frozenset({"reasoning_details"})))
     assert [loss.feature for loss in away.losses] == ["signature", "signature"]
-    assert "proof" not in json.dumps(copy(away.payload))
+    assert "proof" not in json.dumps(json_copy(away.payload))
 
 
-def test_ids_that_are_too_long_are_short_and_alike() -> None:
-    long = "call_" + "x" * 60
-    turns = (Turn("assistant", (ToolCall(long, "f"),)), Turn("user", (ToolResult(long, (Text("a"),)),)))
-    asking, answering = sent(ask(turns=turns)).payload["messages"]
-    (call,) = asking["tool_calls"]
-    assert call["id"] == answering["tool_call_id"] != long
+def test_long_call_ids_are_shortened_alike() -> None:
+    long_id = "call_" + "x" * 60
+    turns = (Turn("assistant", (ToolCall(long_id, "f"),)), Turn("user", (ToolResult(long_id, (Text("a"),)),)))
+    calling, answering = encode_request(make_request(turns=turns)).payload["messages"]
+    (call,) = calling["tool_calls"]
+    assert call["id"] == answering["tool_call_id"] != long_id
     assert len(call["id"]) <= 40
 
 
-def test_names_are_mended_and_come_back() -> None:
-    under = sent(ask(tools=(Tool("fs.read"), Tool("read", namespace="fs"))))
-    wires = [tool["function"]["name"] for tool in under.payload["tools"]]
+def test_invalid_tool_names_are_mapped_and_restored() -> None:
+    sent = encode_request(make_request(tools=(Tool("fs.read"), Tool("read", namespace="fs"))))
+    wires = [tool["function"]["name"] for tool in sent.payload["tools"]]
     assert wires == ["fs_read", "fs__read"]
     calls = [{"id": f"c{n}", "function": {"name": name, "arguments": "{}"}} for n, name in enumerate(wires)]
     body = {"choices": [{"message": {"content": None, "tool_calls": calls}, "finish_reason": "tool_calls"}]}
     blocks = (ToolCall("c0", "fs.read", "{}"), ToolCall("c1", "read", "{}", namespace="fs"))
-    assert PROTOCOL.decode_reply(copy(body), under, ids()).blocks == blocks
-    streamed = fold(decode(sse({"tool_calls": [{**c, "index": n} for n, c in enumerate(calls)]}, "stop"), under=under))
+    assert PROTOCOL.decode_reply(json_copy(body), sent, ids()).blocks == blocks
+    streamed = fold(decode(sse({"tool_calls": [{**c, "index": n} for n, c in enumerate(calls)]}, "stop"), sent=sent))
     assert isinstance(streamed, Reply)
     assert (streamed.blocks, streamed.stop) == (blocks, "tool")
 
@@ -756,7 +765,7 @@ REPLIES: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
     "length": ({"content": "Hi"}, "length", {"blocks": (Text("Hi"),), "stop": "length"}),
     "filter": ({"content": None}, "content_filter", {"blocks": (), "stop": "filter"}),
     "refusal": ({"content": None, "refusal": "No."}, "stop", {"blocks": (Refusal("No."),), "stop": "end"}),
-    "calls with text beside": (
+    "calls beside text": (
         {"content": "Let me look.", "tool_calls": [CALL_WIRE, {**CALL_WIRE, "id": "c2"}]},
         "tool_calls",
         {
@@ -786,7 +795,7 @@ REPLIES: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("case", REPLIES)
-def test_reply_and_its_meaning(case: str) -> None:
+def test_a_reply_is_decoded_and_encoded_back(case: str) -> None:
     fields, native, meaning = REPLIES[case]
     message = {"role": "assistant", "content": None, "refusal": None, "annotations": [], **fields}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": native}
@@ -804,13 +813,13 @@ def test_reply_and_its_meaning(case: str) -> None:
             "completion_tokens_details": {"reasoning_tokens": 2},
         },
     }
-    reply = PROTOCOL.decode_reply(copy(body), sent(), ids())
+    reply = PROTOCOL.decode_reply(json_copy(body), encode_request(), ids())
     assert (reply.blocks, reply.stop, reply.native) == (meaning["blocks"], meaning["stop"], native)
     assert (reply.id, reply.model, reply.usage) == ("chatcmpl-1", "m", Usage(6, 5, 4, None, 2))
-    out, losses = PROTOCOL.encode_reply(reply, asked())
-    assert copy(out) == body
+    out, losses = PROTOCOL.encode_reply(reply, reply_context())
+    assert json_copy(out) == body
     assert losses == []
-    ChatCompletion.model_validate(copy(out), strict=True)
+    ChatCompletion.model_validate(json_copy(out), strict=True)
 
 
 HOSTS: dict[str, tuple[dict[str, Any], tuple[Block, ...], str]] = {
@@ -819,7 +828,7 @@ HOSTS: dict[str, tuple[dict[str, Any], tuple[Block, ...], str]] = {
         (ToolCall("call_0", "f", "{}"),),
         "tool",
     ),
-    "every field filled in": (
+    "every field present": (
         {
             "message": {"content": "4", "refusal": "", "function_call": {"name": "", "arguments": ""}},
             "finish_reason": "stop",
@@ -832,15 +841,15 @@ HOSTS: dict[str, tuple[dict[str, Any], tuple[Block, ...], str]] = {
         (ToolCall("call_0", "f", "{}"),),
         "tool",
     ),
-    "all of it filtered": ({"finish_reason": "content_filter"}, (), "filter"),
-    "a word of its own": ({"message": {"content": "a"}, "finish_reason": "eos"}, (Text("a"),), "other"),
+    "everything filtered": ({"finish_reason": "content_filter"}, (), "filter"),
+    "an unknown finish reason": ({"message": {"content": "a"}, "finish_reason": "eos"}, (Text("a"),), "other"),
 }
 
 
 @pytest.mark.parametrize("case", HOSTS)
-def test_what_compatible_hosts_answer(case: str) -> None:
+def test_replies_of_compatible_hosts(case: str) -> None:
     choice, blocks, stop = HOSTS[case]
-    reply = PROTOCOL.decode_reply({"choices": [copy(choice)]}, sent(), ids())
+    reply = PROTOCOL.decode_reply({"choices": [json_copy(choice)]}, encode_request(), ids())
     assert (reply.blocks, reply.stop) == (blocks, stop)
 
 
@@ -866,12 +875,13 @@ USAGES: list[tuple[dict[str, Any], Usage]] = [
 
 
 @pytest.mark.parametrize(("counts", "usage"), USAGES)
-def test_usage_has_one_arithmetic(counts: dict[str, Any], usage: Usage) -> None:
+def test_usage_is_decoded(counts: dict[str, Any], usage: Usage) -> None:
     choice = {"message": {"content": "a"}, "finish_reason": "stop"}
-    assert PROTOCOL.decode_reply({"choices": [choice], "usage": copy(counts)}, sent(), ids()).usage == usage
+    body = {"choices": [choice], "usage": json_copy(counts)}
+    assert PROTOCOL.decode_reply(body, encode_request(), ids()).usage == usage
 
 
-def test_own_fields_of_a_reply_go_back_to_their_places() -> None:
+def test_extra_fields_of_a_reply_are_put_back() -> None:
     body = {
         "id": "chatcmpl-1",
         "object": "chat.completion",
@@ -897,8 +907,9 @@ def test_own_fields_of_a_reply_go_back_to_their_places() -> None:
             {"index": 1, "message": {"role": "assistant", "content": "b"}, "finish_reason": "stop"},
         ],
     }
-    out, losses = PROTOCOL.encode_reply(PROTOCOL.decode_reply(copy(body), sent(), ids()), asked())
-    assert copy(out) == body
+    reply = PROTOCOL.decode_reply(json_copy(body), encode_request(), ids())
+    out, losses = PROTOCOL.encode_reply(reply, reply_context())
+    assert json_copy(out) == body
     assert losses == []
 
 
@@ -911,57 +922,65 @@ def test_own_fields_of_a_reply_go_back_to_their_places() -> None:
         ({"choices": [{"message": {"content": 5}}]}, "choices[0].content"),
     ],
 )
-def test_a_body_that_is_not_the_protocol(body: dict[str, Any], path: str) -> None:
+def test_a_body_of_another_shape_is_malformed(body: dict[str, Any], path: str) -> None:
     with pytest.raises(Malformed) as caught:
-        PROTOCOL.decode_reply(body, sent(), ids())
+        PROTOCOL.decode_reply(body, encode_request(), ids())
     assert caught.value.path == path
 
 
-def test_an_error_under_status_200_is_the_backends() -> None:
+def test_an_error_with_status_200_is_an_upstream_error() -> None:
     with pytest.raises(UpstreamError) as caught:
-        PROTOCOL.decode_reply({"error": {"message": "filtered", "code": "content_filter"}}, sent(), ids())
+        PROTOCOL.decode_reply({"error": {"message": "filtered", "code": "content_filter"}}, encode_request(), ids())
     assert (caught.value.failure.kind, caught.value.failure.message) == ("content_filter", "filtered")
 
 
-UNSAID: dict[str, tuple[dict[str, Any], Losses]] = {
+REPLY_LOSSES: dict[str, tuple[dict[str, Any], Losses]] = {
     "a pause": ({"stop": "pause"}, [("stop", "stop_reason", "approximated")]),
-    "what was matched": ({"stop": "stop_sequence", "matched": "END"}, [("matched", "matched_stop", "dropped")]),
-    "a source's own words": (
+    "a matched stop sequence": ({"stop": "stop_sequence", "matched": "END"}, [("matched", "matched_stop", "dropped")]),
+    "the text of a citation": (
         {"blocks": (Text("a", (Citation("https://a"), Citation("https://b", None, "words"))),)},
         [("blocks[0].citations[1].text", "citations", "dropped")],
     ),
-    "a picture": ({"blocks": (Image(Media("image/png", "AA")),)}, [("blocks[0]", "media_out", "dropped")]),
-    "hosted": (
+    "an image": ({"blocks": (Image(Media("image/png", "AA")),)}, [("blocks[0]", "media_out", "dropped")]),
+    "a hosted tool's item": (
         {"blocks": (Opaque("anthropic", "server_tool_use", {}),)},
         [("blocks[0].server_tool_use", "hosted_output", "dropped")],
     ),
-    "fields": (
-        {"blocks": (Text("a", own={"fate": 1}),), "own": {"stop_details": {"a": 1}}},
+    "extra fields": (
+        {"blocks": (Text("a", extra={"fate": 1}),), "extra": {"stop_details": {"a": 1}}},
         [("blocks[0].fate", "unknown_field", "dropped"), ("stop_details", "stop_details", "dropped")],
     ),
-    "all can be said": ({"blocks": (Reasoning("Hm.", FOREIGN), Refusal("No."), Text("a", seal=FOREIGN), CALL)}, []),
+    "nothing is lost": (
+        {"blocks": (Reasoning("Hm.", SIGNATURE), Refusal("No."), Text("a", signature=SIGNATURE), CALL)},
+        [],
+    ),
 }
 
 
-@pytest.mark.parametrize("case", UNSAID)
-def test_what_a_client_cannot_be_told_is_declared_alike_in_body_and_stream(case: str) -> None:
-    fields, losses = UNSAID[case]
-    reply = Reply(**{"dialect": "anthropic", "id": "msg_1", "model": "y", "blocks": (), "stop": "end", **fields})
-    _, declared = PROTOCOL.encode_reply(reply, asked())
+@pytest.mark.parametrize("case", REPLY_LOSSES)
+def test_reply_losses_are_the_same_in_body_and_stream(case: str) -> None:
+    fields, losses = REPLY_LOSSES[case]
+    reply = Reply(**{"protocol": "anthropic", "id": "msg_1", "model": "y", "blocks": (), "stop": "end", **fields})
+    _, declared = PROTOCOL.encode_reply(reply, reply_context())
     _, streamed = encode(list(unfold(reply)))
     expected = sorted((Loss(*loss) for loss in losses), key=str)
     assert sorted(declared, key=str) == expected
     assert sorted(streamed, key=str) == expected
 
 
-def test_what_a_block_carries_at_its_end_is_declared_too() -> None:
-    events: list[Event] = [Start("gemini", None, "y"), Open(0, Text("")), Close(0, {"fate": 1}), Finish("end")]
+def test_extra_fields_at_the_end_of_a_block_are_declared() -> None:
+    events: list[Event] = [
+        ReplyStart("gemini", None, "y"),
+        BlockStart(0, Text("")),
+        BlockEnd(0, {"fate": 1}),
+        ReplyEnd("end"),
+    ]
     assert encode(events)[1] == [Loss("blocks[0].fate", "unknown_field", "dropped")]
 
 
-def test_ids_have_the_clients_prefix_and_models_the_clients_name() -> None:
-    reply = Reply(dialect="anthropic", id="msg_1", model="claude", blocks=(), stop="end")
-    body, _ = PROTOCOL.encode_reply(reply, asked())
+def test_a_reply_has_the_clients_id_prefix_and_model_name() -> None:
+    reply = Reply(protocol="anthropic", id="msg_1", model="claude", blocks=(), stop="end")
+    body, _ = PROTOCOL.encode_reply(reply, reply_context())
     stream, _ = encode(list(unfold(reply)))
     for one in (body, *chunks_of(stream)):
         assert (one["id"], one["model"], one["created"]) == ("chatcmpl-7", "m", 1_700_000_000)
@@ -970,7 +989,7 @@ def test_ids_have_the_clients_prefix_and_models_the_clients_name() -> None:
 # ---- streams ---------------------------------------------------------------------------------------------------------
 
 
-def test_stream_of_everything() -> None:
+def test_a_stream_with_several_kinds_of_blocks() -> None:
     stream = sse(
         {"role": "assistant", "content": ""},
         {"reasoning_content": "Hm."},
@@ -982,22 +1001,22 @@ def test_stream_of_everything() -> None:
         "tool_calls",
     )
     assert decode(stream) == [
-        Start(NAME, "x", "gpt"),
-        Open(0, Reasoning("")),
-        Delta(0, "Hm."),
-        Close(0),
-        Open(1, Text("")),
-        Delta(1, "So"),
-        Delta(1, ": "),
-        Close(1),
-        Open(2, ToolCall("c1", "f")),
-        Open(3, ToolCall("c2", "g")),
-        Delta(3, '{"b":'),
-        Delta(2, "{}"),
-        Delta(3, "2}"),
-        Close(2),
-        Close(3),
-        Finish("tool", None, "tool_calls", None, {"choices[0].index": 0}),
+        ReplyStart(NAME, "x", "gpt"),
+        BlockStart(0, Reasoning("")),
+        BlockDelta(0, "Hm."),
+        BlockEnd(0),
+        BlockStart(1, Text("")),
+        BlockDelta(1, "So"),
+        BlockDelta(1, ": "),
+        BlockEnd(1),
+        BlockStart(2, ToolCall("c1", "f")),
+        BlockStart(3, ToolCall("c2", "g")),
+        BlockDelta(3, '{"b":'),
+        BlockDelta(2, "{}"),
+        BlockDelta(3, "2}"),
+        BlockEnd(2),
+        BlockEnd(3),
+        ReplyEnd("tool", None, "tool_calls", None, {"choices[0].index": 0}),
     ]
 
 
@@ -1017,7 +1036,7 @@ CALLS: dict[str, tuple[list[list[dict[str, Any]]], list[tuple[str, str, str]]]] 
         ],
         [("a", "f", "{}"), ("b", "f", "{}")],
     ),
-    "id and name again with every piece": (
+    "id and name in every chunk": (
         [
             [{"index": 0, "id": "a", "function": {"name": "f", "arguments": "{"}}],
             [{"index": 0, "id": "a", "function": {"name": "f", "arguments": "}"}}],
@@ -1040,7 +1059,7 @@ def test_streamed_calls_of_compatible_hosts(case: str) -> None:
     assert [(b.id, b.name, b.arguments) for b in reply.blocks if isinstance(b, ToolCall)] == calls
 
 
-def test_reasoning_details_are_blocks_of_their_own() -> None:
+def test_each_reasoning_detail_is_a_block() -> None:
     def detail(**fields: Any) -> dict[str, Any]:
         return {"reasoning_details": [fields]}
 
@@ -1056,10 +1075,10 @@ def test_reasoning_details_are_blocks_of_their_own() -> None:
     reply = fold(decode(stream))
     assert isinstance(reply, Reply)
     blocks = (
-        Reasoning("AB", None, summary=True, own={"index": 0}),
-        Reasoning("", Signature("s1", NAME, "openai"), redacted=True, own={"index": 0}),
-        Reasoning("", Signature("s2", NAME, "openai"), redacted=True, own={"index": 1}),
-        Reasoning("C", Signature("s3", NAME, "openai"), own={"index": 2}),
+        Reasoning("AB", None, summary=True, extra={"index": 0}),
+        Reasoning("", Signature("s1", NAME, "openai"), redacted=True, extra={"index": 0}),
+        Reasoning("", Signature("s2", NAME, "openai"), redacted=True, extra={"index": 1}),
+        Reasoning("C", Signature("s3", NAME, "openai"), extra={"index": 2}),
     )
     assert reply.blocks == blocks
     again = fold(decode(encode(list(unfold(reply)))[0]))
@@ -1068,9 +1087,9 @@ def test_reasoning_details_are_blocks_of_their_own() -> None:
 
 
 ENDS: dict[str, tuple[bytes, str]] = {
-    "nothing at all": (b"", "upstream_cut"),
+    "an empty stream": (b"", "upstream_cut"),
     "cut": (sse({"content": "half"}, done=False), "upstream_cut"),
-    "done without a reason": (sse({"content": "half"}), "upstream_cut"),
+    "the sentinel without a finish reason": (sse({"content": "half"}), "upstream_cut"),
     "an error in the stream": (sse({"content": "a"}, done=False) + b'data: {"error":"oh"}\n\n', "upstream_error"),
     "overloaded": (b'data: {"error":{"message":"x","code":"server_is_overloaded"}}\n\n', "overloaded"),
     "an error with a status": (b'data: {"error":{"message":"slow down","code":429}}\n\n', "rate_limit"),
@@ -1078,60 +1097,60 @@ ENDS: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("case", ENDS)
-def test_streams_that_end_badly(case: str) -> None:
+def test_a_stream_that_ends_without_success_is_a_failure(case: str) -> None:
     stream, kind = ENDS[case]
     last = decode(stream)[-1]
     assert isinstance(last, Failure)
     assert last.kind == kind
 
 
-def test_a_stream_may_leave_the_sentinel_out() -> None:
+def test_the_done_sentinel_is_optional() -> None:
     reply = fold(decode(sse({"content": "a"}, "stop", done=False)))
     assert isinstance(reply, Reply)
     assert (reply.blocks, reply.stop) == ((Text("a"),), "end")
 
 
-def test_finish_waits_for_usage() -> None:
+def test_the_reply_end_waits_for_usage() -> None:
     usage = b'data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4}}\n\n'
     events = decode(sse({"content": "a"}, "stop", done=False) + usage)
     finish = events[-1]
-    assert isinstance(finish, Finish)
+    assert isinstance(finish, ReplyEnd)
     assert finish.usage == Usage(3, 4)
 
 
 @pytest.mark.parametrize("stream", [b"data: <html>\n\n", b"data: []\n\n", b'data: {"message":"hi"}\n\n'])
-def test_a_stream_that_is_not_the_protocol_raises(stream: bytes) -> None:
+def test_a_stream_of_another_shape_is_malformed(stream: bytes) -> None:
     with pytest.raises(Malformed):
         decode(stream)
 
 
-def test_usage_goes_to_clients_that_asked_for_it() -> None:
+def test_usage_is_streamed_on_request_only() -> None:
     events = list(
-        unfold(Reply(dialect="gemini", id=None, model="y", blocks=(Text("a"),), stop="end", usage=Usage(3, 4)))
+        unfold(Reply(protocol="gemini", id=None, model="y", blocks=(Text("a"),), stop="end", usage=Usage(3, 4)))
     )
-    *before, last = chunks_of(encode(events, asked(own={"stream_options": {"include_usage": True}}))[0])
+    *before, last = chunks_of(encode(events, reply_context(extra={"stream_options": {"include_usage": True}}))[0])
     assert last["choices"] == []
     assert last["usage"] == {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
     assert all(chunk["usage"] is None for chunk in before)
     assert all("usage" not in chunk for chunk in chunks_of(encode(events)[0]))
 
 
-def test_what_was_not_counted_is_not_told_as_zero() -> None:
-    events = list(unfold(Reply(dialect="gemini", id=None, model="y", blocks=(Text("a"),), stop="end")))
-    chunks = chunks_of(encode(events, asked(own={"stream_options": {"include_usage": True}}))[0])
+def test_unknown_usage_is_not_streamed_as_zero() -> None:
+    events = list(unfold(Reply(protocol="gemini", id=None, model="y", blocks=(Text("a"),), stop="end")))
+    chunks = chunks_of(encode(events, reply_context(extra={"stream_options": {"include_usage": True}}))[0])
     assert all(chunk["choices"] and chunk["usage"] is None for chunk in chunks)
 
 
-def test_own_fields_of_a_stream_go_back_into_its_last_chunk() -> None:
+def test_extra_fields_of_a_stream_are_in_its_last_chunk() -> None:
     other = {"index": 1, "delta": {"content": "b"}, "finish_reason": "stop"}
-    own = {
+    extra = {
         "created": 5,
         "system_fingerprint": "fp",
         "choices[0].logprobs": {"content": []},
         "choices[0].message.mood": "good",
         "n": [other],
     }
-    reply = Reply(dialect=NAME, id="c", model="y", blocks=(Text("a"),), stop="end", own=own)
+    reply = Reply(protocol=NAME, id="c", model="y", blocks=(Text("a"),), stop="end", extra=extra)
     *_, last = chunks_of(encode(list(unfold(reply)))[0])
     assert last["system_fingerprint"] == "fp"
     assert last["created"] != 5
@@ -1139,25 +1158,27 @@ def test_own_fields_of_a_stream_go_back_into_its_last_chunk() -> None:
         {"index": 0, "delta": {"mood": "good"}, "logprobs": {"content": []}, "finish_reason": "stop"},
         other,
     ]
-    assert "mood" not in chunks_of(encode(list(unfold(replace(reply, dialect="gemini"))))[0])[-1]["choices"][0]["delta"]
+    assert (
+        "mood" not in chunks_of(encode(list(unfold(replace(reply, protocol="gemini"))))[0])[-1]["choices"][0]["delta"]
+    )
 
 
-def test_calls_are_told_once_and_counted_alone() -> None:
+def test_streamed_calls_are_named_once_and_numbered_among_calls() -> None:
     events: list[Event] = [
-        Start("anthropic", "x", "y"),
-        Open(0, Reasoning("")),
-        Delta(0, "Hm."),
-        Seal(0, FOREIGN),
-        Close(0),
-        Open(1, ToolCall("c1", "f")),
-        Close(1),
-        Open(2, ToolCall("c2", "g")),
-        Delta(2, '{"a":1}'),
-        Close(2),
-        Finish("tool"),
+        ReplyStart("anthropic", "x", "y"),
+        BlockStart(0, Reasoning("")),
+        BlockDelta(0, "Hm."),
+        BlockSignature(0, SIGNATURE),
+        BlockEnd(0),
+        BlockStart(1, ToolCall("c1", "f")),
+        BlockEnd(1),
+        BlockStart(2, ToolCall("c2", "g")),
+        BlockDelta(2, '{"a":1}'),
+        BlockEnd(2),
+        ReplyEnd("tool"),
     ]
     deltas = [chunk["choices"][0]["delta"] for chunk in chunks_of(encode(events)[0])]
-    token = seals.for_client(FOREIGN, NAME)
+    token = signatures.for_client(SIGNATURE, NAME)
     assert deltas == [
         {"role": "assistant", "content": "", "refusal": None},
         {"reasoning_content": "Hm."},
@@ -1170,23 +1191,37 @@ def test_calls_are_told_once_and_counted_alone() -> None:
     ]
 
 
-REMEMBERED: dict[str, tuple[Block, ...]] = {
-    "a sealed thought": (Reasoning("Hm.", FOREIGN), Text("a")),
-    "a redacted thought": (Reasoning("", FOREIGN, redacted=True), Text("a")),
-    "a sealed thought without a word": (Reasoning("", FOREIGN), Text("a")),
-    "a sealed thought without a word, before a sealed text": (Reasoning("", FOREIGN), Text("a", seal=FOREIGN)),
-    "thoughts, of which one is sealed": (Reasoning("A"), Reasoning("B", FOREIGN), Reasoning("C"), Text("a")),
-    "a sealed text": (Text("a", seal=FOREIGN),),
-    "a sealed text after a sealed thought": (Reasoning("Hm.", FOREIGN), Text("a", seal=FOREIGN)),
-    "a seal alone, before a sealed call": (Text("", seal=FOREIGN), ToolCall("c", "f", "{}", seal=FOREIGN)),
+SENT_BACK: dict[str, tuple[Block, ...]] = {
+    "signed thinking": (Reasoning("Hm.", SIGNATURE), Text("a")),
+    "redacted thinking": (Reasoning("", SIGNATURE, redacted=True), Text("a")),
+    "signed thinking without text": (Reasoning("", SIGNATURE), Text("a")),
+    "signed thinking without text, before a signed text": (
+        Reasoning("", SIGNATURE),
+        Text("a", signature=SIGNATURE),
+    ),
+    "several thinking blocks, one of them signed": (
+        Reasoning("A"),
+        Reasoning("B", SIGNATURE),
+        Reasoning("C"),
+        Text("a"),
+    ),
+    "a signed text": (Text("a", signature=SIGNATURE),),
+    "a signed text after signed thinking": (
+        Reasoning("Hm.", SIGNATURE),
+        Text("a", signature=SIGNATURE),
+    ),
+    "a signature without text, before a signed call": (
+        Text("", signature=SIGNATURE),
+        ToolCall("c", "f", "{}", signature=SIGNATURE),
+    ),
 }
 
 
-@pytest.mark.parametrize("case", REMEMBERED)
-def test_what_a_client_remembers_means_what_was_said(case: str) -> None:
-    """A client that gives an answer back, of a body or of a stream, says the same blocks with the same seals."""
-    reply = Reply(dialect="gemini", id="x", model="y", blocks=REMEMBERED[case], stop="end")
-    body = copy(PROTOCOL.encode_reply(reply, asked())[0])["choices"][0]["message"]
+@pytest.mark.parametrize("case", SENT_BACK)
+def test_a_reply_that_a_client_sends_back_keeps_its_signatures(case: str) -> None:
+    """A client sends the message of a body or a stream back: the blocks and their signatures are the same."""
+    reply = Reply(protocol="gemini", id="x", model="y", blocks=SENT_BACK[case], stop="end")
+    body = json_copy(PROTOCOL.encode_reply(reply, reply_context())[0])["choices"][0]["message"]
     streamed: dict[str, Any] = {"role": "assistant"}
     for chunk in chunks_of(encode(list(unfold(reply)))[0]):
         delta = chunk["choices"][0]["delta"]
@@ -1199,22 +1234,22 @@ def test_what_a_client_remembers_means_what_was_said(case: str) -> None:
             function = known.setdefault("function", {})
             function |= {key: function.get(key, "") + value for key, value in call.get("function", {}).items()}
     for message in (body, streamed):
-        request = PROTOCOL.decode_request({"model": "m", "messages": [message]}, Where())
-        assert list(map(bare, request.turns[0].blocks)) == list(map(bare, REMEMBERED[case]))
+        request = PROTOCOL.decode_request({"model": "m", "messages": [message]}, UrlParams())
+        assert list(map(without_extra, request.turns[0].blocks)) == list(map(without_extra, SENT_BACK[case]))
 
 
-def bare(block: Block) -> Block:
-    """The block without what is left over, its seal as this dialect's client holds it."""
+def without_extra(block: Block) -> Block:
+    """Returns the block without extra fields, its signature in the client's protocol."""
     match block:
-        case Text(seal=seal) | Reasoning(seal=seal) | ToolCall(seal=seal):
-            return replace(block, own=None, seal=replace(seal, dialect=NAME) if seal else None)
+        case Text(signature=signature) | Reasoning(signature=signature) | ToolCall(signature=signature):
+            return replace(block, extra=None, signature=replace(signature, protocol=NAME) if signature else None)
         case _:
             return block
 
 
 def test_a_failure_ends_a_client_stream_without_success() -> None:
     broken = failure("upstream_cut", "It broke.")
-    stream, _ = encode([Start("anthropic", "x", "y"), Open(0, Text("")), Delta(0, "one"), broken])
+    stream, _ = encode([ReplyStart("anthropic", "x", "y"), BlockStart(0, Text("")), BlockDelta(0, "one"), broken])
     frames = FRAMINGS["sse"](FRAME_LIMIT).parse(stream)
     error = json.loads(frames[-1].data)["error"]
     assert (error["message"], error["type"], error["code"]) == ("It broke.", "server_error", "upstream_cut")
@@ -1232,8 +1267,8 @@ def test_a_failure_ends_a_client_stream_without_success() -> None:
         (b'{"error":{}}', True),
     ],
 )
-def test_watch_sees_what_matters_after_the_first_word(data: bytes, seen: bool) -> None:
-    assert any(mark in data for mark in PROTOCOL.watch) is seen
+def test_terminal_markers_match_frames_with_usage_or_an_end(data: bytes, seen: bool) -> None:
+    assert any(mark in data for mark in PROTOCOL.terminal_markers) is seen
 
 
 # ---- failures --------------------------------------------------------------------------------------------------------
@@ -1256,10 +1291,10 @@ FAILURES: list[tuple[int, bytes, str, int]] = [
 ]
 
 
-@pytest.mark.parametrize(("status", "body", "kind", "meant"), FAILURES)
-def test_upstream_errors(status: int, body: bytes, kind: str, meant: int) -> None:
+@pytest.mark.parametrize(("status", "body", "kind", "expected_status"), FAILURES)
+def test_upstream_errors(status: int, body: bytes, kind: str, expected_status: int) -> None:
     found = PROTOCOL.decode_failure(status, body, 7.0)
-    assert (found.kind, found.status, found.retry_after) == (kind, meant, 7.0)
+    assert (found.kind, found.status, found.retry_after) == (kind, expected_status, 7.0)
     assert "sk-1" not in found.message
 
 
@@ -1271,7 +1306,7 @@ def test_errors_for_a_client_have_all_four_fields(kind: str) -> None:
     assert (error["type"] == "server_error") is (STATUS[kind] >= 500)
 
 
-# ---- the vendors' evidence -------------------------------------------------------------------------------------------
+# ---- vendor examples -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", EVIDENCE, ids=lambda path: path.stem)
@@ -1281,7 +1316,7 @@ def test_evidence(path: Path) -> None:
     assert case["source"].startswith("https://")
     match case["kind"]:
         case "request":
-            request = PROTOCOL.decode_request(case["body"], Where())
+            request = PROTOCOL.decode_request(case["body"], UrlParams())
             blocks = [block for turn in request.turns for block in turn.blocks]
             seen: dict[str, Any] = {
                 "stream": request.stream,
@@ -1298,14 +1333,14 @@ def test_evidence(path: Path) -> None:
             assert found.message == means.get("message", found.message)
         case "stream" if "failure" in means:
             *events, last = decode(case["stream"].encode())
-            assert "".join(event.text for event in events if isinstance(event, Delta)) == means["after"]
+            assert "".join(event.text for event in events if isinstance(event, BlockDelta)) == means["after"]
             assert isinstance(last, Failure)
             assert last.kind == means["failure"]
         case kind:
             if kind == "stream":
                 reply = fold(decode(case["stream"].encode()))
             else:
-                reply = PROTOCOL.decode_reply(case["body"], sent(), ids())
+                reply = PROTOCOL.decode_reply(case["body"], encode_request(), ids())
             assert isinstance(reply, Reply)
             assert summary(reply) == {"calls": [], "thinking": "", **means}
 
@@ -1315,7 +1350,7 @@ def text(blocks: tuple[Block, ...]) -> str:
 
 
 def summary(reply: Reply) -> dict[str, Any]:
-    """What an answer says, in the words of an evidence file."""
+    """Returns a reply in the form of an example file."""
     fields = ("input", "output", "cache_read", "reasoning")
     return {
         "text": text(reply.blocks),
@@ -1331,26 +1366,26 @@ def summary(reply: Reply) -> dict[str, Any]:
     }
 
 
-# ---- laws ------------------------------------------------------------------------------------------------------------
+# ---- properties ------------------------------------------------------------------------------------------------------
 
 texts = st.text(min_size=1, max_size=20)
 names = st.text("abc_-7", min_size=1, max_size=8)
 arguments = st.dictionaries(texts, st.integers() | texts | st.none(), max_size=3).map(
-    lambda value: wire.encode(value).decode()
+    lambda value: json_fields.encode(value).decode()
 )
 counts = st.integers(0, 1000)
 
 
 @st.composite
 def replies(draw: st.DrawFn) -> Reply:
-    """Answers as a chat server could give them: thinking, then text, then a refusal, then calls."""
+    """Generates replies as a chat server could return them: thinking, then text, a refusal and calls."""
     blocks: list[Block] = []
     if thinking := draw(st.none() | texts):
-        seal = draw(st.none() | names.map(lambda value: Signature(value, NAME, "openai")))
-        blocks.append(Reasoning(thinking, seal))
-    if said := draw(st.none() | texts):
+        signature = draw(st.none() | names.map(lambda value: Signature(value, NAME, "openai")))
+        blocks.append(Reasoning(thinking, signature))
+    if content := draw(st.none() | texts):
         cited = draw(st.lists(st.builds(Citation, names, names, start=counts, end=counts), max_size=2))
-        blocks.append(Text(said, tuple(cited)))
+        blocks.append(Text(content, tuple(cited)))
     if no := draw(st.none() | texts):
         blocks.append(Refusal(no))
     calls = draw(st.lists(st.tuples(names, arguments), max_size=3))
@@ -1360,11 +1395,11 @@ def replies(draw: st.DrawFn) -> Reply:
     read = draw(st.none() | counts)
     usage = Usage(draw(counts), draw(counts), read, None, draw(st.none() | counts))
     return Reply(
-        dialect=NAME, id="chatcmpl-1", model="m", blocks=tuple(blocks), stop=stops[native], native=native, usage=usage
+        protocol=NAME, id="chatcmpl-1", model="m", blocks=tuple(blocks), stop=stops[native], native=native, usage=usage
     )
 
 
-def same(one: Reply | Failure, other: Reply) -> None:
+def assert_same_reply(one: Reply | Failure, other: Reply) -> None:
     assert isinstance(one, Reply)
     assert (one.id, one.model, one.blocks) == (other.id, other.model, other.blocks)
     assert (one.stop, one.native) == (other.stop, other.native)
@@ -1382,20 +1417,20 @@ WITH_USAGE = {"stream_options": {"include_usage": True}}
 
 
 @given(replies())
-def test_law_body_and_stream_say_the_same(reply: Reply) -> None:
-    body, losses = PROTOCOL.encode_reply(reply, asked())
-    stream, streamed = encode(list(unfold(reply)), asked(own=WITH_USAGE))
+def test_body_and_stream_are_equivalent(reply: Reply) -> None:
+    body, losses = PROTOCOL.encode_reply(reply, reply_context())
+    stream, streamed = encode(list(unfold(reply)), reply_context(extra=WITH_USAGE))
     assert losses == streamed == []
-    same(PROTOCOL.decode_reply(copy(body), sent(), ids()), reply)
-    same(fold(decode(stream)), reply)
-    ChatCompletion.model_validate(copy(body), strict=True)
+    assert_same_reply(PROTOCOL.decode_reply(json_copy(body), encode_request(), ids()), reply)
+    assert_same_reply(fold(decode(stream)), reply)
+    ChatCompletion.model_validate(json_copy(body), strict=True)
     for chunk in chunks_of(stream):
         ChatCompletionChunk.model_validate(chunk, strict=True)
 
 
 @given(replies(), st.data())
-def test_law_chunking_never_matters(reply: Reply, data: st.DataObject) -> None:
-    stream, _ = encode(list(unfold(reply)), asked(own=WITH_USAGE))
+def test_chunk_boundaries_do_not_matter(reply: Reply, data: st.DataObject) -> None:
+    stream, _ = encode(list(unfold(reply)), reply_context(extra=WITH_USAGE))
     cuts = sorted(data.draw(st.sets(st.integers(0, len(stream)), max_size=8)))
     chunks = [stream[start:end] for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
     whole = decode(stream)

@@ -1,6 +1,6 @@
-"""OpenAI Responses, both ways: literal wire against neutral form, the vendor's own words, and the laws.
+"""OpenAI Responses, both directions: literal wire bodies beside the neutral form, vendor examples, and properties.
 
-Nothing here asks another dialect; what is foreign is written in the neutral form by hand.
+No other protocol is used here: what other protocols would decode is written in the neutral form by hand.
 """
 
 from __future__ import annotations
@@ -18,35 +18,33 @@ from msgspec.structs import replace
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
-from proxy import ledger, seals, wire
 from proxy.errors import STATUS, Malformed, UpstreamError, failure
-from proxy.framing import SSE
 from proxy.ir import (
     Audio,
+    BlockCitation,
+    BlockDelta,
+    BlockEnd,
+    BlockSignature,
+    BlockStart,
     Citation,
-    Close,
-    Delta,
     Document,
     Event,
     Failure,
-    Finish,
-    Format,
     Image,
     Loss,
     Media,
-    Note,
     Opaque,
-    Open,
     Reasoning,
+    ReasoningConfig,
     Refusal,
     Reply,
+    ReplyEnd,
+    ReplyStart,
     Request,
+    ResponseFormat,
     Sampling,
-    Seal,
     Signature,
-    Start,
     Text,
-    Thinking,
     Tool,
     ToolCall,
     ToolChoice,
@@ -54,16 +52,20 @@ from proxy.ir import (
     Turn,
     Usage,
     fold,
+    signatures,
     unfold,
 )
-from proxy.names import Alias
-from proxy.protocols.contract import Asked, Sent, Target, Where
+from proxy.ir.losses import reply_extra_losses, request_extra_losses
+from proxy.ir.tool_names import Alias
 from proxy.protocols.openai_responses import PROTOCOL
+from proxy.protocols.protocol import ReplyContext, UpstreamRequest, UpstreamTarget, UrlParams
+from proxy.wire import json_fields
+from proxy.wire.framing import SSE
 
 NAME = "openai-responses"
 EVIDENCE = Path(__file__).parents[2] / "evidence" / NAME
 EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
-SENT = Sent({}, (), Target("gpt-5-nano", "openai"))
+SENT = UpstreamRequest({}, (), UpstreamTarget("gpt-5-nano", "openai"))
 
 
 def new_id() -> Callable[[str], str]:
@@ -71,41 +73,41 @@ def new_id() -> Callable[[str], str]:
     return lambda prefix: f"{prefix}{next(numbers)}"
 
 
-def decode(body: dict[str, Any]) -> Request:
-    return PROTOCOL.decode_request(json.loads(json.dumps(body)), Where())
+def decode_request(body: dict[str, Any]) -> Request:
+    return PROTOCOL.decode_request(json.loads(json.dumps(body)), UrlParams())
 
 
-def ask(*turns: Turn, dialect: str = "openai-chat", **fields: Any) -> Request:
-    return Request(dialect=dialect, model="m", turns=turns or (Turn("user", (Text("hi"),)),), **fields)
+def make_request(*turns: Turn, protocol: str = "openai-chat", **fields: Any) -> Request:
+    return Request(protocol=protocol, model="m", turns=turns or (Turn("user", (Text("hi"),)),), **fields)
 
 
-def send(request: Request, **target: Any) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    sent = PROTOCOL.encode_request(request, Target("m", target.pop("provider", "openai"), **target))
-    payload: dict[str, Any] = wire.parse_object(wire.encode(sent.payload))
+def encode_request(request: Request, **target: Any) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    sent = PROTOCOL.encode_request(request, UpstreamTarget("m", target.pop("provider", "openai"), **target))
+    payload: dict[str, Any] = json_fields.parse_object(json_fields.encode(sent.payload))
     return payload, [(loss.path, loss.feature) for loss in sent.losses]
 
 
-def asked(**fields: Any) -> Asked:
-    return Asked(ask(dialect=NAME, **fields), "req-1", 1_700_000_000, new_id())
+def reply_context(**fields: Any) -> ReplyContext:
+    return ReplyContext(make_request(protocol=NAME, **fields), "req-1", 1_700_000_000, new_id())
 
 
-def reply(*blocks: Any, dialect: str = "anthropic", stop: Any = "end", **fields: Any) -> Reply:
-    return Reply(dialect=dialect, id="up-1", model="up", blocks=blocks, stop=stop, **fields)
+def reply(*blocks: Any, protocol: str = "anthropic", stop: Any = "end", **fields: Any) -> Reply:
+    return Reply(protocol=protocol, id="up-1", model="up", blocks=blocks, stop=stop, **fields)
 
 
-def answer(neutral: Reply, **fields: Any) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    """The body that a client gets, validated as the SDK sees it."""
-    body, losses = PROTOCOL.encode_reply(neutral, asked(**fields))
-    parsed: dict[str, Any] = wire.parse_object(wire.encode(body))
+def encode_reply(neutral: Reply, **fields: Any) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """Returns the body for a client, validated by the SDK's type, and the losses."""
+    body, losses = PROTOCOL.encode_reply(neutral, reply_context(**fields))
+    parsed: dict[str, Any] = json_fields.parse_object(json_fields.encode(body))
     Response.model_validate(parsed, strict=True)
     return parsed, [(loss.path, loss.feature) for loss in losses]
 
 
-def read(body: dict[str, Any], sent: Sent = SENT) -> Reply:
+def decode_reply(body: dict[str, Any], sent: UpstreamRequest = SENT) -> Reply:
     return PROTOCOL.decode_reply(json.loads(json.dumps(body)), sent, new_id())
 
 
-def listen(chunks: Sequence[bytes], sent: Sent = SENT) -> list[Event]:
+def decode_stream(chunks: Sequence[bytes], sent: UpstreamRequest = SENT) -> list[Event]:
     framing, decoder, events = SSE(), PROTOCOL.stream_decoder(sent, new_id()), []
     for chunk in chunks:
         if whole := framing.cut(chunk):
@@ -116,25 +118,25 @@ def listen(chunks: Sequence[bytes], sent: Sent = SENT) -> list[Event]:
     return events + decoder.close()
 
 
-def tell(
+def encode_stream(
     events: Sequence[Event], *, at_once: bool = True, **fields: Any
 ) -> tuple[list[dict[str, Any]], list[Loss], bytes]:
-    encoder = PROTOCOL.stream_encoder(asked(stream=True, **fields))
+    encoder = PROTOCOL.stream_encoder(reply_context(stream=True, **fields))
     raw = encoder.encode(events) if at_once else b"".join(encoder.encode([event]) for event in events)
     framing = SSE()
     frames = framing.parse(framing.cut(raw))
-    told = [json.loads(frame.data) for frame in frames]
-    assert [frame.event for frame in frames] == [event["type"] for event in told]
-    must_be_strict(told)
-    return told, encoder.losses, raw
+    written = [json.loads(frame.data) for frame in frames]
+    assert [frame.event for frame in frames] == [event["type"] for event in written]
+    validate_events(written)
+    return written, encoder.losses, raw
 
 
-def must_be_strict(told: list[dict[str, Any]]) -> None:
-    """What a strict client asks of a stream: numbers from 0, known events, items in order, and their sum at the end."""
-    assert [event["sequence_number"] for event in told] == list(range(len(told)))
+def validate_events(events: list[dict[str, Any]]) -> None:
+    """Checks a stream as a strict client does: numbers from 0, valid events, items in order, all of them at the end."""
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
     items: list[Any] = []
     opened: dict[str, Any] | None = None
-    for event in told:
+    for event in events:
         if event.get("response", {}).get("error", {}) is None:
             EVENT.validate_python(event, strict=True)
         if "output_index" in event:
@@ -151,9 +153,9 @@ def must_be_strict(told: list[dict[str, Any]]) -> None:
                 assert event["item"]["id"] == opened["id"]
                 items.append(event["item"])
                 opened = None
-    if told[-1]["type"] in ("response.completed", "response.incomplete"):
+    if events[-1]["type"] in ("response.completed", "response.incomplete"):
         assert opened is None
-        assert told[-1]["response"]["output"] == items
+        assert events[-1]["response"]["output"] == items
 
 
 def stream(*events: dict[str, Any], named: bool = True) -> bytes:
@@ -165,10 +167,10 @@ def without_ids(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{key: value for key, value in item.items() if key != "id"} for item in items]
 
 
-def bare(blocks: Sequence[Any]) -> list[Any]:
-    """Blocks as they mean, without ties and what is left over."""
+def without_extra(blocks: Sequence[Any]) -> list[Any]:
+    """Returns the blocks without groups and extra fields."""
     return [
-        replace(block, own=None, **({"group": None} if isinstance(block, Text | Refusal | Reasoning) else {}))
+        replace(block, extra=None, **({"group": None} if isinstance(block, Text | Refusal | Reasoning) else {}))
         if not isinstance(block, Opaque)
         else block
         for block in blocks
@@ -177,67 +179,67 @@ def bare(blocks: Sequence[Any]) -> list[Any]:
 
 # ---- the client's request --------------------------------------------------------------------------------------------
 
-MINE = Signature("enc", NAME)
+BARE = Signature("enc", NAME)
 FOREIGN = Signature("tide", NAME, "gemini")
-TOKEN = seals.for_client(Signature("tide", "gemini", "gemini"), NAME)
+TOKEN = signatures.for_client(Signature("tide", "gemini", "gemini"), NAME)
 
 
-def said(*blocks: Any, role: Any = "assistant", own: Any = None) -> Turn:
-    return Turn(role, blocks, own)
+def turn(*blocks: Any, role: Any = "assistant", extra: Any = None) -> Turn:
+    return Turn(role, blocks, extra)
 
 
 ITEMS: list[tuple[str, Any, tuple[Turn, ...]]] = [
-    ("a string", "hi", (said(Text("hi"), role="user"),)),
-    ("an easy message", [{"role": "user", "content": "hi"}], (said(Text("hi"), role="user"),)),
-    ("a message with its book-keeping",
+    ("a string", "hi", (turn(Text("hi"), role="user"),)),
+    ("a message without a type", [{"role": "user", "content": "hi"}], (turn(Text("hi"), role="user"),)),
+    ("a message with an id",
      [{"type": "message", "role": "developer", "id": "m1", "content": [{"type": "input_text", "text": "hi"}]}],
-     (said(Text("hi"), role="developer", own={"id": "m1"}),)),
-    ("what the model said in one response is one turn",
+     (turn(Text("hi"), role="developer", extra={"id": "m1"}),)),
+    ("the items of one response are one turn",
      [{"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "hm"}],
        "encrypted_content": "enc"},
       {"type": "message", "id": "msg_1", "role": "assistant", "phase": "commentary", "status": "completed",
        "content": [{"type": "output_text", "text": "so", "annotations": []}]},
       {"type": "function_call", "id": "fc_1", "call_id": "c1", "name": "f", "arguments": "{}"},
       {"type": "custom_tool_call", "call_id": "c2", "name": "g", "input": "x = 1"}],
-     (said(Reasoning("hm", MINE, summary=True, group=0, own={"item.id": "rs_1"}),
-           Text("so", group=1, own={"item.id": "msg_1", "item.phase": "commentary", "item.status": "completed"}),
-           ToolCall("c1", "f", "{}", own={"id": "fc_1"}), ToolCall("c2", "g", "x = 1", "custom")),)),
-    ("a run of results is one turn, the next message another",
+     (turn(Reasoning("hm", BARE, summary=True, group=0, extra={"item.id": "rs_1"}),
+           Text("so", group=1, extra={"item.id": "msg_1", "item.phase": "commentary", "item.status": "completed"}),
+           ToolCall("c1", "f", "{}", extra={"id": "fc_1"}), ToolCall("c2", "g", "x = 1", "custom")),)),
+    ("consecutive results are one turn, the next message another",
      [{"type": "function_call_output", "call_id": "c1", "output": "1"},
       {"type": "custom_tool_call_output", "call_id": "c2", "output": [{"type": "input_text", "text": "2"}]},
       {"role": "user", "content": "go"}],
-     (said(ToolResult("c1", (Text("1"),)), ToolResult("c2", (Text("2"),), kind="custom"), role="user"),
-      said(Text("go"), role="user"))),
-    ("parts of one message are tied",
+     (turn(ToolResult("c1", (Text("1"),)), ToolResult("c2", (Text("2"),), kind="custom"), role="user"),
+      turn(Text("go"), role="user"))),
+    ("parts of one message are grouped",
      [{"role": "assistant", "content": [{"type": "output_text", "text": "a"}, {"type": "refusal", "refusal": "b"}]}],
-     (said(Text("a", group=0), Refusal("b", group=0)),)),
-    ("thoughts and summaries of one item",
+     (turn(Text("a", group=0), Refusal("b", group=0)),)),
+    ("summaries and content of one reasoning item",
      [{"type": "reasoning", "summary": [{"type": "summary_text", "text": "a"}, {"type": "summary_text", "text": "b"}],
        "content": [{"type": "reasoning_text", "text": "c"}]}],
-     (said(Reasoning("a", summary=True, group=0), Reasoning("b", summary=True, group=0), Reasoning("c", group=0)),)),
-    ("reasoning without a word", [{"type": "reasoning", "summary": [], "encrypted_content": "enc"}],
-     (said(Reasoning("", MINE, redacted=True, group=0)),)),
-    ("a foreign seal before its call",
+     (turn(Reasoning("a", summary=True, group=0), Reasoning("b", summary=True, group=0), Reasoning("c", group=0)),)),
+    ("reasoning without text", [{"type": "reasoning", "summary": [], "encrypted_content": "enc"}],
+     (turn(Reasoning("", BARE, redacted=True, group=0)),)),
+    ("a carrier before its call",
      [{"type": "reasoning", "summary": [], "encrypted_content": TOKEN},
       {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"}],
-     (said(ToolCall("c1", "f", "{}", seal=FOREIGN)),)),
-    ("a foreign seal on thinking with words stays there",
+     (turn(ToolCall("c1", "f", "{}", signature=FOREIGN)),)),
+    ("a foreign signature on thinking with text",
      [{"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}], "encrypted_content": TOKEN},
       {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"}],
-     (said(Reasoning("hm", FOREIGN, summary=True, group=0), ToolCall("c1", "f", "{}")),)),
-    ("a foreign seal that nothing follows", [{"type": "reasoning", "summary": [], "encrypted_content": TOKEN}],
-     (said(Text("", seal=FOREIGN)),)),
+     (turn(Reasoning("hm", FOREIGN, summary=True, group=0), ToolCall("c1", "f", "{}")),)),
+    ("a carrier at the end", [{"type": "reasoning", "summary": [], "encrypted_content": TOKEN}],
+     (turn(Text("", signature=FOREIGN)),)),
     ("a call within a namespace",
      [{"type": "function_call", "call_id": "c1", "name": "f", "namespace": "crm", "arguments": "{}"}],
-     (said(ToolCall("c1", "f", "{}", namespace="crm")),)),
+     (turn(ToolCall("c1", "f", "{}", namespace="crm")),)),
     ("hosted items, of the model and of the client",
      [{"type": "web_search_call", "id": "ws_1", "status": "completed"},
       {"type": "local_shell_call_output", "id": "x", "output": "{}"}, {"id": "msg_9"}],
-     (said(Opaque(NAME, "web_search_call", {"type": "web_search_call", "id": "ws_1", "status": "completed"})),
-      said(Opaque(NAME, "local_shell_call_output",
+     (turn(Opaque(NAME, "web_search_call", {"type": "web_search_call", "id": "ws_1", "status": "completed"})),
+      turn(Opaque(NAME, "local_shell_call_output",
                   {"type": "local_shell_call_output", "id": "x", "output": "{}"}), role="user"),
-      said(Opaque(NAME, "item_reference", {"type": "item_reference", "id": "msg_9"})))),
-    ("pictures and files",
+      turn(Opaque(NAME, "item_reference", {"type": "item_reference", "id": "msg_9"})))),
+    ("images and files",
      [{"role": "user", "content": [
          {"type": "input_image", "image_url": "data:image/png;base64,iVBO", "detail": "low"},
          {"type": "input_image", "image_url": "https://a/b.png"}, {"type": "input_image", "file_id": "file-1"},
@@ -245,40 +247,42 @@ ITEMS: list[tuple[str, Any, tuple[Turn, ...]]] = [
          {"type": "input_file", "file_url": "https://a/b.pdf"},
          {"type": "input_audio", "input_audio": {"data": "UklG", "format": "wav"}},
          {"type": "hologram", "x": 1}]}],
-     (said(Image(Media("image/png", "iVBO"), {"detail": "low"}), Image(Media(url="https://a/b.png")),
+     (turn(Image(Media("image/png", "iVBO"), {"detail": "low"}), Image(Media(url="https://a/b.png")),
            Image(Media(file_id="file-1")), Document(Media("application/pdf", "JVBE", name="a.pdf")),
            Document(Media(url="https://a/b.pdf")), Audio(Media("audio/wav", "UklG")),
            Opaque(NAME, "content.hologram", {"type": "hologram", "x": 1}), role="user"),)),
-    ("a picture within a result",
+    ("an image in a result",
      [{"type": "function_call_output", "call_id": "c1",
        "output": [{"type": "input_image", "image_url": "data:image/png;base64,iVBO"}]}],
-     (said(ToolResult("c1", (Image(Media("image/png", "iVBO")),)), role="user"),)),
+     (turn(ToolResult("c1", (Image(Media("image/png", "iVBO")),)), role="user"),)),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("items", "turns"), [row[1:] for row in ITEMS], ids=[row[0] for row in ITEMS])
-def test_items(items: Any, turns: tuple[Turn, ...]) -> None:
-    request = decode({"model": "m", "input": items})
+def test_items_are_decoded_into_turns(items: Any, turns: tuple[Turn, ...]) -> None:
+    request = decode_request({"model": "m", "input": items})
     assert request.turns == turns
-    assert request.own is None
+    assert request.extra is None
 
 
 GRAMMAR = {"type": "grammar", "syntax": "lark", "definition": "start: A"}
 
 FIELDS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("instructions come first", {"instructions": "be brief"},
-     {"turns": (said(Text("be brief"), role="system", own={"instructions": None}), said(Text("hi"), role="user"))}),
-    ("the bound", {"max_output_tokens": 99}, {"max_tokens": 99}),
+     {"turns": (turn(Text("be brief"), role="system", extra={"instructions": None}), turn(Text("hi"), role="user"))}),
+    ("the output limit", {"max_output_tokens": 99}, {"max_tokens": 99}),
     ("sampling", {"temperature": 0.5, "top_p": 0.9}, {"sampling": Sampling(0.5, 0.9)}),
     ("reasoning", {"reasoning": {"effort": "low", "summary": "auto", "context": "auto"}},
-     {"reasoning": Thinking("low", summary="auto", own={"context": "auto"})}),
-    ("the older word for a summary", {"reasoning": {"generate_summary": "concise"}},
-     {"reasoning": Thinking(summary="concise")}),
+     {"reasoning": ReasoningConfig("low", summary="auto", extra={"context": "auto"})}),
+    ("the deprecated generate_summary", {"reasoning": {"generate_summary": "concise"}},
+     {"reasoning": ReasoningConfig(summary="concise")}),
     ("a schema and its verbosity",
      {"text": {"format": {"type": "json_schema", "name": "n", "schema": {"type": "object"}, "strict": True},
                "verbosity": "low"}},
-     {"format": Format("json_schema", {"type": "object"}, "n", None, True), "own": {"text.verbosity": "low"}}),
-    ("any JSON", {"text": {"format": {"type": "json_object"}}}, {"format": Format("json_object"), "own": None}),
+     {"format": ResponseFormat("json_schema", {"type": "object"}, "n", None, True),
+      "extra": {"text.verbosity": "low"}}),
+    ("json_object", {"text": {"format": {"type": "json_object"}}},
+     {"format": ResponseFormat("json_object"), "extra": None}),
     ("one call at a time", {"parallel_tool_calls": False}, {"parallel": False}),
     ("a named function", {"tool_choice": {"type": "function", "name": "f"}},
      {"tool_choice": ToolChoice("named", ("f",))}),
@@ -287,7 +291,7 @@ FIELDS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
                       "tools": [{"type": "function", "name": "f"}, {"type": "image_generation"}]}},
      {"tool_choice": ToolChoice("required", ("f",), {"allowed_tools": [{"type": "image_generation"}]})}),
     ("a hosted tool that must run", {"tool_choice": {"type": "file_search"}},
-     {"tool_choice": ToolChoice("auto", own={"forced_hosted_tool": {"type": "file_search"}})}),
+     {"tool_choice": ToolChoice("auto", extra={"forced_hosted_tool": {"type": "file_search"}})}),
     ("tools of each kind",
      {"tools": [
          {"type": "function", "name": "f", "description": "d", "parameters": {"type": "object"}, "strict": True},
@@ -300,21 +304,21 @@ FIELDS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
          Tool("f", "d", {"type": "object"}, True),
          Tool("g", kind="custom", grammar={"type": "grammar", "grammar": {"syntax": "lark", "definition": "start: A"}}),
          Tool("h", kind="custom"),
-         Tool("find", namespace="crm", own={"namespace.description": "customers"}),
+         Tool("find", namespace="crm", extra={"namespace.description": "customers"}),
          Tool("note", kind="custom", namespace="crm"),
          Opaque(NAME, "web_search", {"type": "web_search"}))}),
-    ("what needs a store, and what nobody knows", {"previous_response_id": "resp_1", "store": True, "x": 1},
-     {"own": {"previous_response_id": "resp_1", "response.store": True, "x": 1}}),
+    ("stored input and unknown fields", {"previous_response_id": "resp_1", "store": True, "x": 1},
+     {"extra": {"previous_response_id": "resp_1", "response.store": True, "x": 1}}),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("fields", "meaning"), [row[1:] for row in FIELDS], ids=[row[0] for row in FIELDS])
-def test_request_fields(fields: dict[str, Any], meaning: dict[str, Any]) -> None:
-    request = decode({"model": "m", "input": "hi", **fields})
-    assert {key: getattr(request, key) for key in meaning} == meaning
+@pytest.mark.parametrize(("fields", "expected"), [row[1:] for row in FIELDS], ids=[row[0] for row in FIELDS])
+def test_request_fields_are_decoded(fields: dict[str, Any], expected: dict[str, Any]) -> None:
+    request = decode_request({"model": "m", "input": "hi", **fields})
+    assert {key: getattr(request, key) for key in expected} == expected
 
 
-def test_tools_inside_the_input_are_on_offer() -> None:
+def test_additional_tools_are_offered_and_stay_in_their_item() -> None:
     item = {"type": "additional_tools", "role": "developer",
             "tools": [{"type": "function", "name": "f"}, {"type": "tool_search"}]}  # fmt: skip
     body = {
@@ -322,10 +326,10 @@ def test_tools_inside_the_input_are_on_offer() -> None:
         "input": [{"role": "user", "content": "hi"}, item],
         "tools": [{"type": "custom", "name": "g"}],
     }
-    request = decode(body)
+    request = decode_request(body)
     assert [tool.name if isinstance(tool, Tool) else tool.kind for tool in request.tools] == ["g", "f", "tool_search"]
-    assert request.turns == (said(Text("hi"), role="user"),)
-    payload, losses = send(request)
+    assert request.turns == (turn(Text("hi"), role="user"),)
+    payload, losses = encode_request(request)
     assert payload["input"] == [{"type": "message", "role": "user", "content": "hi"}, item]
     assert (payload["tools"], losses) == ([{"type": "custom", "name": "g"}], [])
 
@@ -347,9 +351,9 @@ def test_tools_inside_the_input_are_on_offer() -> None:
         ({"model": "m", "input": "hi", "text": {"format": {"type": "xml"}}}, "text.format.type"),
     ],
 )
-def test_a_bad_request_names_its_place(body: dict[str, Any], path: str) -> None:
+def test_a_malformed_request_names_the_path(body: dict[str, Any], path: str) -> None:
     with pytest.raises(Malformed) as fault:
-        decode(body)
+        decode_request(body)
     assert fault.value.path == path
 
 
@@ -357,10 +361,10 @@ def test_a_bad_request_names_its_place(body: dict[str, Any], path: str) -> None:
 
 CALL = ToolCall("c1", "f", '{"a":1}')
 RESULT = ToolResult("c1", (Text("1"),))
-CALLED = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": '{"a":1}'}
-RETURNED = {"type": "function_call_output", "call_id": "c1", "output": "1"}
-HOME = Signature("enc", "anthropic", "openai")
-"""A seal of this provider that comes back through a client of another dialect."""
+CALL_ITEM = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": '{"a":1}'}
+CALL_OUTPUT = {"type": "function_call_output", "call_id": "c1", "output": "1"}
+OWN_SIGNATURE = Signature("enc", "anthropic", "openai")
+"""A signature of this provider that a client of another protocol sends back."""
 
 
 def message(role: str, content: Any, id_: str | None = None) -> dict[str, Any]:
@@ -377,60 +381,60 @@ def user(*blocks: Any) -> Turn:
 
 CONVERSATIONS: list[tuple[str, tuple[Turn, ...], dict[str, Any], list[tuple[str, str]]]] = [
     ("the first system text is the instructions, later ones keep their place",
-     (said(Text("a"), role="system"), said(Text("b"), role="developer"), user(Text("hi")),
-      said(Text("c"), role="system")),
+     (turn(Text("a"), role="system"), turn(Text("b"), role="developer"), user(Text("hi")),
+      turn(Text("c"), role="system")),
      {"instructions": "a",
       "input": [message("developer", "b"), message("user", "hi"), message("system", "c")]}, []),
-    ("two texts are no instructions",
-     (said(Text("a"), Text("b"), role="system"),),
+    ("two texts are not instructions",
+     (turn(Text("a"), Text("b"), role="system"),),
      {"input": [message("system", [{"type": "input_text", "text": "a"}, {"type": "input_text", "text": "b"}])]}, []),
-    ("a call and its result", (user(Text("hi")), said(Text("so"), CALL), user(RESULT, Text("go"))),
-     {"input": [message("user", "hi"), message("assistant", "so"), CALLED, RETURNED, message("user", "go")]}, []),
-    ("a call without arguments", (said(ToolCall("c1", "f")), user(RESULT)),
-     {"input": [{**CALLED, "arguments": "{}"}, RETURNED]}, []),
-    ("a result that failed", (said(CALL), user(replace(RESULT, error=True))),
-     {"input": [CALLED, {**RETURNED, "output": "Error: 1"}]}, [("turns[1].blocks[0]", "tool_error")]),
-    ("a result with a picture",
-     (said(CALL), user(ToolResult("c1", (Text("see"), Image(Media("image/png", "iVBO")))))),
-     {"input": [CALLED, {**RETURNED, "output": [
+    ("a call and its result", (user(Text("hi")), turn(Text("so"), CALL), user(RESULT, Text("go"))),
+     {"input": [message("user", "hi"), message("assistant", "so"), CALL_ITEM, CALL_OUTPUT, message("user", "go")]}, []),
+    ("a call without arguments", (turn(ToolCall("c1", "f")), user(RESULT)),
+     {"input": [{**CALL_ITEM, "arguments": "{}"}, CALL_OUTPUT]}, []),
+    ("a result that failed", (turn(CALL), user(replace(RESULT, error=True))),
+     {"input": [CALL_ITEM, {**CALL_OUTPUT, "output": "Error: 1"}]}, [("turns[1].blocks[0]", "tool_error")]),
+    ("a result with an image",
+     (turn(CALL), user(ToolResult("c1", (Text("see"), Image(Media("image/png", "iVBO")))))),
+     {"input": [CALL_ITEM, {**CALL_OUTPUT, "output": [
          {"type": "input_text", "text": "see"},
          {"type": "input_image", "image_url": "data:image/png;base64,iVBO", "detail": "auto"}]}]}, []),
-    ("a result with another provider's file", (said(CALL), user(ToolResult("c1", (Document(Media(file_id="f")),)))),
-     {"input": [CALLED, {**RETURNED, "output": []}]}, [("turns[1].blocks[0].blocks[0]", "tool_result_media")]),
-    ("a document that is told as its text", (user(Document(Media("text/plain", text="words", name="a.txt"))),),
+    ("a result with another provider's file", (turn(CALL), user(ToolResult("c1", (Document(Media(file_id="f")),)))),
+     {"input": [CALL_ITEM, {**CALL_OUTPUT, "output": []}]}, [("turns[1].blocks[0].blocks[0]", "tool_result_media")]),
+    ("a document that is sent as its text", (user(Document(Media("text/plain", text="words", name="a.txt"))),),
      {"input": [message("user", [{"type": "input_text", "text": "words"}])]},
      [("turns[0].blocks[0].media.name", "name")]),
-    ("several texts of one answer", (said(Text("a"), Text("b")),),
+    ("several texts of one answer", (turn(Text("a"), Text("b")),),
      {"input": [message("assistant", "a"), message("assistant", "b")]}, []),
-    ("the result of a free-text call", (said(ToolCall("c1", "g", "x = 1", "custom")), user(RESULT)),
+    ("the result of a free-text call", (turn(ToolCall("c1", "g", "x = 1", "custom")), user(RESULT)),
      {"input": [{"type": "custom_tool_call", "call_id": "c1", "name": "g", "input": "x = 1"},
-                {**RETURNED, "type": "custom_tool_call_output"}]}, []),
-    ("orphans go", (said(Text("so"), CALL), user(ToolResult("c9", ()), Text("hm"))),
+                {**CALL_OUTPUT, "type": "custom_tool_call_output"}]}, []),
+    ("orphans are dropped", (turn(Text("so"), CALL), user(ToolResult("c9", ()), Text("hm"))),
      {"input": [message("assistant", "so"), message("user", "hm")]},
      [("turns[0].blocks[1]", "orphan"), ("turns[1].blocks[0]", "orphan")]),
-    ("its own seal comes home, with what stood unsigned before it",
-     (said(Reasoning("a"), Reasoning("b", HOME), CALL), user(RESULT)),
+    ("its own signature, with the unsigned thinking before it",
+     (turn(Reasoning("a"), Reasoning("b", OWN_SIGNATURE), CALL), user(RESULT)),
      {"input": [{"type": "reasoning", "summary": [{"type": "summary_text", "text": "a"},
                                                   {"type": "summary_text", "text": "b"}], "encrypted_content": "enc"},
-                CALLED, RETURNED]}, []),
-    ("a seal alone comes home", (said(Reasoning("", HOME, redacted=True), CALL), user(RESULT)),
-     {"input": [{"type": "reasoning", "summary": [], "encrypted_content": "enc"}, CALLED, RETURNED]}, []),
-    ("foreign thinking and foreign seals are dropped",
-     (said(Reasoning("hm", FOREIGN), Text("yes", seal=FOREIGN), replace(CALL, seal=FOREIGN)), user(RESULT)),
-     {"input": [message("assistant", "yes"), CALLED, RETURNED]},
+                CALL_ITEM, CALL_OUTPUT]}, []),
+    ("its own signature on redacted thinking", (turn(Reasoning("", OWN_SIGNATURE, redacted=True), CALL), user(RESULT)),
+     {"input": [{"type": "reasoning", "summary": [], "encrypted_content": "enc"}, CALL_ITEM, CALL_OUTPUT]}, []),
+    ("foreign thinking and foreign signatures are dropped",
+     (turn(Reasoning("hm", FOREIGN), Text("yes", signature=FOREIGN), replace(CALL, signature=FOREIGN)), user(RESULT)),
+     {"input": [message("assistant", "yes"), CALL_ITEM, CALL_OUTPUT]},
      [("turns[0].blocks[0].seal", "signature"), ("turns[0].blocks[0]", "reasoning_text"),
       ("turns[0].blocks[1].seal", "signature"), ("turns[0].blocks[2].seal", "signature")]),
-    ("a text that was there for its seal",
-     (said(Text("", seal=FOREIGN)), user(Text("hi"))),
+    ("an empty text with a signature",
+     (turn(Text("", signature=FOREIGN)), user(Text("hi"))),
      {"input": [message("user", "hi")]}, [("turns[0].blocks[0].seal", "signature")]),
-    ("a refusal", (said(Refusal("no")),),
+    ("a refusal", (turn(Refusal("no")),),
      {"input": [message("assistant", [{"type": "refusal", "refusal": "no"}],
                         "msg_06da9b0b7b8176da7e41bbf4f3c4e0b1574543cd")]}, []),
-    ("a cited text", (said(Text("abc", (Citation("https://a", "t", None, 1, 2),))),),
+    ("a cited text", (turn(Text("abc", (Citation("https://a", "t", None, 1, 2),))),),
      {"input": [message("assistant", [{"type": "output_text", "text": "abc", "annotations": [
          {"type": "url_citation", "start_index": 1, "end_index": 2, "url": "https://a", "title": "t"}]}],
                         "msg_ff2e1e9baeb2ec30fd6de3bd260d745d938735b0")]}, []),
-    ("files by their address, id and words",
+    ("files by URL, id and text",
      (user(Document(Media(url="https://a/b.pdf")), Document(Media(file_id="file-1")),
            Document(Media("text/plain", text="words")), Document(Media("application/pdf", "JVBE"))),),
      {"input": [message("user", [
@@ -441,7 +445,7 @@ CONVERSATIONS: list[tuple[str, tuple[Turn, ...], dict[str, Any], list[tuple[str,
      (user(Text("hear"), Audio(Media("audio/wav", "UklG")), Image(Media(file_id="file_011"))),),
      {"input": [message("user", [{"type": "input_text", "text": "hear"}])]},
      [("turns[0].blocks[1]", "audio"), ("turns[0].blocks[2]", "image")]),
-    ("another dialect's hosted tool", (said(Opaque("anthropic", "server_tool_use", {"x": 1}), Text("so")),),
+    ("another protocol's hosted tool", (turn(Opaque("anthropic", "server_tool_use", {"x": 1}), Text("so")),),
      {"input": [message("assistant", "so")]}, [("turns[0].blocks[0].server_tool_use", "hosted_output")]),
 ]  # fmt: skip
 
@@ -449,15 +453,19 @@ CONVERSATIONS: list[tuple[str, tuple[Turn, ...], dict[str, Any], list[tuple[str,
 @pytest.mark.parametrize(
     ("turns", "payload", "losses"), [row[1:] for row in CONVERSATIONS], ids=[row[0] for row in CONVERSATIONS]
 )
-def test_conversation(turns: tuple[Turn, ...], payload: dict[str, Any], losses: list[tuple[str, str]]) -> None:
-    sent, lost = send(ask(*turns))
+def test_turns_are_encoded_as_items(
+    turns: tuple[Turn, ...], payload: dict[str, Any], losses: list[tuple[str, str]]
+) -> None:
+    sent, lost = encode_request(make_request(*turns))
     assert {key: sent.get(key) for key in ("instructions", "input")} == {"instructions": None, **payload}
     assert lost == losses
 
 
-def test_open_hosts_take_unsigned_thinking_back() -> None:
-    payload, losses = send(
-        ask(said(Reasoning("hm"), CALL), user(RESULT)), provider="lmstudio", quirks=frozenset(("reasoning_text",))
+def test_unsigned_thinking_is_sent_to_hosts_that_accept_it() -> None:
+    payload, losses = encode_request(
+        make_request(turn(Reasoning("hm"), CALL), user(RESULT)),
+        provider="lmstudio",
+        quirks=frozenset(("reasoning_text",)),
     )
     assert payload["input"][0] == {
         "type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": "hm"}]
@@ -465,9 +473,9 @@ def test_open_hosts_take_unsigned_thinking_back() -> None:
     assert losses == []
 
 
-def test_long_ids_are_made_to_fit_and_still_pair() -> None:
-    long = "toolu_" + "x" * 80
-    payload, losses = send(ask(said(ToolCall(long, "f")), user(ToolResult(long, ()))))
+def test_long_call_ids_are_shortened_alike() -> None:
+    long_id = "toolu_" + "x" * 80
+    payload, losses = encode_request(make_request(turn(ToolCall(long_id, "f")), user(ToolResult(long_id, ()))))
     one, other = (item["call_id"] for item in payload["input"])
     assert one == other
     assert len(one) <= 64
@@ -476,16 +484,16 @@ def test_long_ids_are_made_to_fit_and_still_pair() -> None:
 
 WEATHER = Tool("weather", "d", {"type": "object", "properties": {"city": {"type": "string"}}})
 
-ASKED: list[tuple[str, dict[str, Any], dict[str, Any], list[tuple[str, str]]]] = [
-    ("nothing is kept", {}, {"store": False}, []),
+REQUESTS: list[tuple[str, dict[str, Any], dict[str, Any], list[tuple[str, str]]]] = [
+    ("no response is stored", {}, {"store": False}, []),
     ("a stream", {"stream": True}, {"stream": True}, []),
-    ("a bound below the least", {"max_tokens": 5}, {"max_output_tokens": 16}, [("max_tokens", "max_tokens")]),
-    ("a bound", {"max_tokens": 50}, {"max_output_tokens": 50}, []),
-    ("what it cannot sample", {"sampling": Sampling(0.5, 0.9, 3, 1, 0.5, 0.0), "stop": ("a",)},
+    ("an output limit below the minimum", {"max_tokens": 5}, {"max_output_tokens": 16}, [("max_tokens", "max_tokens")]),
+    ("an output limit", {"max_tokens": 50}, {"max_output_tokens": 50}, []),
+    ("sampling parameters that it lacks", {"sampling": Sampling(0.5, 0.9, 3, 1, 0.5, 0.0), "stop": ("a",)},
      {"temperature": 0.5, "top_p": 0.9},
      [("sampling.frequency_penalty", "penalties"), ("sampling.top_k", "top_k"), ("sampling.seed", "seed"),
       ("stop", "stop")]),
-    ("a function that is not strict unless said", {"tools": (WEATHER, Tool("now", strict=True))},
+    ("functions are not strict by default", {"tools": (WEATHER, Tool("now", strict=True))},
      {"tools": [{"type": "function", "name": "weather", "description": "d", "parameters": WEATHER.parameters,
                  "strict": False},
                 {"type": "function", "name": "now", "parameters": {"type": "object", "properties": {}},
@@ -501,54 +509,59 @@ ASKED: list[tuple[str, dict[str, Any], dict[str, Any], list[tuple[str, str]]]] =
     ("some tools", {"tools": (WEATHER,), "tool_choice": ToolChoice("auto", ("weather",))},
      {"tool_choice": {"type": "allowed_tools", "mode": "auto",
                       "tools": [{"type": "function", "name": "weather"}]}}, []),
-    ("effort asks for what must come back", {"reasoning": Thinking("low")},
+    ("an effort requests encrypted reasoning", {"reasoning": ReasoningConfig("low")},
      {"reasoning": {"effort": "low"}, "include": ["reasoning.encrypted_content"]}, []),
-    ("a budget, shown", {"reasoning": Thinking(budget=2000, enabled=True)},
+    ("a reasoning budget, enabled", {"reasoning": ReasoningConfig(budget=2000, enabled=True)},
      {"reasoning": {"effort": "medium", "summary": "auto"}, "include": ["reasoning.encrypted_content"]},
      [("reasoning", "reasoning")]),
-    ("no thinking", {"reasoning": Thinking(enabled=False)}, {"reasoning": {"effort": "none"}, "include": None}, []),
-    ("a schema", {"format": Format("json_schema", CLOSED, strict=True)},
+    ("no thinking", {"reasoning": ReasoningConfig(enabled=False)},
+     {"reasoning": {"effort": "none"}, "include": None}, []),
+    ("a schema", {"format": ResponseFormat("json_schema", CLOSED, strict=True)},
      {"text": {"format": {"type": "json_schema", "name": "answer", "schema": CLOSED, "strict": True}}}, []),
-    ("a schema that is open", {"format": Format("json_schema", {"type": "object"}, strict=True)},
+    ("a schema that is not closed", {"format": ResponseFormat("json_schema", {"type": "object"}, strict=True)},
      {"text": {"format": {"type": "json_schema", "name": "answer", "schema": {"type": "object"}, "strict": False}}},
      [("format.strict", "json_schema")]),
-    ("a schema that nobody gave", {"format": Format("json_schema", name="n")},
+    ("json_schema without a schema", {"format": ResponseFormat("json_schema", name="n")},
      {"text": {"format": {"type": "json_object"}}}, [("format", "json_schema"), ("format", "json_object")]),
-    ("the user, and what nobody knows", {"user": "u-1", "own": {"n": 2, "x": 1, "stream": False}},
+    ("the user, and unknown fields", {"user": "u-1", "extra": {"n": 2, "x": 1, "stream": False}},
      {"user": "u-1", "n": None, "x": None}, [("n", "n"), ("x", "unknown_field")]),
-    ("what OpenAI's other protocol calls by the same names",
-     {"own": {"metadata": {"a": "b"}, "service_tier": "flex", "verbosity": "low", "store": True}},
+    ("fields that a chat client has too",
+     {"extra": {"metadata": {"a": "b"}, "service_tier": "flex", "verbosity": "low", "store": True}},
      {"metadata": {"a": "b"}, "service_tier": "flex", "text": {"verbosity": "low"}, "store": True}, []),
-    ("defaults that it spells out", {"own": {"metadata": {}, "service_tier": "auto", "verbosity": "medium"}},
+    ("fields that are the default", {"extra": {"metadata": {}, "service_tier": "auto", "verbosity": "medium"}},
      {"metadata": None, "service_tier": None, "text": None, "store": False}, []),
-    ("the same names in another vendor's words", {"dialect": "anthropic", "own": {"service_tier": "priority"}},
+    ("a field of the same name of another vendor", {"protocol": "anthropic", "extra": {"service_tier": "priority"}},
      {"service_tier": None}, [("service_tier", "service_tier")]),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("fields", "payload", "losses"), [row[1:] for row in ASKED], ids=[row[0] for row in ASKED])
-def test_request_out(fields: dict[str, Any], payload: dict[str, Any], losses: list[tuple[str, str]]) -> None:
-    sent, lost = send(ask(**fields))
+@pytest.mark.parametrize(
+    ("fields", "payload", "losses"), [row[1:] for row in REQUESTS], ids=[row[0] for row in REQUESTS]
+)
+def test_request_fields_are_encoded(
+    fields: dict[str, Any], payload: dict[str, Any], losses: list[tuple[str, str]]
+) -> None:
+    sent, lost = encode_request(make_request(**fields))
     assert {key: sent.get(key) for key in payload} == payload
     assert lost == losses
 
 
-def test_names_are_made_to_fit_and_come_back() -> None:
-    sent = PROTOCOL.encode_request(ask(tools=(Tool("files.read"),)), Target("m", "openai"))
+def test_invalid_tool_names_are_mapped_and_restored() -> None:
+    sent = PROTOCOL.encode_request(make_request(tools=(Tool("files.read"),)), UpstreamTarget("m", "openai"))
     wired = sent.payload["tools"][0]["name"]
     assert wired == "files_read"
     assert sent.names == {wired: Alias("files.read")}
     call = {"type": "function_call", "id": "fc_1", "call_id": "c1", "name": wired, "arguments": "{}"}
-    assert read({"output": [call], "status": "completed"}, sent).blocks == (
-        ToolCall("c1", "files.read", "{}", own={"id": "fc_1"}),
+    assert decode_reply({"output": [call], "status": "completed"}, sent).blocks == (
+        ToolCall("c1", "files.read", "{}", extra={"id": "fc_1"}),
     )
 
 
-OWN: list[tuple[str, dict[str, Any]]] = [
-    ("instructions, a developer, and what needs a store",
+RESPONSES_REQUESTS: list[tuple[str, dict[str, Any]]] = [
+    ("instructions, a developer message and stored input",
      {"instructions": "a", "input": [message("developer", "b"), message("user", "hi")], "previous_response_id": "r",
       "store": True, "include": ["reasoning.encrypted_content"], "truncation": "auto"}),
-    ("a conversation with all its book-keeping",
+    ("a conversation with ids and statuses",
      {"input": [
          {"type": "message", "role": "user", "content": [{"type": "input_image", "image_url": "https://a", "x": 1}]},
          {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "a"},
@@ -574,7 +587,7 @@ OWN: list[tuple[str, dict[str, Any]]] = [
                  "tools": [{"type": "function", "name": "f", "strict": False}, {"type": "custom", "name": "n"}]},
                 {"type": "namespace", "name": "erp", "description": "e", "tools": [{"type": "custom", "name": "n"}]},
                 {"type": "custom", "name": "g", "format": GRAMMAR}, {"type": "web_search"}]}),
-    ("form", {"input": [message("user", "hi")], "max_output_tokens": 3, "presence_penalty": 0.5,
+    ("format and limits", {"input": [message("user", "hi")], "max_output_tokens": 3, "presence_penalty": 0.5,
               "text": {"format": {"type": "json_schema", "name": "n", "schema": {}, "x": 1}, "verbosity": "low"},
               "reasoning": {"effort": "low", "context": "auto"},
               "tool_choice": {"type": "allowed_tools", "mode": "auto",
@@ -582,26 +595,26 @@ OWN: list[tuple[str, dict[str, Any]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("body", [row[1] for row in OWN], ids=[row[0] for row in OWN])
-def test_its_own_client_loses_nothing(body: dict[str, Any]) -> None:
-    payload, losses = send(decode({"model": "m", **body}))
+@pytest.mark.parametrize("body", [row[1] for row in RESPONSES_REQUESTS], ids=[row[0] for row in RESPONSES_REQUESTS])
+def test_a_request_of_a_responses_client_is_sent_unchanged(body: dict[str, Any]) -> None:
+    payload, losses = encode_request(decode_request({"model": "m", **body}))
     assert payload == {"model": "m", **body}
     assert losses == []
 
 
-def test_an_answer_without_an_id_is_a_plain_text_again() -> None:
+def test_an_assistant_message_without_an_id_is_sent_as_a_string() -> None:
     parts = [{"type": "output_text", "text": "so", "annotations": []}]
     for content in ("so", parts):
-        said = {"type": "message", "role": "assistant", "content": content}
-        payload, _ = send(decode({"model": "m", "input": [said, message("user", "go")]}))
+        item = {"type": "message", "role": "assistant", "content": content}
+        payload, _ = encode_request(decode_request({"model": "m", "input": [item, message("user", "go")]}))
         assert payload["input"][0] == message("assistant", "so")
     numbered = {"type": "message", "id": "msg_1", "status": "completed", "role": "assistant", "content": parts}
-    payload, _ = send(decode({"model": "m", "input": [numbered, message("user", "go")]}))
+    payload, _ = encode_request(decode_request({"model": "m", "input": [numbered, message("user", "go")]}))
     assert payload["input"][0] == numbered
 
 
-def test_what_another_dialect_cannot_say_has_its_word() -> None:
-    request = decode(
+def test_extra_fields_have_a_loss_for_other_protocols() -> None:
+    request = decode_request(
         {
             "model": "m",
             "input": [{"type": "item_reference", "id": "x"}, {"role": "user", "content": [{"type": "input_video"}]}],
@@ -614,7 +627,7 @@ def test_what_another_dialect_cannot_say_has_its_word() -> None:
             "reasoning": {"summary": "auto"},
         }
     )
-    assert [(loss.path, loss.feature) for loss in ledger.request_leftovers(request)] == [
+    assert [(loss.path, loss.feature) for loss in request_extra_losses(request)] == [
         ("prompt", "previous_response_id"),
         ("text.verbosity", "verbosity"),
         ("turns[0].blocks[0].item_reference", "previous_response_id"),
@@ -626,12 +639,12 @@ def test_what_another_dialect_cannot_say_has_its_word() -> None:
 
 # ---- the backend's reply ---------------------------------------------------------------------------------------------
 
-MINTED = Signature("enc", NAME, "openai")
+ISSUED = Signature("enc", NAME, "openai")
 
 OUTPUTS: list[tuple[str, list[dict[str, Any]], tuple[Any, ...], str]] = [
     ("a text", [{"type": "message", "id": "msg_1", "status": "completed", "role": "assistant",
                  "content": [{"type": "output_text", "text": "hi", "annotations": [], "logprobs": []}]}],
-     (Text("hi", group=0, own={"item.id": "msg_1"}),), "end"),
+     (Text("hi", group=0, extra={"item.id": "msg_1"}),), "end"),
     ("a refusal", [{"type": "message", "role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]}],
      (Refusal("no", group=0),), "end"),
     ("a cited text",
@@ -639,17 +652,17 @@ OUTPUTS: list[tuple[str, list[dict[str, Any]], tuple[Any, ...], str]] = [
          {"type": "url_citation", "start_index": 1, "end_index": 2, "url": "https://a", "title": "t"},
          {"type": "file_path", "file_id": "f", "index": 1}]}]}],
      (Text("abc", (Citation("https://a", "t", None, 1, 2),), group=0,
-           own={"annotations": [{"type": "file_path", "file_id": "f", "index": 1}]}),), "end"),
+           extra={"annotations": [{"type": "file_path", "file_id": "f", "index": 1}]}),), "end"),
     ("thinking, then a call",
      [{"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "a"},
                                                       {"type": "summary_text", "text": "b"}],
        "encrypted_content": "enc"},
       {"type": "function_call", "id": "fc_1", "call_id": "c1", "name": "f", "arguments": "{}", "status": "completed"}],
-     (Reasoning("a", summary=True, group=0, own={"item.id": "rs_1"}), Reasoning("b", MINTED, summary=True, group=0),
-      ToolCall("c1", "f", "{}", own={"id": "fc_1"})), "tool"),
-    ("a seal alone", [{"type": "reasoning", "summary": [], "encrypted_content": "enc"}],
-     (Reasoning("", MINTED, redacted=True, group=0),), "end"),
-    ("open thoughts", [{"type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": "a"}]}],
+     (Reasoning("a", summary=True, group=0, extra={"item.id": "rs_1"}), Reasoning("b", ISSUED, summary=True, group=0),
+      ToolCall("c1", "f", "{}", extra={"id": "fc_1"})), "tool"),
+    ("redacted thinking", [{"type": "reasoning", "summary": [], "encrypted_content": "enc"}],
+     (Reasoning("", ISSUED, redacted=True, group=0),), "end"),
+    ("reasoning content", [{"type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": "a"}]}],
      (Reasoning("a", group=0),), "end"),
     ("a free-text call", [{"type": "custom_tool_call", "call_id": "c1", "name": "g", "input": "x = 1"}],
      (ToolCall("c1", "g", "x = 1", "custom"),), "tool"),
@@ -660,33 +673,39 @@ OUTPUTS: list[tuple[str, list[dict[str, Any]], tuple[Any, ...], str]] = [
     ("two messages", [{"type": "message", "role": "assistant", "phase": phase,
                        "content": [{"type": "output_text", "text": phase}]}
                       for phase in ("commentary", "final_answer")],
-     (Text("commentary", group=0, own={"item.phase": "commentary"}),
-      Text("final_answer", group=1, own={"item.phase": "final_answer"})), "end"),
+     (Text("commentary", group=0, extra={"item.phase": "commentary"}),
+      Text("final_answer", group=1, extra={"item.phase": "final_answer"})), "end"),
     ("nothing", [], (), "end"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("output", "blocks", "stop"), [row[1:] for row in OUTPUTS], ids=[row[0] for row in OUTPUTS])
-def test_output(output: list[dict[str, Any]], blocks: tuple[Any, ...], stop: str) -> None:
-    neutral = read({"id": "resp_1", "model": "up", "status": "completed", "output": output})
+def test_output_is_decoded_alike_from_body_and_stream(
+    output: list[dict[str, Any]], blocks: tuple[Any, ...], stop: str
+) -> None:
+    neutral = decode_reply({"id": "resp_1", "model": "up", "status": "completed", "output": output})
     assert (neutral.blocks, neutral.stop, neutral.native) == (blocks, stop, "completed")
-    # the whole response at a stream's end says as much as its pieces would have
+    # the whole response at a stream's end is equivalent to its deltas
     response = {"id": "resp_1", "model": "up", "status": "completed", "output": output}
-    whole = fold(listen([stream({"type": "response.completed", "response": response})]))
+    whole = fold(decode_stream([stream({"type": "response.completed", "response": response})]))
     assert isinstance(whole, Reply)
     assert (whole.blocks, whole.stop) == (blocks, stop)
     items = [{"type": "response.output_item.done", "output_index": i, "item": item} for i, item in enumerate(output)]
-    by_item = fold(listen([stream(*items, {"type": "response.completed", "response": {**response, "output": []}})]))
+    by_item = fold(
+        decode_stream([stream(*items, {"type": "response.completed", "response": {**response, "output": []}})])
+    )
     assert isinstance(by_item, Reply)
     assert (by_item.blocks, by_item.stop) == (blocks, stop)
 
 
 @pytest.mark.parametrize(("output", "blocks", "stop"), [row[1:] for row in OUTPUTS], ids=[row[0] for row in OUTPUTS])
-def test_its_own_answer_is_told_as_it_was(output: list[dict[str, Any]], blocks: tuple[Any, ...], stop: str) -> None:
-    neutral = read({"id": "resp_1", "model": "up", "status": "completed", "output": output})
-    body, losses = PROTOCOL.encode_reply(neutral, asked())
+def test_a_responses_reply_is_encoded_unchanged(
+    output: list[dict[str, Any]], blocks: tuple[Any, ...], stop: str
+) -> None:
+    neutral = decode_reply({"id": "resp_1", "model": "up", "status": "completed", "output": output})
+    body, losses = PROTOCOL.encode_reply(neutral, reply_context())
     assert (body["id"], losses) == ("resp_1", [])
-    assert bare(read(body).blocks) == bare(blocks)
+    assert without_extra(decode_reply(body).blocks) == without_extra(blocks)
     assert [item["id"] for item, was in zip(body["output"], output, strict=True) if "id" in was] == [
         was["id"] for was in output if "id" in was
     ]
@@ -707,10 +726,10 @@ def test_its_own_answer_is_told_as_it_was(output: list[dict[str, Any]], blocks: 
         ({"status": "queued"}, "other", "queued"),
     ],
 )
-def test_stops(fields: dict[str, Any], stop: str, native: str) -> None:
-    neutral = read({"output": [], **fields})
+def test_stop_reasons_are_decoded_and_encoded_back(fields: dict[str, Any], stop: str, native: str) -> None:
+    neutral = decode_reply({"output": [], **fields})
     assert (neutral.stop, neutral.native) == (stop, native)
-    body, losses = PROTOCOL.encode_reply(neutral, asked())
+    body, losses = PROTOCOL.encode_reply(neutral, reply_context())
     assert body["status"] == fields.get("status", "completed")
     assert body["incomplete_details"] == fields.get("incomplete_details")
     assert losses == []
@@ -729,39 +748,39 @@ USAGES = [
 @pytest.mark.parametrize(("fields", "usage"), USAGES)
 def test_usage_is_the_same_in_body_and_stream(fields: dict[str, Any], usage: Usage) -> None:
     response = {"status": "completed", "output": [], "usage": fields}
-    assert read(response).usage == usage
-    whole = fold(listen([stream({"type": "response.completed", "response": response})]))
+    assert decode_reply(response).usage == usage
+    whole = fold(decode_stream([stream({"type": "response.completed", "response": response})]))
     assert isinstance(whole, Reply)
     assert whole.usage == usage
 
 
-def test_what_repeats_the_request_is_no_loss_and_comes_back() -> None:
+def test_fields_that_repeat_the_request_are_kept_without_a_loss() -> None:
     response = {"output": [], "status": "completed", "temperature": 0.3, "service_tier": "flex", "store": True,
                 "tools": [], "metadata": {"a": "b"}, "moderation": {"x": 1}, "created_at": 7}  # fmt: skip
-    neutral = read(response)
-    assert [(loss.path, loss.feature) for loss in ledger.reply_leftovers(neutral)] == [("moderation", "unknown_field")]
-    body, _ = PROTOCOL.encode_reply(neutral, asked())
+    neutral = decode_reply(response)
+    assert [(loss.path, loss.feature) for loss in reply_extra_losses(neutral)] == [("moderation", "unknown_field")]
+    body, _ = PROTOCOL.encode_reply(neutral, reply_context())
     kept = ("temperature", "service_tier", "store", "metadata", "moderation", "created_at")
     assert {key: body[key] for key in kept} == {key: response[key] for key in kept}
 
 
 @pytest.mark.parametrize("body", [{}, {"output": "hi"}, {"output": [1]}, {"output": [{"id": "x"}]}, {"choices": []}])
-def test_a_body_that_is_not_this_protocol_is_malformed(body: dict[str, Any]) -> None:
+def test_a_body_of_another_shape_is_malformed(body: dict[str, Any]) -> None:
     with pytest.raises(Malformed):
-        read(body)
+        decode_reply(body)
 
 
-def test_a_body_that_failed_is_a_failure() -> None:
+def test_a_failed_body_is_an_upstream_error() -> None:
     error = {"code": "rate_limit_exceeded", "message": "slow down"}
     with pytest.raises(UpstreamError) as fault:
-        read({"status": "failed", "error": error, "output": []})
+        decode_reply({"status": "failed", "error": error, "output": []})
     assert (fault.value.failure.kind, fault.value.failure.message) == ("rate_limit", "slow down")
 
 
 # ---- the backend's stream --------------------------------------------------------------------------------------------
 
 CREATED = {"type": "response.created", "response": {"id": "resp_1", "model": "up"}}
-BEGUN = Start(NAME, "resp_1", "up")
+START = ReplyStart(NAME, "resp_1", "up")
 
 
 def end(status: str = "completed", output: Any = (), **fields: Any) -> dict[str, Any]:
@@ -774,81 +793,82 @@ def delta(kind: str, text: str, **fields: Any) -> dict[str, Any]:
 
 HI = {"type": "message", "id": "msg_1", "role": "assistant", "content": [{"type": "output_text", "text": "hi"}]}
 FC = {"type": "function_call", "id": "fc_1", "call_id": "c1", "name": "f", "arguments": '{"a":1}'}
-DONE = Finish("end", None, "completed")
+END = ReplyEnd("end", None, "completed")
 
 STREAMS: list[tuple[str, list[dict[str, Any]], list[Event]]] = [
-    ("no item was announced, and no part",
+    ("items and parts that are not announced",
      [CREATED, delta("output_text", "h", item_id="msg_1", output_index=0),
       delta("output_text", "i", item_id="msg_1", output_index=0), end()],
-     [BEGUN, Open(0, Text("", group=0)), Delta(0, "h"), Delta(0, "i"), Close(0), DONE]),
-    ("no response was announced",
+     [START, BlockStart(0, Text("", group=0)), BlockDelta(0, "h"), BlockDelta(0, "i"), BlockEnd(0), END]),
+    ("a response that is not announced",
      [delta("output_text", "hi", output_index=0), end(id="resp_1", model="up")],
-     [Start(NAME, None, None), Open(0, Text("", group=0)), Delta(0, "hi"), Close(0), DONE]),
-    ("no index: the ids tell",
+     [ReplyStart(NAME, None, None), BlockStart(0, Text("", group=0)), BlockDelta(0, "hi"), BlockEnd(0), END]),
+    ("item ids instead of indices",
      [CREATED, delta("output_text", "hi", item_id="msg_1"), delta("refusal", "no", item_id="msg_2"), end()],
-     [BEGUN, Open(0, Text("", group=0)), Delta(0, "hi"), Open(1, Refusal("", group=1)), Delta(1, "no"), Close(0),
-      Close(1), DONE]),
-    ("a call that nobody announced",
+     [START, BlockStart(0, Text("", group=0)), BlockDelta(0, "hi"), BlockStart(1, Refusal("", group=1)),
+      BlockDelta(1, "no"), BlockEnd(0), BlockEnd(1), END]),
+    ("a call that is not announced",
      [CREATED, delta("function_call_arguments", '{"a"', output_index=0),
       {"type": "response.output_item.done", "output_index": 0, "item": FC}, end(output=[FC])],
-     [BEGUN, Open(0, ToolCall("c1", "f", own={"id": "fc_1"})), Delta(0, '{"a":1}'), Close(0),
-      Finish("tool", None, "completed")]),
-    ("a call that is only told at the end", [CREATED, end(output=[FC])],
-     [BEGUN, Open(0, ToolCall("c1", "f", own={"id": "fc_1"})), Delta(0, '{"a":1}'), Close(0),
-      Finish("tool", None, "completed")]),
+     [START, BlockStart(0, ToolCall("c1", "f", extra={"id": "fc_1"})), BlockDelta(0, '{"a":1}'), BlockEnd(0),
+      ReplyEnd("tool", None, "completed")]),
+    ("a call that comes with the final response", [CREATED, end(output=[FC])],
+     [START, BlockStart(0, ToolCall("c1", "f", extra={"id": "fc_1"})), BlockDelta(0, '{"a":1}'), BlockEnd(0),
+      ReplyEnd("tool", None, "completed")]),
     ("a call announced with its arguments",
      [CREATED, {"type": "response.output_item.added", "output_index": 0, "item": FC}, end(output=[FC])],
-     [BEGUN, Open(0, ToolCall("c1", "f", own={"id": "fc_1"})), Delta(0, '{"a":1}'), Close(0),
-      Finish("tool", None, "completed")]),
-    ("the rest of a text comes with its end",
+     [START, BlockStart(0, ToolCall("c1", "f", extra={"id": "fc_1"})), BlockDelta(0, '{"a":1}'), BlockEnd(0),
+      ReplyEnd("tool", None, "completed")]),
+    ("the rest of a text in its done event",
      [CREATED, delta("output_text", "h", output_index=0),
       {"type": "response.output_text.done", "output_index": 0, "content_index": 0, "text": "hi"}, end()],
-     [BEGUN, Open(0, Text("", group=0)), Delta(0, "h"), Delta(0, "i"), Close(0), DONE]),
-    ("a seal comes with the item's end",
+     [START, BlockStart(0, Text("", group=0)), BlockDelta(0, "h"), BlockDelta(0, "i"), BlockEnd(0), END]),
+    ("a signature in the done event of its item",
      [CREATED, {"type": "response.output_item.added", "output_index": 0, "item": {"type": "reasoning", "id": "rs_1"}},
       delta("reasoning_summary_text", "a", output_index=0, summary_index=0),
       delta("reasoning_summary_text", "b", output_index=0, summary_index=1),
       {"type": "response.output_item.done", "output_index": 0,
        "item": {"type": "reasoning", "id": "rs_1", "encrypted_content": "enc",
                 "summary": [{"type": "summary_text", "text": "a"}, {"type": "summary_text", "text": "b"}]}}, end()],
-     [BEGUN, Open(0, Reasoning("", summary=True, group=0, own={"item.id": "rs_1"})), Delta(0, "a"), Close(0),
-      Open(1, Reasoning("", summary=True, group=0)), Delta(1, "b"), Seal(1, MINTED), Close(1), DONE]),
-    ("a note on a text, once",
+     [START, BlockStart(0, Reasoning("", summary=True, group=0, extra={"item.id": "rs_1"})), BlockDelta(0, "a"),
+      BlockEnd(0), BlockStart(1, Reasoning("", summary=True, group=0)), BlockDelta(1, "b"), BlockSignature(1, ISSUED),
+      BlockEnd(1), END]),
+    ("a citation that is repeated",
      [CREATED, delta("output_text", "hi", output_index=0, content_index=0),
       {"type": "response.output_text.annotation.added", "output_index": 0, "content_index": 0,
        "annotation": {"type": "url_citation", "url": "https://a", "title": "t", "start_index": 0, "end_index": 2}},
       {"type": "response.content_part.done", "output_index": 0, "content_index": 0,
        "part": {"type": "output_text", "text": "hi", "annotations": [
            {"type": "url_citation", "url": "https://a", "title": "t", "start_index": 0, "end_index": 2}]}}, end()],
-     [BEGUN, Open(0, Text("", group=0)), Delta(0, "hi"), Note(0, Citation("https://a", "t", None, 0, 2)), Close(0),
-      DONE]),
-    ("events of hosted tools, and unknown ones, are passed over",
+     [START, BlockStart(0, Text("", group=0)), BlockDelta(0, "hi"),
+      BlockCitation(0, Citation("https://a", "t", None, 0, 2)), BlockEnd(0), END]),
+    ("events of hosted tools and unknown events are ignored",
      [CREATED, {"type": "response.web_search_call.searching", "output_index": 0, "item_id": "ws_1"},
-      {"type": "response.tomorrow", "x": 1}, end()], [BEGUN, DONE]),
+      {"type": "response.tomorrow", "x": 1}, end()], [START, END]),
     ("an error", [CREATED, {"type": "error", "code": "server_is_overloaded", "message": "m", "param": None}],
-     [BEGUN, Failure("overloaded", "The backend is overloaded; try again later.", 503, "overloaded")]),
+     [START, Failure("overloaded", "The backend is overloaded; try again later.", 503, "overloaded")]),
     ("a nested error, then the failure", [CREATED, {"type": "error", "error": {"code": "insufficient_quota",
                                                                               "message": "quota"}},
                                           {"type": "response.failed", "response": {"status": "failed"}}],
-     [BEGUN, Failure("rate_limit", "quota", 429, "insufficient_quota")]),
+     [START, Failure("rate_limit", "quota", 429, "insufficient_quota")]),
     ("a response that failed", [CREATED, {"type": "response.failed", "response": {
         "status": "failed", "error": {"code": "context_length_exceeded", "message": "too long"}}}],
-     [BEGUN, Failure("context_length", "too long", 400, "context_length_exceeded")]),
-    ("an error that is no event", [{"error": {"code": 429, "message": "slow"}}],
+     [START, Failure("context_length", "too long", 400, "context_length_exceeded")]),
+    ("an error without an event type", [{"error": {"code": 429, "message": "slow"}}],
      [Failure("rate_limit", "slow", 429)]),
-    ("a cut", [CREATED, delta("output_text", "hi", output_index=0)],
-     [BEGUN, Open(0, Text("", group=0)), Delta(0, "hi"),
+    ("a stream that is cut", [CREATED, delta("output_text", "hi", output_index=0)],
+     [START, BlockStart(0, Text("", group=0)), BlockDelta(0, "hi"),
       Failure("upstream_cut", "The backend's stream ended before its answer did.", 502, None)]),
-    ("nothing at all", [], [Failure("upstream_cut", "The backend's stream ended before its answer did.", 502, None)]),
+    ("an empty stream", [], [Failure("upstream_cut", "The backend's stream ended before its answer did.", 502, None)]),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["named", "unnamed"])
-@pytest.mark.parametrize(("events", "meaning"), [row[1:] for row in STREAMS], ids=[row[0] for row in STREAMS])
-def test_streams(events: list[dict[str, Any]], meaning: list[Event], named: bool) -> None:
+@pytest.mark.parametrize(("events", "expected"), [row[1:] for row in STREAMS], ids=[row[0] for row in STREAMS])
+def test_a_stream_is_decoded(events: list[dict[str, Any]], expected: list[Event], named: bool) -> None:
     raw = stream(*events, named=named and all("type" in event for event in events))
-    assert listen([raw]) == meaning
-    assert listen([raw[i : i + 1] for i in range(len(raw))]) == meaning
+    assert decode_stream([raw]) == expected
+    assert decode_stream([raw[i : i + 1] for i in range(len(raw))]) == expected
 
 
 @pytest.mark.parametrize(
@@ -857,79 +877,81 @@ def test_streams(events: list[dict[str, Any]], meaning: list[Event], named: bool
      stream({"type": "response.output_text.delta", "delta": 3}), stream({"type": "response.completed"}),
      stream(CREATED, delta("function_call_arguments", "{", output_index=0), end())],
 )  # fmt: skip
-def test_what_is_not_this_protocol_is_malformed(raw: bytes) -> None:
+def test_a_stream_of_another_shape_is_malformed(raw: bytes) -> None:
     with pytest.raises(Malformed):
-        listen([raw])
+        decode_stream([raw])
 
 
 # ---- the client's reply ----------------------------------------------------------------------------------------------
 
 
-def out(text: str, *annotations: Any, **fields: Any) -> dict[str, Any]:
+def part(text: str, *annotations: Any, **fields: Any) -> dict[str, Any]:
     return {"type": "output_text", "text": text, "annotations": list(annotations), "logprobs": [], **fields}
 
 
-def told(*parts: Any, status: str = "completed") -> dict[str, Any]:
+def msg(*parts: Any, status: str = "completed") -> dict[str, Any]:
     return {"type": "message", "role": "assistant", "status": status, "content": list(parts)}
 
 
-def thought(text: str, seal: str | None = None) -> dict[str, Any]:
+def reasoning(text: str, signature: str | None = None) -> dict[str, Any]:
     item: dict[str, Any] = {"type": "reasoning", "summary": [{"type": "summary_text", "text": text}] if text else []}
-    return {**item, "encrypted_content": seal} if seal else item
+    return {**item, "encrypted_content": signature} if signature else item
 
 
 GEMINI = Signature("tide", "gemini", "gemini")
 
 
 def token(mark: str) -> str:
-    return seals.for_client(replace(GEMINI, value=mark + "tide"), NAME)
+    return signatures.for_client(replace(GEMINI, value=mark + "tide"), NAME)
 
 
-FUNCTION = {**CALLED, "status": "completed"}
+CALL_DONE = {**CALL_ITEM, "status": "completed"}
 
-ANSWERS: list[tuple[str, Reply, list[dict[str, Any]], list[tuple[str, str]]]] = [
-    ("a text", reply(Text("hi")), [told(out("hi"))], []),
-    ("texts side by side are one message", reply(Text("a"), Text("b")), [told(out("a"), out("b"))], []),
-    ("a call has an item's id of its own", reply(Text("so"), CALL, stop="tool"), [told(out("so")), FUNCTION], []),
-    ("a call without arguments", reply(ToolCall("c1", "f"), stop="tool"), [{**FUNCTION, "arguments": "{}"}], []),
+REPLIES: list[tuple[str, Reply, list[dict[str, Any]], list[tuple[str, str]]]] = [
+    ("a text", reply(Text("hi")), [msg(part("hi"))], []),
+    ("adjacent texts are one message", reply(Text("a"), Text("b")), [msg(part("a"), part("b"))], []),
+    ("a call", reply(Text("so"), CALL, stop="tool"), [msg(part("so")), CALL_DONE], []),
+    ("a call without arguments", reply(ToolCall("c1", "f"), stop="tool"), [{**CALL_DONE, "arguments": "{}"}], []),
     ("a free-text call, of a namespace",
      reply(ToolCall("c1", "g", "x = 1", "custom", "crm"), stop="tool"),
      [{"type": "custom_tool_call", "call_id": "c1", "name": "g", "input": "x = 1", "namespace": "crm",
        "status": "completed"}], []),
-    ("thinking is shown as a summary", reply(Reasoning("hm"), Text("hi")), [thought("hm"), told(out("hi"))], []),
-    ("sealed thinking", reply(Reasoning("hm", GEMINI), Text("hi")), [thought("hm", TOKEN), told(out("hi"))], []),
-    ("a seal on a call rides before it", reply(replace(CALL, seal=GEMINI), stop="tool"),
-     [thought("", TOKEN), FUNCTION], []),
-    ("a seal on a text rides before it, and ties it to nothing",
-     reply(Text("a"), Text("b", seal=GEMINI), Text("c")),
-     [told(out("a")), thought("", TOKEN), told(out("b")), told(out("c"))], []),
-    ("a seal on no text", reply(Text("a"), Text("", seal=GEMINI)),
-     [told(out("a")), thought("", token("\0text\0"))], []),
-    ("redacted thinking, and thinking without a word",
+    ("thinking becomes a summary", reply(Reasoning("hm"), Text("hi")), [reasoning("hm"), msg(part("hi"))], []),
+    ("signed thinking", reply(Reasoning("hm", GEMINI), Text("hi")), [reasoning("hm", TOKEN), msg(part("hi"))], []),
+    ("a signature on a call is carried before it", reply(replace(CALL, signature=GEMINI), stop="tool"),
+     [reasoning("", TOKEN), CALL_DONE], []),
+    ("a signature on a text is carried before it and separates it",
+     reply(Text("a"), Text("b", signature=GEMINI), Text("c")),
+     [msg(part("a")), reasoning("", TOKEN), msg(part("b")), msg(part("c"))], []),
+    ("a signature on an empty text", reply(Text("a"), Text("", signature=GEMINI)),
+     [msg(part("a")), reasoning("", token("\0text\0"))], []),
+    ("redacted thinking, and thinking without text",
      reply(Reasoning("", GEMINI, redacted=True), Reasoning("", GEMINI)),
-     [thought("", token("\0redacted\0")), thought("", token("\0empty\0"))], []),
-    ("sources", reply(Text("abc", (Citation("https://a", "t", "quote", 1, 2), Citation("https://b")))),
-     [told(out("abc", {"type": "url_citation", "start_index": 1, "end_index": 2, "url": "https://a", "title": "t"},
+     [reasoning("", token("\0redacted\0")), reasoning("", token("\0empty\0"))], []),
+    ("citations", reply(Text("abc", (Citation("https://a", "t", "quote", 1, 2), Citation("https://b")))),
+     [msg(part("abc", {"type": "url_citation", "start_index": 1, "end_index": 2, "url": "https://a", "title": "t"},
                {"type": "url_citation", "start_index": 0, "end_index": 3, "url": "https://b", "title": ""}))],
      [("blocks[0].citations[0].text", "citations")]),
     ("a refusal", reply(Refusal("no"), stop="filter"),
-     [told({"type": "refusal", "refusal": "no"}, status="incomplete")], []),
-    ("a text that broke off", reply(Text("a"), stop="length"), [told(out("a"), status="incomplete")], []),
-    ("a stop sequence", reply(Text("a"), stop="stop_sequence", matched="x"), [told(out("a"))],
+     [msg({"type": "refusal", "refusal": "no"}, status="incomplete")], []),
+    ("a text that was cut off", reply(Text("a"), stop="length"), [msg(part("a"), status="incomplete")], []),
+    ("a stop sequence", reply(Text("a"), stop="stop_sequence", matched="x"), [msg(part("a"))],
      [("matched", "matched_stop")]),
-    ("a pause", reply(Text("a"), stop="pause"), [told(out("a"))], [("stop", "stop_reason")]),
-    ("a picture, and another dialect's hosted tool",
+    ("a pause", reply(Text("a"), stop="pause"), [msg(part("a"))], [("stop", "stop_reason")]),
+    ("an image, and another protocol's hosted tool",
      reply(Image(Media("image/png", "iVBO")), Opaque("anthropic", "server_tool_use", {"x": 1}), Text("a")),
-     [told(out("a"))], [("blocks[1].server_tool_use", "hosted_output"), ("blocks[0]", "media_out")]),
-    ("what another dialect left over", reply(Text("a", own={"x": 1}), own={"y": 1}), [told(out("a"))],
+     [msg(part("a"))], [("blocks[1].server_tool_use", "hosted_output"), ("blocks[0]", "media_out")]),
+    ("another protocol's extra fields", reply(Text("a", extra={"x": 1}), extra={"y": 1}), [msg(part("a"))],
      [("y", "unknown_field"), ("blocks[0].x", "unknown_field")]),
     ("nothing", reply(), [], []),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("neutral", "output", "losses"), [row[1:] for row in ANSWERS], ids=[row[0] for row in ANSWERS])
-def test_reply_out_and_stream_out(neutral: Reply, output: list[dict[str, Any]], losses: list[tuple[str, str]]) -> None:
-    body, lost = answer(neutral)
+@pytest.mark.parametrize(("neutral", "output", "losses"), [row[1:] for row in REPLIES], ids=[row[0] for row in REPLIES])
+def test_a_reply_is_encoded_alike_as_body_and_stream(
+    neutral: Reply, output: list[dict[str, Any]], losses: list[tuple[str, str]]
+) -> None:
+    body, lost = encode_reply(neutral)
     assert without_ids(body["output"]) == output
     assert lost == losses
     ids = [item["id"] for item in body["output"]]
@@ -937,17 +959,17 @@ def test_reply_out_and_stream_out(neutral: Reply, output: list[dict[str, Any]], 
     assert all(item["id"].startswith(prefixes[item["type"]]) for item in body["output"])
     assert len(set(ids)) == len(ids)
     for at_once in (True, False):
-        events, streamed, _ = tell(list(unfold(neutral)), at_once=at_once)
+        events, streamed, _ = encode_stream(list(unfold(neutral)), at_once=at_once)
         last = events[-1]["response"]
-        if at_once:  # one by one, a seal may come too late to ride before its block
+        if at_once:  # singly, a signature may come too late to be carried before its block
             assert last["output"] == body["output"]
         assert {**last, "output": []} == {**body, "output": []}
         assert sorted((loss.path, loss.feature) for loss in streamed) == sorted(losses)
 
 
-def test_the_ladder_of_a_text_and_a_call() -> None:
+def test_the_event_sequence_of_thinking_text_and_a_call() -> None:
     neutral = reply(Reasoning("hm"), Text("hi", (Citation("https://a"),)), CALL, stop="tool", usage=Usage(3, 2, 1))
-    events, _, raw = tell(list(unfold(neutral)))
+    events, _, raw = encode_stream(list(unfold(neutral)))
     assert [event["type"] for event in events] == [
         "response.created",
         "response.in_progress",
@@ -982,15 +1004,17 @@ def test_the_ladder_of_a_text_and_a_call() -> None:
     assert b"[DONE]" not in raw
 
 
-def test_a_response_repeats_what_was_asked() -> None:
+def test_a_response_repeats_the_request() -> None:
     body = {
         "model": "small", "instructions": "be brief", "input": "hi", "temperature": 0.2, "metadata": {"a": "b"},
         "max_output_tokens": 50, "tools": [{"type": "function", "name": "f"}, {"type": "custom", "name": "g"}],
         "tool_choice": {"type": "function", "name": "f"}, "text": {"format": {"type": "json_object"}},
         "reasoning": {"effort": "low"}, "store": True,
     }  # fmt: skip
-    got, _ = PROTOCOL.encode_reply(reply(Text("hi")), Asked(decode(body), "req-1", 1_700_000_000, new_id()))
-    Response.model_validate(wire.parse_object(wire.encode(got)), strict=True)
+    got, _ = PROTOCOL.encode_reply(
+        reply(Text("hi")), ReplyContext(decode_request(body), "req-1", 1_700_000_000, new_id())
+    )
+    Response.model_validate(json_fields.parse_object(json_fields.encode(got)), strict=True)
     echoed = ("model", "instructions", "temperature", "metadata", "max_output_tokens", "tool_choice", "text")
     assert {key: got[key] for key in echoed} == {key: body[key] for key in echoed}
     assert got["tools"][0] == {"type": "function", "name": "f", "description": None, "parameters": None, "strict": None}
@@ -998,19 +1022,19 @@ def test_a_response_repeats_what_was_asked() -> None:
     assert (got["id"], got["store"], got["created_at"]) == ("resp_req-1", False, 1_700_000_000)
 
 
-def test_a_response_repeats_the_tools_among_the_input() -> None:
+def test_a_response_repeats_additional_tools() -> None:
     more = {"type": "additional_tools", "role": "developer", "tools": [{"type": "function", "name": "now"}]}
     body = {"model": "m", "input": [more, message("user", "hi")], "tools": [{"type": "function", "name": "f"}]}
-    request = decode(body)
-    got, _ = PROTOCOL.encode_reply(reply(Text("hi")), Asked(request, "req-1", 1_700_000_000, new_id()))
+    request = decode_request(body)
+    got, _ = PROTOCOL.encode_reply(reply(Text("hi")), ReplyContext(request, "req-1", 1_700_000_000, new_id()))
     empty = {"description": None, "parameters": None, "strict": None}
     assert got["tools"] == [{"type": "function", "name": name, **empty} for name in ("f", "now")]
-    assert send(request)[0]["tools"] == body["tools"]
+    assert encode_request(request)[0]["tools"] == body["tools"]
 
 
 def test_a_summary_is_announced_empty() -> None:
     summed = reply(Reasoning("hm", summary=True), Text("hi"))
-    added = [event for event in tell(list(unfold(summed)))[0] if event["type"] == "response.output_item.added"]
+    added = [event for event in encode_stream(list(unfold(summed)))[0] if event["type"] == "response.output_item.added"]
     assert added[0]["item"]["summary"] == []
 
 
@@ -1053,64 +1077,72 @@ https://github.com/openresponses/openresponses/blob/main/public/openapi/openapi.
 """
 
 
-def test_every_required_key_is_there() -> None:
-    body, _ = answer(reply())
+def test_a_response_has_every_required_key() -> None:
+    body, _ = encode_reply(reply())
     assert set(REQUIRED) <= set(body)
-    for event in tell(list(unfold(reply())))[0]:
+    for event in encode_stream(list(unfold(reply())))[0]:
         assert set(REQUIRED) <= set(event["response"])
 
 
-def test_interleaved_calls_follow_one_another() -> None:
+def test_interleaved_calls_become_consecutive() -> None:
     events = [
-        Start("openai-chat", None, None),
-        Open(0, ToolCall("c1", "f")), Delta(0, '{"a"'), Open(1, ToolCall("c2", "g")), Delta(1, "{}"), Delta(0, ":1}"),
-        Close(0), Close(1), Finish("tool"),
+        ReplyStart("openai-chat", None, None),
+        BlockStart(0, ToolCall("c1", "f")), BlockDelta(0, '{"a"'), BlockStart(1, ToolCall("c2", "g")),
+        BlockDelta(1, "{}"), BlockDelta(0, ":1}"),
+        BlockEnd(0), BlockEnd(1), ReplyEnd("tool"),
     ]  # fmt: skip
     for at_once in (True, False):
-        last = tell(events, at_once=at_once)[0][-1]["response"]
+        last = encode_stream(events, at_once=at_once)[0][-1]["response"]
         assert [(item["call_id"], item["arguments"]) for item in last["output"]] == [("c1", '{"a":1}'), ("c2", "{}")]
 
 
 @pytest.mark.parametrize("kind", STATUS)
-def test_a_failure_in_band_ends_the_stream_without_success(kind: str) -> None:
-    events = [Start("anthropic", None, None), Open(0, Text("")), Delta(0, "hi"), failure(kind, "m")]
-    told_, _, _ = tell(events)
-    assert told_[-1]["type"] == "response.failed"
-    assert told_[-1]["response"]["status"] == "failed"
-    assert told_[-1]["response"]["error"]["message"] == "m"
-    if kind != "context_length":  # a code that clients act on, though the closed list lacks it
-        EVENT.validate_python(told_[-1], strict=True)
-    assert tell([failure(kind, "m")])[0][0]["sequence_number"] == 0
+def test_a_failure_ends_a_stream_with_response_failed(kind: str) -> None:
+    events = [ReplyStart("anthropic", None, None), BlockStart(0, Text("")), BlockDelta(0, "hi"), failure(kind, "m")]
+    frames, _, _ = encode_stream(events)
+    assert frames[-1]["type"] == "response.failed"
+    assert frames[-1]["response"]["status"] == "failed"
+    assert frames[-1]["response"]["error"]["message"] == "m"
+    if kind != "context_length":  # clients act on this code, though the closed list lacks it
+        EVENT.validate_python(frames[-1], strict=True)
+    assert encode_stream([failure(kind, "m")])[0][0]["sequence_number"] == 0
 
 
-# ---- seals through a client ------------------------------------------------------------------------------------------
+# ---- signatures through a client -------------------------------------------------------------------------------------
 
-SEALED: list[tuple[str, tuple[Any, ...]]] = [
-    ("on a call", (ToolCall("c1", "f", "{}", seal=GEMINI),)),
-    ("on each of two calls", (ToolCall("c1", "f", "{}", seal=GEMINI), ToolCall("c2", "f", "{}", seal=GEMINI))),
-    ("on the first of two", (ToolCall("c1", "f", "{}", seal=GEMINI), ToolCall("c2", "f", "{}"))),
-    ("on a text", (Text("a"), Text("b", seal=GEMINI))),
-    ("on no text, before a call", (Text("", seal=GEMINI), ToolCall("c1", "f", "{}"))),
-    ("on no text at the end", (Text("a"), Text("", seal=GEMINI))),
-    ("on thinking", (Reasoning("hm", GEMINI), ToolCall("c1", "f", "{}", seal=GEMINI))),
-    ("instead of thinking", (Reasoning("", GEMINI, redacted=True), ToolCall("c1", "f", "{}"))),
-    ("on thinking without a word", (Reasoning("", GEMINI), ToolCall("c1", "f", "{}"))),
+SIGNED: list[tuple[str, tuple[Any, ...]]] = [
+    ("on a call", (ToolCall("c1", "f", "{}", signature=GEMINI),)),
+    (
+        "on each of two calls",
+        (ToolCall("c1", "f", "{}", signature=GEMINI), ToolCall("c2", "f", "{}", signature=GEMINI)),
+    ),
+    ("on the first of two", (ToolCall("c1", "f", "{}", signature=GEMINI), ToolCall("c2", "f", "{}"))),
+    ("on a text", (Text("a"), Text("b", signature=GEMINI))),
+    ("on an empty text, before a call", (Text("", signature=GEMINI), ToolCall("c1", "f", "{}"))),
+    ("on an empty text at the end", (Text("a"), Text("", signature=GEMINI))),
+    ("on thinking", (Reasoning("hm", GEMINI), ToolCall("c1", "f", "{}", signature=GEMINI))),
+    ("on redacted thinking", (Reasoning("", GEMINI, redacted=True), ToolCall("c1", "f", "{}"))),
+    ("on thinking without text", (Reasoning("", GEMINI), ToolCall("c1", "f", "{}"))),
 ]
 
 
-@pytest.mark.parametrize("at_once", [True, False], ids=["at once", "one by one"])
-@pytest.mark.parametrize("blocks", [row[1] for row in SEALED], ids=[row[0] for row in SEALED])
-def test_a_seal_comes_back_to_its_block(blocks: tuple[Any, ...], at_once: bool) -> None:
-    neutral = reply(*blocks, dialect="gemini")
-    body, _ = PROTOCOL.encode_reply(neutral, asked())
-    events, _, _ = tell(list(unfold(neutral)), at_once=at_once)
+@pytest.mark.parametrize("at_once", [True, False], ids=["at once", "singly"])
+@pytest.mark.parametrize("blocks", [row[1] for row in SIGNED], ids=[row[0] for row in SIGNED])
+def test_a_signature_that_a_client_sends_back_is_on_its_block(blocks: tuple[Any, ...], at_once: bool) -> None:
+    neutral = reply(*blocks, protocol="gemini")
+    body, _ = PROTOCOL.encode_reply(neutral, reply_context())
+    events, _, _ = encode_stream(list(unfold(neutral)), at_once=at_once)
     for output in (body["output"], events[-1]["response"]["output"]):
-        (turn,) = decode({"model": "m", "input": output}).turns
+        (turn,) = decode_request({"model": "m", "input": output}).turns
         home = [
-            replace(block, seal=replace(block.seal, dialect=NAME)) if getattr(block, "seal", None) else block
+            replace(block, signature=replace(block.signature, protocol=NAME))
+            if getattr(block, "signature", None)
+            else block
             for block in blocks
         ]
-        assert [replace(b, summary=False) if isinstance(b, Reasoning) else b for b in bare(turn.blocks)] == home
+        assert [
+            replace(b, summary=False) if isinstance(b, Reasoning) else b for b in without_extra(turn.blocks)
+        ] == home
 
 
 # ---- errors ----------------------------------------------------------------------------------------------------------
@@ -1132,7 +1164,7 @@ def test_a_seal_comes_back_to_its_block(blocks: tuple[Any, ...], at_once: bool) 
         ("upstream_cut", "upstream_cut", "server_error"),
     ],
 )
-def test_an_error_in_its_words(kind: str, code: str, type_: str) -> None:
+def test_a_failure_is_encoded(kind: str, code: str, type_: str) -> None:
     body = PROTOCOL.encode_failure(failure(kind, "m", param="p"), "req-1")
     assert body == {"error": {"message": "m", "type": type_, "param": "p", "code": code}}
 
@@ -1152,7 +1184,7 @@ def test_an_error_in_its_words(kind: str, code: str, type_: str) -> None:
         (502, b"<html>", "upstream_error", None),
     ],
 )
-def test_an_upstream_error(status: int, body: Any, kind: str, message: str | None) -> None:
+def test_an_upstream_error_is_decoded(status: int, body: Any, kind: str, message: str | None) -> None:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     found = PROTOCOL.decode_failure(status, raw, 7.0)
     assert (found.kind, found.status, found.retry_after) == (kind, STATUS[kind], 7.0)
@@ -1160,19 +1192,19 @@ def test_an_upstream_error(status: int, body: Any, kind: str, message: str | Non
         assert found.message == message
 
 
-# ---- the vendor's own words ------------------------------------------------------------------------------------------
+# ---- vendor examples -------------------------------------------------------------------------------------------------
 
 HELLO = "Hi there! How can I assist you today?"
-MEANT: dict[str, Any] = {
+EXPECTED: dict[str, Any] = {
     "text-reply": ([("text", "In a peaceful grove")], "end", Usage(36, 87, 0, None, 0)),
     "tool-reply": ([("call", "get_current_weather", {"location": "Boston, MA", "unit": "celsius"})], "tool",
                    Usage(291, 23, None, None, 0)),
-    "reasoning-reply": ([("thought", "**Answering a simple question**"), ("text", "The capital of France is Paris.")],
+    "reasoning-reply": ([("reasoning", "**Answering a simple question**"), ("text", "The capital of France is Paris.")],
                         "end", Usage(11, 29, 0, None, 12)),
-    "custom-reply": ([("thought", ""), ("call", "code_exec", 'print("hello world")')], "tool", None),
+    "custom-reply": ([("reasoning", ""), ("call", "code_exec", 'print("hello world")')], "tool", None),
     "text-stream": ([("text", HELLO)], "end", Usage(37, 11, None, None, 0)),
     "tool-stream": ([("call", "get_weather", {"location": "Paris, France"})], "tool", None),
-    "reasoning-incomplete-stream": ([("thought", "**Responding to a greeting**"), ("text", "Hello")], "length",
+    "reasoning-incomplete-stream": ([("reasoning", "**Responding to a greeting**"), ("text", "Hello")], "length",
                                     Usage(9, 16, 0, None, 14)),
     "failed-stream": ("upstream_error", 502),
     "error-stream": ("upstream_error", 502),
@@ -1184,91 +1216,91 @@ MEANT: dict[str, Any] = {
 }  # fmt: skip
 
 
-def evidence(name: str) -> dict[str, Any]:
+def read_example(name: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((EVIDENCE / f"{name}.json").read_text())
     assert found["source"].startswith("https://platform.openai.com/docs/")
     return found
 
 
-def gist(neutral: Reply, expected: list[Any]) -> list[Any]:
-    """The blocks of a reply as the table above tells them: texts by their beginning."""
+def summary(neutral: Reply, expected: list[Any]) -> list[Any]:
+    """Returns the blocks of a reply as in the table above: texts by their beginning."""
     out_: list[Any] = []
     for block, hint in zip(neutral.blocks, expected, strict=True):
         match block:
             case Text(text):
                 out_.append(("text", text[: len(hint[1])]))
             case Reasoning(text):
-                out_.append(("thought", text[: len(hint[1])]))
+                out_.append(("reasoning", text[: len(hint[1])]))
             case ToolCall(name=name, arguments=arguments, kind=kind):
                 out_.append(("call", name, json.loads(arguments) if kind == "function" else arguments))
     return out_
 
 
-def test_every_piece_of_evidence_has_its_meaning() -> None:
-    assert {path.stem for path in EVIDENCE.glob("*.json")} == set(MEANT)
+def test_every_example_has_an_expectation() -> None:
+    assert {path.stem for path in EVIDENCE.glob("*.json")} == set(EXPECTED)
 
 
-@pytest.mark.parametrize("name", MEANT)
-def test_evidence(name: str) -> None:
-    found, meant = evidence(name), MEANT[name]
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_vendor_example(name: str) -> None:
+    found, expected = read_example(name), EXPECTED[name]
     match found["kind"]:
         case "request":
-            request = decode(found["body"])
-            assert [(turn.role, [type(block).__name__ for block in turn.blocks]) for turn in request.turns] == meant
-            payload, losses = send(request)
+            request = decode_request(found["body"])
+            assert [(turn.role, [type(block).__name__ for block in turn.blocks]) for turn in request.turns] == expected
+            payload, losses = encode_request(request)
             assert losses == []
-            assert decode(payload) == replace(request, model="m")
+            assert decode_request(payload) == replace(request, model="m")
         case "error":
             failed = PROTOCOL.decode_failure(found["status"], json.dumps(found["body"]).encode(), None)
-            assert (failed.kind, failed.status) == meant
+            assert (failed.kind, failed.status) == expected
         case "reply":
-            neutral = read(found["body"])
-            assert (gist(neutral, meant[0]), neutral.stop, neutral.usage) == meant
+            neutral = decode_reply(found["body"])
+            assert (summary(neutral, expected[0]), neutral.stop, neutral.usage) == expected
         case "stream":
             raw = found["stream"].encode()
-            events = listen([raw])
-            assert listen([raw[i : i + 1] for i in range(len(raw))]) == events
+            events = decode_stream([raw])
+            assert decode_stream([raw[i : i + 1] for i in range(len(raw))]) == events
             whole = fold(events)
             if isinstance(whole, Failure):
-                assert (whole.kind, whole.status) == meant
+                assert (whole.kind, whole.status) == expected
             else:
-                assert (gist(whole, meant[0]), whole.stop, whole.usage) == meant
+                assert (summary(whole, expected[0]), whole.stop, whole.usage) == expected
                 last = [json.loads(line[6:]) for line in found["stream"].splitlines() if line.startswith("data: ")][-1]
-                body = read(last["response"])
+                body = decode_reply(last["response"])
                 assert (whole.blocks, whole.stop, whole.native, whole.usage) == (
                     body.blocks, body.stop, body.native, body.usage,
                 )  # fmt: skip
 
 
-# ---- laws ------------------------------------------------------------------------------------------------------------
+# ---- properties ------------------------------------------------------------------------------------------------------
 
-words = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
-seal = st.none() | st.just(GEMINI)
-citation = st.builds(Citation, st.just("https://a/b"), words, st.none(), st.integers(0, 3), st.integers(3, 9))
-arguments = st.dictionaries(words, st.integers() | words, max_size=3).map(json.dumps)
+texts = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
+signature = st.none() | st.just(GEMINI)
+citation = st.builds(Citation, st.just("https://a/b"), texts, st.none(), st.integers(0, 3), st.integers(3, 9))
+arguments = st.dictionaries(texts, st.integers() | texts, max_size=3).map(json.dumps)
 ids = st.integers(0, 10**6).map("call_{}".format)
 block = st.one_of(
-    st.builds(Text, words, st.lists(citation, max_size=2).map(tuple), seal),
-    st.builds(Refusal, words),
-    st.builds(Reasoning, words, seal),
-    st.builds(ToolCall, ids, st.sampled_from(["f", "g"]), arguments, seal=seal),
-    st.builds(ToolCall, ids, st.sampled_from(["h"]), words, st.just("custom"), st.none() | st.just("crm"), seal),
+    st.builds(Text, texts, st.lists(citation, max_size=2).map(tuple), signature),
+    st.builds(Refusal, texts),
+    st.builds(Reasoning, texts, signature),
+    st.builds(ToolCall, ids, st.sampled_from(["f", "g"]), arguments, signature=signature),
+    st.builds(ToolCall, ids, st.sampled_from(["h"]), texts, st.just("custom"), st.none() | st.just("crm"), signature),
 )
 count = st.none() | st.integers(0, 10**6)
 replies = st.builds(
-    lambda blocks, stop, usage: reply(*blocks, dialect="gemini", stop=stop, usage=usage),
+    lambda blocks, stop, usage: reply(*blocks, protocol="gemini", stop=stop, usage=usage),
     st.lists(block, max_size=5),
     st.sampled_from(["end", "length", "filter"]),
     st.none() | st.builds(Usage, count, count, count, count, count),
 )
 
 
-def meaning(neutral: Reply) -> tuple[Any, ...]:
-    """What must survive this wire: seals stand apart there, thinking is a summary, and no count is 0."""
+def comparable(neutral: Reply) -> tuple[Any, ...]:
+    """Returns what the protocol keeps: signatures are separate items, thinking is a summary, a missing count is 0."""
     blocks = [
-        replace(one, **({"seal": None} if hasattr(one, "seal") else {}),
+        replace(one, **({"signature": None} if hasattr(one, "signature") else {}),
                 **({"summary": False, "redacted": False} if isinstance(one, Reasoning) else {}))
-        for one in bare(neutral.blocks)
+        for one in without_extra(neutral.blocks)
         if not (isinstance(one, Reasoning) and not one.text)
     ]  # fmt: skip
     usage = neutral.usage
@@ -1278,50 +1310,50 @@ def meaning(neutral: Reply) -> tuple[Any, ...]:
 
 
 @given(replies)
-def test_body_and_stream_say_the_same(neutral: Reply) -> None:
-    body, _ = answer(neutral)
-    events, _, raw = tell(list(unfold(neutral)))
+def test_body_and_stream_are_equivalent(neutral: Reply) -> None:
+    body, _ = encode_reply(neutral)
+    events, _, raw = encode_stream(list(unfold(neutral)))
     assert events[-1]["response"]["output"] == body["output"]
-    whole = fold(listen([raw]))
+    whole = fold(decode_stream([raw]))
     assert isinstance(whole, Reply)
-    assert meaning(whole) == meaning(read(body)) == meaning(neutral)
-    assert read(events[-1]["response"]).blocks == whole.blocks
+    assert comparable(whole) == comparable(decode_reply(body)) == comparable(neutral)
+    assert decode_reply(events[-1]["response"]).blocks == whole.blocks
 
 
 @given(replies)
-def test_one_by_one_is_as_strict(neutral: Reply) -> None:
-    _, _, raw = tell(list(unfold(neutral)), at_once=False)
-    whole = fold(listen([raw]))
+def test_events_encoded_singly_are_valid_too(neutral: Reply) -> None:
+    _, _, raw = encode_stream(list(unfold(neutral)), at_once=False)
+    whole = fold(decode_stream([raw]))
     assert isinstance(whole, Reply)
-    assert meaning(whole) == meaning(neutral)
+    assert comparable(whole) == comparable(neutral)
 
 
 @given(replies, st.lists(st.integers(0, 10**4), max_size=8))
-def test_chunking_never_matters(neutral: Reply, cuts: list[int]) -> None:
-    _, _, raw = tell(list(unfold(neutral)))
+def test_chunk_boundaries_do_not_matter(neutral: Reply, cuts: list[int]) -> None:
+    _, _, raw = encode_stream(list(unfold(neutral)))
     places = sorted({0, len(raw), *(cut % (len(raw) + 1) for cut in cuts)})
-    assert listen([raw[a:b] for a, b in itertools.pairwise(places)]) == listen([raw])
+    assert decode_stream([raw[a:b] for a, b in itertools.pairwise(places)]) == decode_stream([raw])
 
 
 @given(replies)
-def test_its_own_answer_survives_its_own_wire(neutral: Reply) -> None:
-    once = read(answer(neutral)[0])
-    again, losses = PROTOCOL.encode_reply(once, asked())
+def test_a_decoded_reply_survives_another_round_trip(neutral: Reply) -> None:
+    once = decode_reply(encode_reply(neutral)[0])
+    again, losses = PROTOCOL.encode_reply(once, reply_context())
     assert losses == []
-    assert read(wire.parse_object(wire.encode(again))) == once
-    _, _, raw = tell(list(unfold(once)))
-    whole = fold(listen([raw]))
+    assert decode_reply(json_fields.parse_object(json_fields.encode(again))) == once
+    _, _, raw = encode_stream(list(unfold(once)))
+    whole = fold(decode_stream([raw]))
     assert isinstance(whole, Reply)
     assert (whole.blocks, whole.stop, whole.usage) == (once.blocks, once.stop, once.usage)
 
 
 @given(replies)
-def test_what_a_client_got_it_can_send_back(neutral: Reply) -> None:
-    """The client echoes the output; every seal is on its block again."""
-    output = answer(neutral)[0]["output"]
+def test_output_that_a_client_sends_back_keeps_its_signatures(neutral: Reply) -> None:
+    """The client sends the output back; every signature is on its block again."""
+    output = encode_reply(neutral)[0]["output"]
     if not output:
         return
-    (turn,) = decode({"model": "m", "input": output}).turns
-    assert [getattr(one, "seal", None) and one.seal.value for one in turn.blocks] == [
-        getattr(one, "seal", None) and one.seal.value for one in neutral.blocks
+    (turn,) = decode_request({"model": "m", "input": output}).turns
+    assert [getattr(one, "signature", None) and one.signature.value for one in turn.blocks] == [
+        getattr(one, "signature", None) and one.signature.value for one in neutral.blocks
     ]

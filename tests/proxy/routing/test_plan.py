@@ -1,4 +1,4 @@
-"""The plan: what contradicts itself is refused with the place where it was written, and what is only odd is said."""
+"""Tests of the plan: contradictory rules are rejected with their location, suspicious ones are warnings."""
 
 from __future__ import annotations
 
@@ -7,26 +7,38 @@ from typing import Any
 import pytest
 
 from proxy.errors import ConfigError
-from proxy.routing import Backend, Facts, Family, NamedMode, Plan, Route, Smart, Target, decide
+from proxy.routing import (
+    BackendConfig,
+    NamedMode,
+    NameFamily,
+    Plan,
+    Route,
+    RouteTarget,
+    RoutingInput,
+    SmartModel,
+    decide,
+)
 
 
-def backend(name: str, **fields: Any) -> Backend:
-    return Backend(name=name, protocol="openai-chat", base_url="http://host", **fields)
+def backend(name: str, **fields: Any) -> BackendConfig:
+    return BackendConfig(name=name, protocol="openai-chat", base_url="http://host", **fields)
 
 
 def route(line: int, match: str, *targets: str, **fields: Any) -> Route:
     return Route(
         match=match,
-        targets=tuple(Target(target) for target in targets),
-        place=f"c.yaml:{line}: routes[{line}]",
+        targets=tuple(RouteTarget(target) for target in targets),
+        location=f"c.yaml:{line}: routes[{line}]",
         **fields,
     )
 
 
 A, B = backend("a", models={"m": "up"}), backend("b")
-SMART = Smart(name="auto", cheap=Target("a", "x"), primary=Target("b", "y"), place="c.yaml:9: smart.auto")
+SMART = SmartModel(
+    name="auto", cheap=RouteTarget("a", "x"), primary=RouteTarget("b", "y"), location="c.yaml:9: smart.auto"
+)
 
-WRONG: dict[str, tuple[dict[str, Any], str]] = {
+CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "equal in pattern and priority": (
         {"routes": (route(1, "x-*", "a"), route(2, "x-*", "b"))},
         "c.yaml:2: routes[2]: 'x-*' is matched by c.yaml:1: routes[1] with the same priority; keep one of them",
@@ -40,7 +52,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         "c.yaml:1: routes[1]: backends.a.models names 'm' too, and is not among its targets; add it as a fallback",
     ),
     "a route of nobody": (
-        {"routes": (Route(match="x", targets=(), place="c.yaml:1: routes[0]"),)},
+        {"routes": (Route(match="x", targets=(), location="c.yaml:1: routes[0]"),)},
         "c.yaml:1: routes[0]: has no targets",
     ),
     "a target that is no backend": ({"routes": (route(1, "x", "a", "z"),)}, "c.yaml:1: routes[1]: 'z' is no backend"),
@@ -73,7 +85,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         "c.yaml:9: smart.auto: 'auto' is never reached: c.yaml:1: routes[1] takes it first",
     ),
     "a smart model of nobody": (
-        {"smart": (Smart(name="s", cheap=Target("z"), primary=Target("a")),)},
+        {"smart": (SmartModel(name="s", cheap=RouteTarget("z"), primary=RouteTarget("a")),)},
         "smart: 'z' is no backend",
     ),
     "two smart models": ({"smart": (SMART, SMART)}, "c.yaml:9: smart.auto: c.yaml:9: smart.auto is called 'auto' too"),
@@ -94,9 +106,9 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"modes": {"eco": NamedMode(name="eco", backend="a")}, "routes": (route(1, "*", "b"),)},
         "modes: is never reached: c.yaml:1: routes[1] takes every name by '*'",
     ),
-    "no such mode": ({"mode": "eco", "places": {"mode": "c.yaml:3"}}, "c.yaml:3: mode: 'eco' is no mode"),
+    "no such mode": ({"mode": "eco", "locations": {"mode": "c.yaml:3"}}, "c.yaml:3: mode: 'eco' is no mode"),
     "unmapped behind everything": (
-        {"unmapped": "a", "routes": (route(1, "**", "b"),), "places": {"unmapped": "c.yaml:4"}},
+        {"unmapped": "a", "routes": (route(1, "**", "b"),), "locations": {"unmapped": "c.yaml:4"}},
         "c.yaml:4: unmapped: is never reached: c.yaml:1: routes[1] takes every name by '**'",
     ),
     "unmapped to nobody": ({"unmapped": "z"}, "unmapped: 'z' is no backend"),
@@ -104,28 +116,28 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize(("fields", "complaint"), WRONG.values(), ids=list(WRONG))
-def test_what_contradicts_itself(fields: dict[str, Any], complaint: str) -> None:
+@pytest.mark.parametrize(("fields", "message"), CONTRADICTIONS.values(), ids=list(CONTRADICTIONS))
+def test_contradictory_plans_are_rejected(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         Plan(**{"backends": (A, B), **fields})
-    assert any(said.startswith(complaint) for said in caught.value.complaints), caught.value.complaints
+    assert any(said.startswith(message) for said in caught.value.complaints), caught.value.complaints
 
 
 DISABLED = [
     pytest.param(fields, id=what)
-    for what, (fields, _) in WRONG.items()
+    for what, (fields, _) in CONTRADICTIONS.items()
     if set(fields) == {"routes"} or (set(fields) == {"smart", "routes"})
 ]
 
 
 @pytest.mark.parametrize("fields", DISABLED)
-def test_nothing_is_wrong_with_a_disabled_route(fields: dict[str, Any]) -> None:
+def test_disabled_routes_are_not_checked(fields: dict[str, Any]) -> None:
     off = tuple(
         Route(**{name: getattr(r, name) for name in r.__struct_fields__} | {"enabled": False}) for r in fields["routes"]
     )
     plan = Plan(backends=(A, B), **{**fields, "routes": off})
     assert plan.warnings == ()
-    assert decide(Facts("m"), plan) == decide(Facts("m"), Plan((A, B)))
+    assert decide(RoutingInput("m"), plan) == decide(RoutingInput("m"), Plan((A, B)))
 
 
 @pytest.mark.parametrize(
@@ -137,14 +149,14 @@ def test_nothing_is_wrong_with_a_disabled_route(fields: dict[str, Any]) -> None:
         pytest.param({"routes": (route(1, "a/x", "b"),)}, id="a name with a backend's prefix is whole"),
         pytest.param({"routes": (route(1, "a/*", "b"),), "prefixes": {"a": None}}, id="a prefix that is none"),
         pytest.param({"modes": {"eco": NamedMode(name="eco", backend="a", models={"c": "x"})}}, id="any meaning"),
-        pytest.param({"families": (Family("au*", "a"),), "smart": (SMART,)}, id="a smart model before a family"),
+        pytest.param({"families": (NameFamily("au*", "a"),), "smart": (SMART,)}, id="a smart model before a family"),
     ],
 )
-def test_what_is_right(fields: dict[str, Any]) -> None:
+def test_valid_plans(fields: dict[str, Any]) -> None:
     assert Plan((A, B), **fields).warnings == ()
 
 
-def test_a_spare_of_a_lower_priority_is_said() -> None:
+def test_an_unused_route_of_lower_priority_is_a_warning() -> None:
     plan = Plan((A, B), routes=(route(1, "x-*", "a"), route(2, "x-*", "b", priority=5)))
     (warning,) = plan.warnings
     assert warning == (

@@ -1,4 +1,4 @@
-"""The score: what is counted of a request, the points of each part, and the tier."""
+"""Tests of the score: features of a request, points of each part, and tiers."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.ir import Format, Image, Media, Request, Text, Thinking, Tool, ToolCall, ToolResult, Turn
-from proxy.routing import THRESHOLDS, TIERS, WEIGHTS, Shape, score, shape_of
-from proxy.routing.score import FULL
+from proxy.ir import Image, Media, ReasoningConfig, Request, ResponseFormat, Text, Tool, ToolCall, ToolResult, Turn
+from proxy.routing import THRESHOLDS, TIERS, WEIGHTS, RequestFeatures, request_features, score
+from proxy.routing.score import SATURATION
 
 
 def said(text: str, **fields: Any) -> Request:
-    return Request(dialect="anthropic", model="auto", turns=(Turn("user", (Text(text),)),), **fields)
+    return Request(protocol="anthropic", model="auto", turns=(Turn("user", (Text(text),)),), **fields)
 
 
 CODE = "Mend this:\n```python\ndef f(x):\n    return x + 1\n\n```\nPlease."
@@ -36,14 +36,14 @@ IMAGE = Image(Media(mime="image/png", data="iVBORw0KGgo="))
             said("Prove it, prove it: why?"), {"length": 24, "reasoning": 2, "questions": 1}, id="each word once"
         ),
         pytest.param(said("x", tools=(Tool("a"), Tool("b"))), {"length": 1, "tools": 2}, id="tools"),
-        pytest.param(said("x", reasoning=Thinking(effort="high")), {"length": 1, "thinking": 1}, id="thinking"),
-        pytest.param(said("x", reasoning=Thinking(effort="low")), {"length": 1}, id="little thinking"),
-        pytest.param(said("x", reasoning=Thinking(enabled=False)), {"length": 1}, id="no thinking"),
-        pytest.param(said("x", reasoning=Thinking(budget=4000)), {"length": 1, "thinking": 1}, id="a budget"),
-        pytest.param(said("x", format=Format("json_schema")), {"length": 1, "schema": 1}, id="a schema"),
+        pytest.param(said("x", reasoning=ReasoningConfig(effort="high")), {"length": 1, "thinking": 1}, id="thinking"),
+        pytest.param(said("x", reasoning=ReasoningConfig(effort="low")), {"length": 1}, id="little thinking"),
+        pytest.param(said("x", reasoning=ReasoningConfig(enabled=False)), {"length": 1}, id="no thinking"),
+        pytest.param(said("x", reasoning=ReasoningConfig(budget=4000)), {"length": 1, "thinking": 1}, id="a budget"),
+        pytest.param(said("x", format=ResponseFormat("json_schema")), {"length": 1, "schema": 1}, id="a schema"),
         pytest.param(
             Request(
-                dialect="gemini",
+                protocol="gemini",
                 model="auto",
                 turns=(
                     Turn("system", (Text("You are a long instruction. Why? Prove it." * 50),)),
@@ -57,47 +57,47 @@ IMAGE = Image(Media(mime="image/png", data="iVBORw0KGgo="))
         ),
     ],
 )
-def test_shape(request_: Request, counted: dict[str, int]) -> None:
-    assert shape_of(request_) == Shape(**counted)
+def test_request_features(request_: Request, counted: dict[str, int]) -> None:
+    assert request_features(request_) == RequestFeatures(**counted)
 
 
 @pytest.mark.parametrize(
-    ("shape", "total", "tier", "parts"),
+    ("features", "total", "tier", "parts"),
     [
-        pytest.param(Shape(), 0, "flash", {}, id="nothing"),
-        pytest.param(Shape(length=800), 2.5, "flash", {"length": 2.5}, id="a tenth of full"),
-        pytest.param(Shape(length=8000), 25, "standard", {"length": 25}, id="full"),
-        pytest.param(Shape(length=80_000), 25, "standard", {"length": 25}, id="never more than full"),
-        pytest.param(Shape(length=8000, tools=8), 40, "pro", {"length": 25, "tools": 15}, id="two parts"),
-        pytest.param(Shape(thinking=1, reasoning=3, code=40), 70, "frontier",
+        pytest.param(RequestFeatures(), 0, "flash", {}, id="nothing"),
+        pytest.param(RequestFeatures(length=800), 2.5, "flash", {"length": 2.5}, id="a tenth of full"),
+        pytest.param(RequestFeatures(length=8000), 25, "standard", {"length": 25}, id="full"),
+        pytest.param(RequestFeatures(length=80_000), 25, "standard", {"length": 25}, id="never more than full"),
+        pytest.param(RequestFeatures(length=8000, tools=8), 40, "pro", {"length": 25, "tools": 15}, id="two parts"),
+        pytest.param(RequestFeatures(thinking=1, reasoning=3, code=40), 70, "frontier",
                      {"code": 20, "reasoning": 25, "thinking": 25}, id="hard"),
     ],
 )  # fmt: skip
-def test_score(shape: Shape, total: float, tier: str, parts: dict[str, float]) -> None:
-    found = score(shape)
+def test_score(features: RequestFeatures, total: float, tier: str, parts: dict[str, float]) -> None:
+    found = score(features)
     assert (found.total, found.tier, found.parts) == (total, tier, parts)
 
 
 def test_single_weights_and_thresholds() -> None:
-    shape = Shape(length=8000, thinking=1)
-    assert score(shape, {"length": 0}).parts == {"thinking": 25}
-    assert score(shape, {}, {"frontier": 50}).tier == "frontier"
-    assert score(shape, {"length": 100}).total == 125
+    features = RequestFeatures(length=8000, thinking=1)
+    assert score(features, {"length": 0}).parts == {"thinking": 25}
+    assert score(features, {}, {"frontier": 50}).tier == "frontier"
+    assert score(features, {"length": 100}).total == 125
 
 
-def test_the_tables_speak_of_the_same_parts() -> None:
-    assert set(WEIGHTS) == set(FULL) == set(Shape.__struct_fields__)
+def test_the_tables_have_the_same_parts() -> None:
+    assert set(WEIGHTS) == set(SATURATION) == set(RequestFeatures.__struct_fields__)
     assert tuple(THRESHOLDS) == TIERS[1:]
     assert list(THRESHOLDS.values()) == sorted(THRESHOLDS.values())
 
 
-shapes = st.builds(Shape, **{part: st.integers(0, int(full * 2)) for part, full in FULL.items()})
+shapes = st.builds(RequestFeatures, **{part: st.integers(0, int(full * 2)) for part, full in SATURATION.items()})
 
 
-@given(shapes, st.sampled_from(list(FULL)), st.integers(1, 1000))
-def test_more_of_anything_never_asks_for_less(shape: Shape, part: str, more: int) -> None:
-    grown = Shape(**{name: getattr(shape, name) + (more if name == part else 0) for name in FULL})
-    before, after = score(shape), score(grown)
+@given(shapes, st.sampled_from(list(SATURATION)), st.integers(1, 1000))
+def test_property_the_score_is_monotonic(features: RequestFeatures, part: str, more: int) -> None:
+    grown = RequestFeatures(**{name: getattr(features, name) + (more if name == part else 0) for name in SATURATION})
+    before, after = score(features), score(grown)
     assert after.total >= before.total
     assert TIERS.index(after.tier) >= TIERS.index(before.tier)
     assert before.total == pytest.approx(sum(before.parts.values()))
@@ -105,7 +105,7 @@ def test_more_of_anything_never_asks_for_less(shape: Shape, part: str, more: int
 
 
 @given(st.text())
-def test_any_text_has_a_shape(text: str) -> None:
-    found = shape_of(said(text))
+def test_property_any_text_has_features(text: str) -> None:
+    found = request_features(said(text))
     assert found.length == len(text)
-    assert all(getattr(found, part) >= 0 for part in FULL)
+    assert all(getattr(found, part) >= 0 for part in SATURATION)

@@ -1,4 +1,4 @@
-"""The drivers, one a protocol: each asks in its official SDK's own idiom. They know neither proxy nor mock."""
+"""The SDK drivers, one for each protocol; each uses its official SDK as that SDK's users do."""
 
 from __future__ import annotations
 
@@ -15,4 +15,4 @@ DRIVERS: dict[str, Driver] = {
         ollama.DRIVER,
     )
 }
-"""By the frontend that each drives."""
+"""The drivers by their frontend."""

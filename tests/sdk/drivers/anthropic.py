@@ -1,4 +1,4 @@
-"""The `anthropic` SDK speaking Messages. It knows nothing of the server that answers.
+"""Drives the `anthropic` SDK over Messages.
 
 https://github.com/anthropics/anthropic-sdk-python
 """
@@ -14,14 +14,14 @@ import httpx2
 from anthropic.types import Message, RawMessageStreamEvent
 from pydantic import BaseModel
 
-from .driver import CLIENT_KEY, Answer, Ask, Call, Driver, Failed, Native, Settings, Usage
-from .judge import judge
-from .tape import Recorder, Tape
+from .driver import CLIENT_KEY, Answer, Call, Conversation, Driver, SdkError, Settings, Usage, UserTurn
+from .recording import Recorder, Recording
+from .validator import strict_validator
 
 STOPS = {"end": "end_turn", "tool": "tool_use", "length": "max_tokens"}
 
 MAX_TOKENS = 1024
-"""The protocol wants a bound in every request."""
+"""The protocol requires max_tokens in every request."""
 
 
 def _function(name: str, description: str, *arguments: str) -> dict[str, Any]:
@@ -45,56 +45,56 @@ TOOLS: dict[str, Any] = {
 }
 
 
-# ---- asking ----------------------------------------------------------------------------------------------------------
+# ---- requests --------------------------------------------------------------------------------------------------------
 
 
-def client(base_url: str, tape: Tape) -> anthropic.Anthropic:
+def client(base_url: str, recording: Recording) -> anthropic.Anthropic:
     return anthropic.Anthropic(
         api_key=CLIENT_KEY,
         base_url=base_url,
         max_retries=0,
-        http_client=httpx2.Client(transport=Recorder(tape)),
+        http_client=httpx2.Client(transport=Recorder(recording)),
         _strict_response_validation=True,
     )
 
 
-def say(conversation: Native, ask: Ask, before: Answer | None) -> Native:
-    if ask.words is not None:
-        return [*conversation, {"role": "user", "content": ask.words}]
+def add_turn(conversation: Conversation, new: UserTurn, before: Answer | None) -> Conversation:
+    if new.text is not None:
+        return [*conversation, {"role": "user", "content": new.text}]
     assert before is not None
     results = [
         {"type": "tool_result", "tool_use_id": call.id, "content": output.text}
         | ({"is_error": True} if output.failed else {})
-        for call, output in zip(before.calls, ask.outputs, strict=True)
+        for call, output in zip(before.calls, new.outputs, strict=True)
     ]
     return [*conversation, {"role": "user", "content": results}]
 
 
-def turn(sdk: anthropic.Anthropic, conversation: Native, settings: Settings) -> Answer:
+def send(sdk: anthropic.Anthropic, conversation: Conversation, settings: Settings) -> Answer:
     if not settings.stream:
-        return _whole(sdk.messages.create(**_arguments(conversation, settings)))
-    return _folded(list(sdk.messages.create(**_arguments(conversation, settings), stream=True)))
+        return _parse_reply(sdk.messages.create(**_arguments(conversation, settings)))
+    return _join_stream(list(sdk.messages.create(**_arguments(conversation, settings), stream=True)))
 
 
-def helped(sdk: anthropic.Anthropic, conversation: Native, settings: Settings) -> Answer:
-    """`stream()` puts the events together into a message."""
+def send_with_helper(sdk: anthropic.Anthropic, conversation: Conversation, settings: Settings) -> Answer:
+    """Uses `stream()`, which joins the events into a message."""
     with sdk.messages.stream(**_arguments(conversation, settings)) as events:
         text = "".join(events.text_stream)
         message = events.get_final_message()
-    answer = _whole(message)
+    answer = _parse_reply(message)
     assert text == answer.text
     return answer
 
 
-async def async_turn(base_url: str, conversation: Native, settings: Settings) -> Answer:
+async def send_async(base_url: str, conversation: Conversation, settings: Settings) -> Answer:
     async with anthropic.AsyncAnthropic(api_key=CLIENT_KEY, base_url=base_url, max_retries=0) as sdk:
         if not settings.stream:
-            return _whole(await sdk.messages.create(**_arguments(conversation, settings)))
+            return _parse_reply(await sdk.messages.create(**_arguments(conversation, settings)))
         events = await sdk.messages.create(**_arguments(conversation, settings), stream=True)
-        return _folded([event async for event in events])
+        return _join_stream([event async for event in events])
 
 
-def _arguments(conversation: Native, settings: Settings) -> dict[str, Any]:
+def _arguments(conversation: Conversation, settings: Settings) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         "model": settings.model,
         "messages": conversation,
@@ -107,10 +107,10 @@ def _arguments(conversation: Native, settings: Settings) -> dict[str, Any]:
     return arguments
 
 
-# ---- understanding ---------------------------------------------------------------------------------------------------
+# ---- answers ---------------------------------------------------------------------------------------------------------
 
 
-def _whole(message: Message) -> Answer:
+def _parse_reply(message: Message) -> Answer:
     text = "".join(block.text for block in message.content if block.type == "text")
     calls = tuple(Call(block.name, block.input, block.id) for block in message.content if block.type == "tool_use")
     usage = message.usage
@@ -126,7 +126,7 @@ def _whole(message: Message) -> Answer:
     )
 
 
-def _folded(events: Sequence[RawMessageStreamEvent]) -> Answer:
+def _join_stream(events: Sequence[RawMessageStreamEvent]) -> Answer:
     first, last = events[0], events[-1]
     assert first.type == "message_start"
     assert last.type == "message_stop"
@@ -138,7 +138,7 @@ def _folded(events: Sequence[RawMessageStreamEvent]) -> Answer:
     for event in events[1:-1]:
         match event.type:
             case "content_block_start":
-                assert event.index == len(blocks), "blocks come one after the other"
+                assert event.index == len(blocks), "blocks start in order"
                 assert not is_open
                 is_open = True
                 blocks.append(event.content_block.model_dump(exclude_none=True))
@@ -178,7 +178,7 @@ COUNTS = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_cre
 
 
 def _counts(usage: Any) -> dict[str, int]:
-    """What a usage says; the last word counts, so what is not said takes nothing back."""
+    """Returns the counts that a usage has; later ones replace earlier ones, missing ones do not."""
     return {name: value for name in COUNTS if (value := getattr(usage, name)) is not None}
 
 
@@ -189,43 +189,43 @@ def _usage(fresh: int | None, output: int | None, read: int | None, written: int
     return Usage(None if fresh is None else fresh + (read or 0) + (written or 0), output, read)
 
 
-# ---- judging ---------------------------------------------------------------------------------------------------------
+# ---- validation ------------------------------------------------------------------------------------------------------
 
 
 class _Ping(BaseModel):
-    """The one event without a type in the SDK, which drops it before it looks for one."""
+    """The one event for which the SDK has no type, because it ignores it."""
 
     type: Literal["ping"]
 
 
-REPLY = judge(Message)
-EVENT = judge(RawMessageStreamEvent | _Ping)
+REPLY = strict_validator(Message)
+EVENT = strict_validator(RawMessageStreamEvent | _Ping)
 
 
-def failed(error: Exception) -> Failed:
+def parse_error(error: Exception) -> SdkError:
     assert isinstance(error, anthropic.APIError)
     kind = type(error).__name__
     if not isinstance(error, anthropic.APIStatusError):
-        return Failed(kind, error.message)
+        return SdkError(kind, error.message)
     assert isinstance(error.body, dict)
     assert error.body["type"] == "error"
-    told = error.body["error"]
-    assert told["message"] in error.message
+    fields = error.body["error"]
+    assert fields["message"] in error.message
     retry_after = error.response.headers.get("retry-after")
-    return Failed(kind, told["message"], error.status_code, retry_after, told["type"], error.request_id)
+    return SdkError(kind, fields["message"], error.status_code, retry_after, fields["type"], error.request_id)
 
 
 DRIVER = Driver(
     name="anthropic",
-    stops=STOPS,
-    says=frozenset({"tool_error"}),
+    stop_reasons=STOPS,
+    features=frozenset({"tool_error"}),
     client=client,
-    say=say,
-    turn=turn,
-    helped=helped,
-    async_turn=async_turn,
+    add_turn=add_turn,
+    send=send,
+    send_with_helper=send_with_helper,
+    send_async=send_async,
     errors=anthropic.APIError,
-    failed=failed,
-    judge_reply=REPLY,
-    judge_event=EVENT,
+    parse_error=parse_error,
+    validate_reply=REPLY,
+    validate_event=EVENT,
 )

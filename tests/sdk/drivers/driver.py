@@ -1,4 +1,4 @@
-"""What every driver of an SDK can do, as a record of functions, and the nouns they share; it knows no SDK."""
+"""The interface of an SDK driver, as a record of functions, and the types that all drivers share."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any, TypeAlias
 
 from msgspec import Struct
 
-from .judge import Judge
-from .tape import Tape
+from .recording import Recording
+from .validator import Validator
 
 CLIENT_KEY = "client-key-that-must-stay-here"
-"""The key that every SDK is given; none may look for one in the environment."""
+"""The key for every SDK; none may use one of the environment."""
 
 
 class Call(Struct, frozen=True):
@@ -23,7 +23,7 @@ class Call(Struct, frozen=True):
 
 
 class Usage(Struct, frozen=True):
-    """Token counts with everything in them: `input` holds the `cached` ones too; None where nothing was said."""
+    """Token counts: `input` includes the `cached` ones; None where the SDK reports none."""
 
     input: int | None
     output: int | None
@@ -31,9 +31,9 @@ class Usage(Struct, frozen=True):
 
 
 class Answer(Struct, frozen=True):
-    """What an SDK's user has in hand after one turn.
+    """An SDK's answer to one turn.
 
-    `stop` is the SDK's own word; `history` what this user appends to the conversation, in the SDK's own idiom.
+    `stop` is the SDK's stop reason; `history` are the SDK's objects to append to the conversation.
     """
 
     text: str
@@ -44,22 +44,22 @@ class Answer(Struct, frozen=True):
     history: tuple[Any, ...] = ()
 
 
-class Output(Struct, frozen=True):
-    """What a tool gave back."""
+class ToolOutput(Struct, frozen=True):
+    """The output of a tool."""
 
     text: str
     failed: bool = False
 
 
-class Ask(Struct, frozen=True):
-    """One turn of the user: words, or the outputs of the calls just made, in their order."""
+class UserTurn(Struct, frozen=True):
+    """One turn of the user: a text, or the outputs of the latest calls, in order."""
 
-    words: str | None = None
-    outputs: tuple[Output, ...] = ()
+    text: str | None = None
+    outputs: tuple[ToolOutput, ...] = ()
 
 
 class Settings(Struct, frozen=True):
-    """What stands for a whole conversation; `tools` are names of the driver's own declarations."""
+    """The settings of a whole conversation; `tools` are names of the driver's declarations."""
 
     model: str
     stream: bool = False
@@ -68,8 +68,8 @@ class Settings(Struct, frozen=True):
     max_tokens: int | None = None
 
 
-class Failed(Struct, frozen=True):
-    """An exception of an SDK, read as its user would: the class by name, and what it says of itself."""
+class SdkError(Struct, frozen=True):
+    """An exception of an SDK: the name of its class, and its attributes."""
 
     kind: str
     message: str
@@ -79,8 +79,8 @@ class Failed(Struct, frozen=True):
     request_id: str | None = None
 
 
-Native: TypeAlias = list[Any]
-"""A conversation in the SDK's own idiom."""
+Conversation: TypeAlias = list[Any]
+"""A conversation as the SDK's own objects."""
 
 
 class Driver(Struct, frozen=True, kw_only=True):
@@ -88,41 +88,41 @@ class Driver(Struct, frozen=True, kw_only=True):
 
     name: str
     """The frontend that it drives."""
-    stops: Mapping[str, str]
-    """Its word for each way to end: `end`, `tool`, `length`."""
-    says: frozenset[str]
-    """What its requests say that not every provider can be told: that a tool is strict, that it failed."""
-    says_cached: bool = True
-    """Whether its types have a place for cached tokens."""
-    client: Callable[[str, Tape], Any]
-    """A client for a base URL, without retries, whose responses go onto the tape."""
-    say: Callable[[Native, Ask, Answer | None], Native]
-    """The conversation with one more turn of the user; the answer is the one that made the calls."""
-    turn: Callable[[Any, Native, Settings], Answer]
-    """Ask, unary or streaming, and put the answer together by hand."""
-    helped: Callable[[Any, Native, Settings], Answer]
-    """The same through whatever the SDK offers to put a streamed answer together by itself."""
-    async_turn: Callable[[str, Native, Settings], Awaitable[Answer]]
-    """The same through the SDK's asynchronous client, made for this base URL and closed again."""
+    stop_reasons: Mapping[str, str]
+    """Its stop reasons for `end`, `tool` and `length`."""
+    features: frozenset[str]
+    """Features of its requests that not every provider supports: `tool_strict`, `tool_error`."""
+    reports_cached: bool = True
+    """True if its types have a field for cached tokens."""
+    client: Callable[[str, Recording], Any]
+    """Makes a client for a base URL, without retries, whose responses are recorded."""
+    add_turn: Callable[[Conversation, UserTurn, Answer | None], Conversation]
+    """Returns the conversation with one more turn; the answer is the one with the calls, for their outputs."""
+    send: Callable[[Any, Conversation, Settings], Answer]
+    """Sends the conversation, unary or streaming, and joins a stream by hand."""
+    send_with_helper: Callable[[Any, Conversation, Settings], Answer]
+    """The same by the SDK's helper that joins a stream."""
+    send_async: Callable[[str, Conversation, Settings], Awaitable[Answer]]
+    """The same by an asynchronous client of the SDK for this base URL."""
     errors: type[Exception] | tuple[type[Exception], ...]
-    """What the SDK raises for what the server says."""
-    failed: Callable[[Exception], Failed]
-    judge_reply: Judge
-    """Holds a whole body against the SDK's types."""
-    judge_event: Judge
-    """The same for one event of a stream."""
-    line_framed: bool = False
-    """Whether a stream is JSON lines, not server-sent events."""
-    done: str | None = None
-    """What an event says that is no JSON: the end of a stream."""
+    """The exceptions that the SDK raises for errors of the server."""
+    parse_error: Callable[[Exception], SdkError]
+    validate_reply: Validator
+    """Validates a body by the SDK's type."""
+    validate_event: Validator
+    """Validates one event of a stream."""
+    ndjson: bool = False
+    """True if a stream is JSON lines, not server-sent events."""
+    done_marker: str | None = None
+    """The event that is not JSON and ends a stream."""
 
 
-def converse(driver: Driver, client: Any, asks: tuple[Ask, ...], settings: Settings) -> list[Answer]:
-    """A whole conversation: the answers to all asks, each sent with the history before it."""
+def run_conversation(driver: Driver, client: Any, turns: tuple[UserTurn, ...], settings: Settings) -> list[Answer]:
+    """Sends each turn with the history before it; returns the answers."""
     answers: list[Answer] = []
-    conversation: Native = []
-    for ask in asks:
-        conversation = driver.say(conversation, ask, answers[-1] if answers else None)
-        answers.append(driver.turn(client, conversation, settings))
+    conversation: Conversation = []
+    for turn in turns:
+        conversation = driver.add_turn(conversation, turn, answers[-1] if answers else None)
+        answers.append(driver.send(client, conversation, settings))
         conversation = [*conversation, *answers[-1].history]
     return answers

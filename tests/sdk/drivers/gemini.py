@@ -1,4 +1,4 @@
-"""The `google-genai` SDK. It knows nothing of the server that answers.
+"""Drives the `google-genai` SDK.
 
 https://github.com/googleapis/python-genai
 """
@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from google import genai
 from google.genai import errors, types
 
-from .driver import CLIENT_KEY, Answer, Ask, Call, Driver, Failed, Native, Settings, Usage
-from .judge import judge
-from .tape import Recorder, Tape
+from .driver import CLIENT_KEY, Answer, Call, Conversation, Driver, SdkError, Settings, Usage, UserTurn
+from .recording import Recorder, Recording
+from .validator import strict_validator
 
 STOPS = {"end": "STOP", "tool": "STOP", "length": "MAX_TOKENS"}
 
@@ -40,19 +40,19 @@ TOOLS: dict[str, types.FunctionDeclaration] = {
 }
 
 
-# ---- asking ----------------------------------------------------------------------------------------------------------
+# ---- requests --------------------------------------------------------------------------------------------------------
 
 
-def client(base_url: str, tape: Tape) -> genai.Client:
+def client(base_url: str, recording: Recording) -> genai.Client:
     return genai.Client(
         api_key=CLIENT_KEY,
-        http_options=types.HttpOptions(base_url=base_url, client_args={"transport": Recorder(tape)}),
+        http_options=types.HttpOptions(base_url=base_url, client_args={"transport": Recorder(recording)}),
     )
 
 
-def say(conversation: Native, ask: Ask, before: Answer | None) -> Native:
-    if ask.words is not None:
-        return [*conversation, types.Content(role="user", parts=[types.Part.from_text(text=ask.words)])]
+def add_turn(conversation: Conversation, new: UserTurn, before: Answer | None) -> Conversation:
+    if new.text is not None:
+        return [*conversation, types.Content(role="user", parts=[types.Part.from_text(text=new.text)])]
     assert before is not None
     results = [
         types.Part(
@@ -60,23 +60,25 @@ def say(conversation: Native, ask: Ask, before: Answer | None) -> Native:
                 id=call.id, name=call.name, response={"error" if output.failed else "output": output.text}
             )
         )
-        for call, output in zip(before.calls, ask.outputs, strict=True)
+        for call, output in zip(before.calls, new.outputs, strict=True)
     ]
     return [*conversation, types.Content(role="user", parts=results)]
 
 
-def turn(sdk: genai.Client, conversation: Native, settings: Settings) -> Answer:
+def send(sdk: genai.Client, conversation: Conversation, settings: Settings) -> Answer:
     config = _config(settings)
     if not settings.stream:
-        return _whole(sdk.models.generate_content(model=settings.model, contents=conversation, config=config))
-    return _folded(list(sdk.models.generate_content_stream(model=settings.model, contents=conversation, config=config)))
+        return _parse_reply(sdk.models.generate_content(model=settings.model, contents=conversation, config=config))
+    return _join_stream(
+        list(sdk.models.generate_content_stream(model=settings.model, contents=conversation, config=config))
+    )
 
 
-def helped(sdk: genai.Client, conversation: Native, settings: Settings) -> Answer:
-    """A chat keeps the history itself, out of the chunks that it streamed."""
+def send_with_helper(sdk: genai.Client, conversation: Conversation, settings: Settings) -> Answer:
+    """Uses a chat, which keeps the history itself, and checks that history against the chunks."""
     *history, last = conversation
     chat = sdk.chats.create(model=settings.model, config=_config(settings), history=history)
-    answer = _folded(list(chat.send_message_stream(last.parts)))
+    answer = _join_stream(list(chat.send_message_stream(last.parts)))
     kept = chat.get_history()
     assert [content.parts for content in kept[: len(conversation)]] == [content.parts for content in conversation]
     parts = [part for content in kept[len(conversation) :] for part in content.parts or ()]
@@ -85,14 +87,16 @@ def helped(sdk: genai.Client, conversation: Native, settings: Settings) -> Answe
     return answer
 
 
-async def async_turn(base_url: str, conversation: Native, settings: Settings) -> Answer:
+async def send_async(base_url: str, conversation: Conversation, settings: Settings) -> Answer:
     options = types.HttpOptions(base_url=base_url)
     config = _config(settings)
     async with genai.Client(api_key=CLIENT_KEY, http_options=options).aio as sdk:
         if not settings.stream:
-            return _whole(await sdk.models.generate_content(model=settings.model, contents=conversation, config=config))
+            return _parse_reply(
+                await sdk.models.generate_content(model=settings.model, contents=conversation, config=config)
+            )
         chunks = await sdk.models.generate_content_stream(model=settings.model, contents=conversation, config=config)
-        return _folded([chunk async for chunk in chunks])
+        return _join_stream([chunk async for chunk in chunks])
 
 
 def _config(settings: Settings) -> types.GenerateContentConfig:
@@ -103,21 +107,21 @@ def _config(settings: Settings) -> types.GenerateContentConfig:
     )
 
 
-# ---- understanding ---------------------------------------------------------------------------------------------------
+# ---- answers ---------------------------------------------------------------------------------------------------------
 
 
-def _whole(response: types.GenerateContentResponse) -> Answer:
-    return _folded([response])
+def _parse_reply(response: types.GenerateContentResponse) -> Answer:
+    return _join_stream([response])
 
 
-def _folded(chunks: Sequence[types.GenerateContentResponse]) -> Answer:
+def _join_stream(chunks: Sequence[types.GenerateContentResponse]) -> Answer:
     parts: list[types.Part] = []
     stop: str | None = None
     usage: types.GenerateContentResponseUsageMetadata | None = None
     for chunk in chunks:
         usage = chunk.usage_metadata or usage
         for candidate in chunk.candidates or ():
-            assert stop is None, "nothing comes after the finish reason"
+            assert stop is None, "candidate after the finish reason"
             stop = candidate.finish_reason.value if candidate.finish_reason else None
             if candidate.content is not None:
                 assert candidate.content.role == "model"
@@ -134,7 +138,7 @@ def _folded(chunks: Sequence[types.GenerateContentResponse]) -> Answer:
 
 
 def _usage(usage: types.GenerateContentResponseUsageMetadata | None) -> Usage:
-    """Thoughts are counted beside the candidates. https://ai.google.dev/api/generate-content#UsageMetadata"""
+    """Adds the thoughts, which are counted apart from the candidates. https://ai.google.dev/api/generate-content#UsageMetadata"""
     if usage is None:
         return Usage(None, None)
     output = (usage.candidates_token_count or 0) + (usage.thoughts_token_count or 0)
@@ -142,19 +146,19 @@ def _usage(usage: types.GenerateContentResponseUsageMetadata | None) -> Usage:
     return Usage(usage.prompt_token_count, output, usage.cached_content_token_count)
 
 
-# ---- judging ---------------------------------------------------------------------------------------------------------
+# ---- validation ------------------------------------------------------------------------------------------------------
 
-# The SDK takes out what it does not know before it validates; its types themselves refuse that.
-REPLY = EVENT = judge(types.GenerateContentResponse)
+# The SDK removes unknown keys before it validates; its types reject them.
+REPLY = EVENT = strict_validator(types.GenerateContentResponse)
 
 
-def failed(error: Exception) -> Failed:
+def parse_error(error: Exception) -> SdkError:
     assert isinstance(error, errors.APIError)
     details = error.details["error"]
     assert details["message"] == error.message
     assert details["code"] == error.code
     headers = getattr(error.response, "headers", {})
-    return Failed(
+    return SdkError(
         type(error).__name__,
         str(error.message),
         error.code,
@@ -166,15 +170,15 @@ def failed(error: Exception) -> Failed:
 
 DRIVER = Driver(
     name="gemini",
-    stops=STOPS,
-    says=frozenset({"tool_error"}),
+    stop_reasons=STOPS,
+    features=frozenset({"tool_error"}),
     client=client,
-    say=say,
-    turn=turn,
-    helped=helped,
-    async_turn=async_turn,
+    add_turn=add_turn,
+    send=send,
+    send_with_helper=send_with_helper,
+    send_async=send_async,
     errors=errors.APIError,
-    failed=failed,
-    judge_reply=REPLY,
-    judge_event=EVENT,
+    parse_error=parse_error,
+    validate_reply=REPLY,
+    validate_event=EVENT,
 )

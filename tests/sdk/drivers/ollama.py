@@ -1,4 +1,4 @@
-"""The `ollama` SDK. It knows nothing of the server that answers.
+"""Drives the `ollama` SDK.
 
 https://github.com/ollama/ollama-python
 """
@@ -10,26 +10,26 @@ from typing import Any
 
 import ollama
 
-from .driver import CLIENT_KEY, Answer, Ask, Call, Driver, Failed, Native, Settings, Usage
-from .judge import judge
-from .tape import OldRecorder, Tape
+from .driver import CLIENT_KEY, Answer, Call, Conversation, Driver, SdkError, Settings, Usage, UserTurn
+from .recording import HttpxRecorder, Recording
+from .validator import strict_validator
 
 STOPS = {"end": "stop", "tool": "stop", "length": "length"}
 
-BEYOND = frozenset(
+EXTRA_KEYS = frozenset(
     {
         "message.tool_calls[].id",  # https://github.com/ollama/ollama/blob/main/api/types.go
         "message.tool_calls[].function.index",
         "prompt_eval_cached_count",  # https://github.com/ollama/ollama/pull/17943
     }
 )
-"""What the server says though the SDK's types have no field for it."""
+"""Keys that Ollama sends although the SDK's types lack them."""
 
 HEADERS = {"authorization": f"Bearer {CLIENT_KEY}"}
-"""The SDK takes a key from the environment where it is given none."""
+"""The SDK would otherwise use a key of the environment."""
 
 
-# This SDK draws the declarations from Python functions and their docstrings.
+# This SDK generates the declarations from Python functions and their docstrings.
 
 
 def search(query: str) -> str:
@@ -86,46 +86,46 @@ TOOLS: dict[str, Callable[..., str]] = {
 }
 
 
-# ---- asking ----------------------------------------------------------------------------------------------------------
+# ---- requests --------------------------------------------------------------------------------------------------------
 
 
-def client(base_url: str, tape: Tape) -> ollama.Client:
-    return ollama.Client(base_url, headers=HEADERS, transport=OldRecorder(tape))
+def client(base_url: str, recording: Recording) -> ollama.Client:
+    return ollama.Client(base_url, headers=HEADERS, transport=HttpxRecorder(recording))
 
 
-def say(conversation: Native, ask: Ask, before: Answer | None) -> Native:
-    if ask.words is not None:
-        return [*conversation, ollama.Message(role="user", content=ask.words)]
+def add_turn(conversation: Conversation, new: UserTurn, before: Answer | None) -> Conversation:
+    if new.text is not None:
+        return [*conversation, ollama.Message(role="user", content=new.text)]
     assert before is not None
     return [
         *conversation,
         *(
             ollama.Message(role="tool", tool_name=call.name, content=output.text)
-            for call, output in zip(before.calls, ask.outputs, strict=True)
+            for call, output in zip(before.calls, new.outputs, strict=True)
         ),
     ]
 
 
-def turn(sdk: ollama.Client, conversation: Native, settings: Settings) -> Answer:
+def send(sdk: ollama.Client, conversation: Conversation, settings: Settings) -> Answer:
     if not settings.stream:
-        return _whole(sdk.chat(**_arguments(conversation, settings)))
-    return _folded(list(sdk.chat(**_arguments(conversation, settings), stream=True)))
+        return _parse_reply(sdk.chat(**_arguments(conversation, settings)))
+    return _join_stream(list(sdk.chat(**_arguments(conversation, settings), stream=True)))
 
 
-def helped(sdk: ollama.Client, conversation: Native, settings: Settings) -> Answer:
-    """The SDK has nothing that puts a stream together: its README adds up the parts by hand, as `turn` does."""
-    return turn(sdk, conversation, Settings(settings.model, True, settings.system, settings.tools, settings.max_tokens))
+def send_with_helper(sdk: ollama.Client, conversation: Conversation, settings: Settings) -> Answer:
+    """The SDK has no helper: its README joins the parts by hand, as `send` does."""
+    return send(sdk, conversation, Settings(settings.model, True, settings.system, settings.tools, settings.max_tokens))
 
 
-async def async_turn(base_url: str, conversation: Native, settings: Settings) -> Answer:
+async def send_async(base_url: str, conversation: Conversation, settings: Settings) -> Answer:
     async with ollama.AsyncClient(base_url, headers=HEADERS) as sdk:
         if not settings.stream:
-            return _whole(await sdk.chat(**_arguments(conversation, settings)))
+            return _parse_reply(await sdk.chat(**_arguments(conversation, settings)))
         parts = await sdk.chat(**_arguments(conversation, settings), stream=True)
-        return _folded([part async for part in parts])
+        return _join_stream([part async for part in parts])
 
 
-def _arguments(conversation: Native, settings: Settings) -> dict[str, Any]:
+def _arguments(conversation: Conversation, settings: Settings) -> dict[str, Any]:
     arguments: dict[str, Any] = {"model": settings.model, "messages": conversation}
     if settings.system is not None:
         arguments["messages"] = [ollama.Message(role="system", content=settings.system), *conversation]
@@ -136,14 +136,14 @@ def _arguments(conversation: Native, settings: Settings) -> dict[str, Any]:
     return arguments
 
 
-# ---- understanding ---------------------------------------------------------------------------------------------------
+# ---- answers ---------------------------------------------------------------------------------------------------------
 
 
-def _whole(response: ollama.ChatResponse) -> Answer:
-    return _folded([response])
+def _parse_reply(response: ollama.ChatResponse) -> Answer:
+    return _join_stream([response])
 
 
-def _folded(parts: Sequence[ollama.ChatResponse]) -> Answer:
+def _join_stream(parts: Sequence[ollama.ChatResponse]) -> Answer:
     assert [part.done for part in parts] == [*[False] * (len(parts) - 1), True]
     text = "".join(part.message.content or "" for part in parts)
     calls = [call for part in parts for call in part.message.tool_calls or ()]
@@ -158,29 +158,29 @@ def _folded(parts: Sequence[ollama.ChatResponse]) -> Answer:
     )
 
 
-# ---- judging ---------------------------------------------------------------------------------------------------------
+# ---- validation ------------------------------------------------------------------------------------------------------
 
-REPLY = EVENT = judge(ollama.ChatResponse, BEYOND)
+REPLY = EVENT = strict_validator(ollama.ChatResponse, EXTRA_KEYS)
 
 
-def failed(error: Exception) -> Failed:
+def parse_error(error: Exception) -> SdkError:
     assert isinstance(error, ollama.ResponseError)
-    return Failed(type(error).__name__, error.error, error.status_code)
+    return SdkError(type(error).__name__, error.error, error.status_code)
 
 
 DRIVER = Driver(
     name="ollama",
-    stops=STOPS,
-    says=frozenset(),
-    says_cached=False,
+    stop_reasons=STOPS,
+    features=frozenset(),
+    reports_cached=False,
     client=client,
-    say=say,
-    turn=turn,
-    helped=helped,
-    async_turn=async_turn,
+    add_turn=add_turn,
+    send=send,
+    send_with_helper=send_with_helper,
+    send_async=send_async,
     errors=ollama.ResponseError,
-    failed=failed,
-    judge_reply=REPLY,
-    judge_event=EVENT,
-    line_framed=True,
+    parse_error=parse_error,
+    validate_reply=REPLY,
+    validate_event=EVENT,
+    ndjson=True,
 )

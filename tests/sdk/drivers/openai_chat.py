@@ -1,4 +1,4 @@
-"""The `openai` SDK speaking Chat Completions. It knows nothing of the server that answers.
+"""Drives the `openai` SDK over Chat Completions.
 
 https://github.com/openai/openai-python
 """
@@ -14,12 +14,12 @@ import openai
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.completion_usage import CompletionUsage
 
-from .driver import CLIENT_KEY, Answer, Ask, Call, Driver, Failed, Native, Settings, Usage
-from .judge import judge
-from .tape import Recorder, Tape
+from .driver import CLIENT_KEY, Answer, Call, Conversation, Driver, SdkError, Settings, Usage, UserTurn
+from .recording import Recorder, Recording
+from .validator import strict_validator
 
-BEYOND = frozenset({"provider", "choices[].native_finish_reason", "choices[].message.reasoning"})
-"""What OpenRouter adds of its own, relayed as it came. https://openrouter.ai/docs/api-reference/overview"""
+EXTRA_KEYS = frozenset({"provider", "choices[].native_finish_reason", "choices[].message.reasoning"})
+"""Keys that OpenRouter adds and the proxy relays. https://openrouter.ai/docs/api-reference/overview"""
 
 STOPS = {"end": "stop", "tool": "tool_calls", "length": "length"}
 
@@ -50,64 +50,64 @@ TOOLS: dict[str, Any] = {
 }
 
 
-# ---- asking ----------------------------------------------------------------------------------------------------------
+# ---- requests --------------------------------------------------------------------------------------------------------
 
 
-def client(base_url: str, tape: Tape) -> openai.OpenAI:
+def client(base_url: str, recording: Recording) -> openai.OpenAI:
     return openai.OpenAI(
         api_key=CLIENT_KEY,
         base_url=f"{base_url}/v1",
         max_retries=0,
-        http_client=httpx2.Client(transport=Recorder(tape)),
+        http_client=httpx2.Client(transport=Recorder(recording)),
         _strict_response_validation=True,
     )
 
 
-def say(conversation: Native, ask: Ask, before: Answer | None) -> Native:
-    if ask.words is not None:
-        return [*conversation, {"role": "user", "content": ask.words}]
+def add_turn(conversation: Conversation, new: UserTurn, before: Answer | None) -> Conversation:
+    if new.text is not None:
+        return [*conversation, {"role": "user", "content": new.text}]
     assert before is not None
     return [
         *conversation,
         *(
             {"role": "tool", "tool_call_id": call.id, "content": output.text}
-            for call, output in zip(before.calls, ask.outputs, strict=True)
+            for call, output in zip(before.calls, new.outputs, strict=True)
         ),
     ]
 
 
-def turn(sdk: openai.OpenAI, conversation: Native, settings: Settings) -> Answer:
+def send(sdk: openai.OpenAI, conversation: Conversation, settings: Settings) -> Answer:
     if not settings.stream:
-        return _whole(sdk.chat.completions.create(**_arguments(conversation, settings)))
+        return _parse_reply(sdk.chat.completions.create(**_arguments(conversation, settings)))
     chunks = sdk.chat.completions.create(
         **_arguments(conversation, settings), stream=True, stream_options={"include_usage": True}
     )
-    return _folded(list(chunks))
+    return _join_stream(list(chunks))
 
 
-def helped(sdk: openai.OpenAI, conversation: Native, settings: Settings) -> Answer:
-    """`stream()` puts the chunks together and parses the arguments of strict tools."""
+def send_with_helper(sdk: openai.OpenAI, conversation: Conversation, settings: Settings) -> Answer:
+    """Uses `stream()`, which joins the chunks and parses the arguments of strict tools."""
     arguments = _arguments(conversation, settings) | {"stream_options": {"include_usage": True}}
     with sdk.chat.completions.stream(**arguments) as events:
         kinds = [event.type for event in events]
         completion = events.get_final_completion()
-    answer = _whole(completion)
+    answer = _parse_reply(completion)
     assert kinds.count("tool_calls.function.arguments.done") == len(answer.calls)
     assert kinds.count("content.done") == (1 if answer.text else 0)
     return answer
 
 
-async def async_turn(base_url: str, conversation: Native, settings: Settings) -> Answer:
+async def send_async(base_url: str, conversation: Conversation, settings: Settings) -> Answer:
     async with openai.AsyncOpenAI(api_key=CLIENT_KEY, base_url=f"{base_url}/v1", max_retries=0) as sdk:
         if not settings.stream:
-            return _whole(await sdk.chat.completions.create(**_arguments(conversation, settings)))
+            return _parse_reply(await sdk.chat.completions.create(**_arguments(conversation, settings)))
         chunks = await sdk.chat.completions.create(
             **_arguments(conversation, settings), stream=True, stream_options={"include_usage": True}
         )
-        return _folded([chunk async for chunk in chunks])
+        return _join_stream([chunk async for chunk in chunks])
 
 
-def _arguments(conversation: Native, settings: Settings) -> dict[str, Any]:
+def _arguments(conversation: Conversation, settings: Settings) -> dict[str, Any]:
     arguments: dict[str, Any] = {"model": settings.model, "messages": conversation}
     if settings.system is not None:
         arguments["messages"] = [{"role": "system", "content": settings.system}, *conversation]
@@ -118,10 +118,10 @@ def _arguments(conversation: Native, settings: Settings) -> dict[str, Any]:
     return arguments
 
 
-# ---- understanding ---------------------------------------------------------------------------------------------------
+# ---- answers ---------------------------------------------------------------------------------------------------------
 
 
-def _whole(completion: ChatCompletion) -> Answer:
+def _parse_reply(completion: ChatCompletion) -> Answer:
     (choice,) = completion.choices
     calls = tuple(
         Call(call.function.name, json.loads(call.function.arguments), call.id)
@@ -138,7 +138,7 @@ def _whole(completion: ChatCompletion) -> Answer:
     )
 
 
-def _folded(chunks: Sequence[ChatCompletionChunk]) -> Answer:
+def _join_stream(chunks: Sequence[ChatCompletionChunk]) -> Answer:
     text = ""
     calls: dict[int, dict[str, Any]] = {}
     stop: str | None = None
@@ -146,7 +146,7 @@ def _folded(chunks: Sequence[ChatCompletionChunk]) -> Answer:
     for chunk in chunks:
         usage = chunk.usage or usage
         for choice in chunk.choices:
-            assert stop is None or not choice.delta.content, "words after the end"
+            assert stop is None or not choice.delta.content, "text after the finish reason"
             text += choice.delta.content or ""
             stop = choice.finish_reason or stop
             for piece in choice.delta.tool_calls or ():
@@ -179,36 +179,36 @@ def _usage(usage: CompletionUsage | None) -> Usage:
     return Usage(usage.prompt_tokens, usage.completion_tokens, details.cached_tokens if details else None)
 
 
-# ---- judging ---------------------------------------------------------------------------------------------------------
+# ---- validation ------------------------------------------------------------------------------------------------------
 
-REPLY = judge(ChatCompletion, BEYOND)
-EVENT = judge(ChatCompletionChunk, BEYOND)
+REPLY = strict_validator(ChatCompletion, EXTRA_KEYS)
+EVENT = strict_validator(ChatCompletionChunk, EXTRA_KEYS)
 
 
-def failed(error: Exception) -> Failed:
+def parse_error(error: Exception) -> SdkError:
     assert isinstance(error, openai.APIError)
     kind = type(error).__name__
     if not isinstance(error, openai.APIStatusError):
-        return Failed(kind, error.message, code=error.code)
-    # the SDK takes `error` out of the body, and puts the whole body into the message
+        return SdkError(kind, error.message, code=error.code)
+    # the SDK's body is the value of `error`, its message contains the whole body
     assert isinstance(error.body, dict)
     assert error.body["message"] in error.message
     retry_after = error.response.headers.get("retry-after")
-    return Failed(kind, error.body["message"], error.status_code, retry_after, error.code, error.request_id)
+    return SdkError(kind, error.body["message"], error.status_code, retry_after, error.code, error.request_id)
 
 
 DRIVER = Driver(
     name="openai-chat",
-    stops=STOPS,
-    says=frozenset({"tool_strict"}),
+    stop_reasons=STOPS,
+    features=frozenset({"tool_strict"}),
     client=client,
-    say=say,
-    turn=turn,
-    helped=helped,
-    async_turn=async_turn,
+    add_turn=add_turn,
+    send=send,
+    send_with_helper=send_with_helper,
+    send_async=send_async,
     errors=openai.APIError,
-    failed=failed,
-    judge_reply=REPLY,
-    judge_event=EVENT,
-    done="[DONE]",
+    parse_error=parse_error,
+    validate_reply=REPLY,
+    validate_event=EVENT,
+    done_marker="[DONE]",
 )

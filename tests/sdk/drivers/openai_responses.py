@@ -1,4 +1,4 @@
-"""The `openai` SDK speaking Responses. It knows nothing of the server that answers.
+"""Drives the `openai` SDK over Responses.
 
 https://github.com/openai/openai-python
 """
@@ -13,27 +13,28 @@ import httpx2
 import openai
 from openai.types.responses import Response, ResponseError, ResponseStreamEvent, ResponseUsage
 
-from .driver import CLIENT_KEY, Answer, Ask, Call, Driver, Failed, Native, Settings, Usage
-from .judge import judge
-from .tape import Recorder, Tape
+from .driver import CLIENT_KEY, Answer, Call, Conversation, Driver, SdkError, Settings, Usage, UserTurn
+from .recording import Recorder, Recording
+from .validator import strict_validator
 
 STOPS = {"end": "completed", "tool": "completed", "length": "incomplete: max_output_tokens"}
 
 SETTINGS = frozenset({"frequency_penalty", "presence_penalty", "store"})
-"""What real responses echo of their request though the SDK's type has no field for it."""
+"""Request fields that real responses repeat although the SDK's type lacks them."""
 
-BEYOND = frozenset({"obfuscation", "name"}) | {f"response.{name}" for name in SETTINGS}
-"""The same of events. `name`: "The name of the function that was called", of `function_call_arguments.done`.
+EXTRA_KEYS = frozenset({"obfuscation", "name"}) | {f"response.{name}" for name in SETTINGS}
+"""Keys of events that the SDK's type lacks.
 
+`name`: "The name of the function that was called", of `function_call_arguments.done`.
 https://platform.openai.com/docs/api-reference/responses-streaming/response/function_call_arguments/done
 """
 
 ENDS = ("response.completed", "response.incomplete")
-"""The events that hold the whole response."""
+"""The events that contain the whole response."""
 
 
 class ResponseFailed(Exception):
-    """What a user makes of `response.failed`, which the SDK hands over as an event like any other."""
+    """Raised for `response.failed`, which the SDK delivers as an ordinary event."""
 
     def __init__(self, error: ResponseError) -> None:
         super().__init__(error.message)
@@ -64,57 +65,57 @@ TOOLS: dict[str, Any] = {
 }
 
 
-# ---- asking ----------------------------------------------------------------------------------------------------------
+# ---- requests --------------------------------------------------------------------------------------------------------
 
 
-def client(base_url: str, tape: Tape) -> openai.OpenAI:
+def client(base_url: str, recording: Recording) -> openai.OpenAI:
     return openai.OpenAI(
         api_key=CLIENT_KEY,
         base_url=f"{base_url}/v1",
         max_retries=0,
-        http_client=httpx2.Client(transport=Recorder(tape)),
+        http_client=httpx2.Client(transport=Recorder(recording)),
         _strict_response_validation=True,
     )
 
 
-def say(conversation: Native, ask: Ask, before: Answer | None) -> Native:
-    if ask.words is not None:
-        return [*conversation, {"role": "user", "content": ask.words}]
+def add_turn(conversation: Conversation, new: UserTurn, before: Answer | None) -> Conversation:
+    if new.text is not None:
+        return [*conversation, {"role": "user", "content": new.text}]
     assert before is not None
     return [
         *conversation,
         *(
             {"type": "function_call_output", "call_id": call.id, "output": output.text}
-            for call, output in zip(before.calls, ask.outputs, strict=True)
+            for call, output in zip(before.calls, new.outputs, strict=True)
         ),
     ]
 
 
-def turn(sdk: openai.OpenAI, conversation: Native, settings: Settings) -> Answer:
+def send(sdk: openai.OpenAI, conversation: Conversation, settings: Settings) -> Answer:
     if not settings.stream:
-        return _whole(sdk.responses.create(**_arguments(conversation, settings)))
+        return _parse_reply(sdk.responses.create(**_arguments(conversation, settings)))
     events = sdk.responses.create(**_arguments(conversation, settings), stream=True)
-    return _folded([_sound(event) for event in events])
+    return _join_stream([_raise_if_failed(event) for event in events])
 
 
-def helped(sdk: openai.OpenAI, conversation: Native, settings: Settings) -> Answer:
-    """`stream()` follows the events, and must end with the response that its own snapshot came to."""
+def send_with_helper(sdk: openai.OpenAI, conversation: Conversation, settings: Settings) -> Answer:
+    """Uses `stream()`, which joins the events; the text deltas must equal the final response."""
     with sdk.responses.stream(**_arguments(conversation, settings)) as events:
-        heard = [event for event in events if event.type == "response.output_text.delta"]
+        deltas = [event for event in events if event.type == "response.output_text.delta"]
         response = events.get_final_response()
-    assert "".join(event.delta for event in heard) == response.output_text
-    return _whole(response)
+    assert "".join(event.delta for event in deltas) == response.output_text
+    return _parse_reply(response)
 
 
-async def async_turn(base_url: str, conversation: Native, settings: Settings) -> Answer:
+async def send_async(base_url: str, conversation: Conversation, settings: Settings) -> Answer:
     async with openai.AsyncOpenAI(api_key=CLIENT_KEY, base_url=f"{base_url}/v1", max_retries=0) as sdk:
         if not settings.stream:
-            return _whole(await sdk.responses.create(**_arguments(conversation, settings)))
+            return _parse_reply(await sdk.responses.create(**_arguments(conversation, settings)))
         events = await sdk.responses.create(**_arguments(conversation, settings), stream=True)
-        return _folded([_sound(event) async for event in events])
+        return _join_stream([_raise_if_failed(event) async for event in events])
 
 
-def _arguments(conversation: Native, settings: Settings) -> dict[str, Any]:
+def _arguments(conversation: Conversation, settings: Settings) -> dict[str, Any]:
     arguments: dict[str, Any] = {"model": settings.model, "input": conversation, "store": False}
     if settings.system is not None:
         arguments["instructions"] = settings.system
@@ -125,10 +126,10 @@ def _arguments(conversation: Native, settings: Settings) -> dict[str, Any]:
     return arguments
 
 
-# ---- understanding ---------------------------------------------------------------------------------------------------
+# ---- answers ---------------------------------------------------------------------------------------------------------
 
 
-def _whole(response: Response) -> Answer:
+def _parse_reply(response: Response) -> Answer:
     calls = tuple(
         Call(item.name, json.loads(item.arguments), item.call_id)
         for item in response.output
@@ -140,27 +141,28 @@ def _whole(response: Response) -> Answer:
     return Answer(response.output_text, calls, stop, _usage(response.usage), response.model, tuple(response.output))
 
 
-def _folded(events: Sequence[ResponseStreamEvent]) -> Answer:
-    """The response of the last event, which must say what the deltas said."""
+def _join_stream(events: Sequence[ResponseStreamEvent]) -> Answer:
+    """Returns the response of the last event and checks that the deltas are equal to it."""
     assert [event.sequence_number for event in events] == list(range(len(events)))
     last = events[-1]
     assert last.type == "response.completed" or last.type == "response.incomplete"
     assert sum(event.type in ENDS for event in events) == 1
-    answer = _whole(last.response)
+    answer = _parse_reply(last.response)
     text = "".join(event.delta for event in events if event.type == "response.output_text.delta")
     assert text == answer.text
     pieces: dict[str, str] = {}
     for event in events:
         if event.type == "response.function_call_arguments.delta":
             pieces[event.item_id] = pieces.get(event.item_id, "") + event.delta
-    said = {item.id: item.arguments for item in last.response.output if item.type == "function_call"}
-    assert {id: text for id, text in pieces.items() if text} == {id: text for id, text in said.items() if id in pieces}
+    complete = {item.id: item.arguments for item in last.response.output if item.type == "function_call"}
+    streamed = {id: text for id, text in pieces.items() if text}
+    assert streamed == {id: text for id, text in complete.items() if id in pieces}
     assert [event.item for event in events if event.type == "response.output_item.done"] == last.response.output
     return answer
 
 
-def _sound(event: ResponseStreamEvent) -> ResponseStreamEvent:
-    """The event, unless it is the end of a response that failed."""
+def _raise_if_failed(event: ResponseStreamEvent) -> ResponseStreamEvent:
+    """Returns the event; raises if it is `response.failed`."""
     if event.type == "response.failed":
         assert event.response.status == "failed"
         assert event.response.error is not None
@@ -175,36 +177,36 @@ def _usage(usage: ResponseUsage | None) -> Usage:
     return Usage(usage.input_tokens, usage.output_tokens, usage.input_tokens_details.cached_tokens)
 
 
-# ---- judging ---------------------------------------------------------------------------------------------------------
+# ---- validation ------------------------------------------------------------------------------------------------------
 
-REPLY = judge(Response, SETTINGS)
-EVENT = judge(ResponseStreamEvent, BEYOND)
+REPLY = strict_validator(Response, SETTINGS)
+EVENT = strict_validator(ResponseStreamEvent, EXTRA_KEYS)
 
 
-def failed(error: Exception) -> Failed:
+def parse_error(error: Exception) -> SdkError:
     if isinstance(error, ResponseFailed):
-        return Failed("response.failed", error.error.message, code=error.error.code)
+        return SdkError("response.failed", error.error.message, code=error.error.code)
     assert isinstance(error, openai.APIError)
     kind = type(error).__name__
     if not isinstance(error, openai.APIStatusError):
-        return Failed(kind, error.message, code=error.code)
+        return SdkError(kind, error.message, code=error.code)
     assert isinstance(error.body, dict)
     assert error.body["message"] in error.message
     retry_after = error.response.headers.get("retry-after")
-    return Failed(kind, error.body["message"], error.status_code, retry_after, error.code, error.request_id)
+    return SdkError(kind, error.body["message"], error.status_code, retry_after, error.code, error.request_id)
 
 
 DRIVER = Driver(
     name="openai-responses",
-    stops=STOPS,
-    says=frozenset({"tool_strict"}),
+    stop_reasons=STOPS,
+    features=frozenset({"tool_strict"}),
     client=client,
-    say=say,
-    turn=turn,
-    helped=helped,
-    async_turn=async_turn,
+    add_turn=add_turn,
+    send=send,
+    send_with_helper=send_with_helper,
+    send_async=send_async,
     errors=(openai.APIError, ResponseFailed),
-    failed=failed,
-    judge_reply=REPLY,
-    judge_event=EVENT,
+    parse_error=parse_error,
+    validate_reply=REPLY,
+    validate_event=EVENT,
 )

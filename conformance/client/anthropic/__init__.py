@@ -1,0 +1,22 @@
+"""A client of Anthropic Messages: request builder and strict reply parser.
+
+Sources: https://platform.claude.com/docs/en/api/messages and
+https://platform.claude.com/docs/en/build-with-claude/streaming
+"""
+
+from __future__ import annotations
+
+from mockserver.protocols.anthropic.tables import CALL_ID, NAME, TOOL_NAME
+
+from ..protocol import ClientProtocol
+from ..reply_checks import never_raises
+from .reply_parser import parse_reply
+from .request_builder import build_request
+
+CLIENT = ClientProtocol(
+    name=NAME,
+    build_request=build_request,
+    parse_reply=never_raises(parse_reply),
+    call_ids_like=CALL_ID,
+    tool_names=TOOL_NAME,
+)

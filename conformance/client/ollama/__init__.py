@@ -1,0 +1,23 @@
+"""A client of the Ollama chat API: request builder and strict reply parser.
+
+Sources: https://docs.ollama.com/api/chat and https://github.com/ollama/ollama/blob/main/docs/api.md
+"""
+
+from __future__ import annotations
+
+from mockserver.protocols.ollama.tables import NAME
+
+from ..protocol import ClientProtocol
+from ..reply_checks import never_raises
+from .reply_parser import parse_reply
+from .request_builder import build_request
+from .tables import MERGED_STOPS
+
+CLIENT = ClientProtocol(
+    name=NAME,
+    build_request=build_request,
+    parse_reply=never_raises(parse_reply),
+    merged_stops=MERGED_STOPS,
+    keeps_order=False,
+    usage_details=frozenset(),
+)

@@ -1,0 +1,110 @@
+"""Checks of the local model's replies: prompt, calls, stop sequences and format, but not the wording."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jsonschema
+
+from mockserver.protocols.protocol import ParsedRequest
+from mockserver.scenarios.model import Ask, NamedTool, SayCall, ToolCall
+from mockserver.scenarios.story import Exchange, new_texts
+
+from ..checks.case import CLIENT_KEY
+from ..checks.errors import check_complaints
+from ..checks.losses import header_losses
+from ..client.protocol import ParsedReply
+from ..matrix.result import Result, Step
+from .expectations import LOCAL_PROVIDER
+
+
+def check_local_refusal(result: Result, refused: list[str], step: Step) -> None:
+    """Checks that the request was refused with 400 and an error that names one of the capabilities."""
+    error = step.reply.error
+    if error is None or step.response.status != 400 or not any(text in error.message for text in refused):
+        result.fail(f"{', '.join(refused)} must be refused, but the status is {step.response.status}")
+        return
+    result.outcome = "unsupported"
+    result.refused = refused
+    result.reasons.append(error.message)
+
+
+def check_local_reply(
+    result: Result,
+    exchange: Exchange,
+    conversation: list[tuple[Ask, ParsedReply | None]],
+    sent: ParsedRequest,
+    step: Step,
+) -> None:
+    """Checks the prompt, the token count, the calls, the stop sequences and the format of one answer."""
+    reply, record = step.reply, step.record or {}
+    check_complaints(result, step)
+    if reply.error is not None or step.response.status != 200:
+        result.fail(f"refused with {step.response.status}: {reply.error and reply.error.message}")
+        return
+    if record.get("backend_used") != LOCAL_PROVIDER:
+        result.fail(f"the record names backend {record.get('backend_used')}, expected {LOCAL_PROVIDER}")
+    result.decision = record.get("decision") or {}
+    missing = [
+        text for ask, _ in conversation for text in new_texts(ask) if text not in step.transcript.upstream_request
+    ]
+    if missing:
+        result.fail(f"the prompt lacks {missing}")
+    if CLIENT_KEY in step.transcript.upstream_request:
+        result.fail("the client's key is in the prompt")
+    if reply.usage is None or not reply.usage.output:
+        result.fail("no tokens were counted")
+    elif sent.max_tokens is not None and reply.usage.output > sent.max_tokens:
+        result.fail(f"{reply.usage.output} output tokens, the limit is {sent.max_tokens}")
+    calls = [block for block in reply.blocks if isinstance(block, ToolCall)]
+    expected = any(isinstance(item, SayCall) for items in exchange.say.values() for item in items)
+    for fault in tool_call_errors(calls, sent, expected, reply):
+        result.fail(fault)
+    for stop in sent.stop:
+        if stop in reply.text:
+            result.fail(f"the reply contains the stop sequence {stop!r}")
+    if sent.format is not None and reply.stop != "length":
+        try:
+            jsonschema.validate(json.loads(reply.text), sent.format.schema or {"type": "object"})
+        except (ValueError, jsonschema.ValidationError) as fault:
+            result.fail(f"the reply does not match the requested format: {fault}")
+
+
+def tool_call_errors(calls: list[ToolCall], sent: ParsedRequest, expected: bool, reply: ParsedReply) -> Iterator[str]:
+    """Yields what is wrong with the tool calls of a reply; `expected` says that the story expects one."""
+    offered: Mapping[str, Any] = {tool.name: tool.parameters for tool in sent.tools}
+    if expected and not calls:
+        yield f"expected a tool call, received the text {reply.text!r}"
+    if calls and (sent.tool_choice == "none" or not sent.tools):
+        yield f"no tool call is allowed, received {calls}"
+    if not calls and not reply.text.strip() and reply.stop not in ("stop_sequence", "end", "length"):
+        yield "the reply is empty"
+    if calls and reply.stop != "tool":
+        yield f"the reply has tool calls, but the stop reason {reply.stop}"
+    if len({call.id for call in calls}) < len(calls):
+        yield "two calls have the same id"
+    if sent.parallel is False and len(calls) > 1:
+        yield f"{len(calls)} calls, only one is allowed"
+    for call in calls:
+        if call.name not in offered:
+            yield f"{call.name} was called, which is not among the tools"
+            continue
+        if isinstance(sent.tool_choice, NamedTool) and call.name != sent.tool_choice.name:
+            yield f"{call.name} was called, expected {sent.tool_choice.name}"
+        try:
+            jsonschema.validate(json.loads(call.arguments or "{}"), offered[call.name] or {"type": "object"})
+        except (ValueError, jsonschema.ValidationError) as fault:
+            yield f"the arguments of {call.name} do not match its schema: {fault}"
+
+
+def check_declared_losses(result: Result, step: Step, allowed: set[str]) -> None:
+    """Checks that every declared loss is allowed, and that record and header declare the same."""
+    found = [loss["feature"] for loss in (step.record or {}).get("losses", [])]
+    result.losses += [feature for feature in dict.fromkeys(found) if feature not in result.losses]
+    for feature in set(found) - allowed:
+        result.fail(f"loss {feature} is not allowed by expectations.yaml")
+    shown = header_losses(step)
+    if not result.cell.stream and shown != set(found):
+        result.fail(f"the header declares {sorted(shown)}, the record {sorted(found)}")

@@ -1,0 +1,98 @@
+"""Command line of the replay of recorded traffic: `python -m conformance replay DIR`.
+
+Each recorded request and reply is decoded, encoded again in its own protocol and in the four others, and checked by the
+official SDKs' types and the mock's parsers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from .recording import NotARecording, Recording, find_recordings, read_recording
+from .runner import replay_recording
+from .socket_replay import SOCKET_CASES, replay_over_sockets
+from .summary import is_good, json_lines, table
+from .verdict import Verdict
+
+OK, FAILED, USAGE = 0, 1, 2
+
+SINGLE_PROCESS_FILES = 40
+"""Most files that are replayed in one process, as starting others takes longer."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Returns 0 if nothing raised, all was decoded and nearly all is valid; 1 if not; 2 for wrong arguments."""
+    parser = argparse.ArgumentParser(
+        prog="crosswire-matrix replay",
+        description="Run recorded traffic through the protocols and compare what was recorded with what is received.",
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder of the recordings: one JSON file per case")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write one JSON line per case")
+    try:
+        args = parser.parse_args(argv)
+    except SystemExit as end:
+        return int(end.code or OK)
+    if not args.folder.is_dir():
+        return _usage_error(f"{args.folder} is not a folder; give the folder of the recordings")
+    files = find_recordings(args.folder)
+    if not files:
+        return _usage_error(f"{args.folder} has no *.json files; give the folder of the recordings")
+    if args.json is not None and not args.json.parent.is_dir():
+        return _usage_error(f"{args.json.parent} is not a folder; --json needs an existing one")
+    try:
+        verdicts = list(_with_progress(_verdicts(args.folder, files), len(files)))
+        chosen = choose_for_sockets(read_recording(file, args.folder) for file in files)
+    except NotARecording as fault:
+        return _usage_error(str(fault))
+    if args.json is not None:
+        args.json.write_text("".join(f"{line}\n" for line in json_lines(verdicts)))
+    print(*table(verdicts), sep="\n")
+    failures = replay_over_sockets(chosen)
+    print(f"\nover sockets: {len(chosen)} cases, relayed and converted, {len(failures)} failed", *failures, sep="\n")
+    return OK if is_good(verdicts) and not failures else FAILED
+
+
+def _usage_error(message: str) -> int:
+    print(message, file=sys.stderr)
+    return USAGE
+
+
+def _verdicts(folder: Path, files: Sequence[Path]) -> Iterator[Verdict]:
+    if len(files) <= SINGLE_PROCESS_FILES:
+        yield from map(partial(_replay_file, folder), files)
+        return
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        yield from pool.map(partial(_replay_file, folder), files, chunksize=8)
+
+
+def _replay_file(folder: Path, file: Path) -> Verdict:
+    return replay_recording(read_recording(file, folder))
+
+
+def _with_progress(verdicts: Iterator[Verdict], total: int) -> Iterator[Verdict]:
+    """Yields the verdicts unchanged, and shows a counter if stderr is a terminal."""
+    shown = sys.stderr.isatty()
+    for number, verdict in enumerate(verdicts, 1):
+        if shown:
+            print(f"\r{number}/{total}", end="", file=sys.stderr, flush=True)
+        yield verdict
+    if shown:
+        print("\r", end="", file=sys.stderr)
+
+
+def choose_for_sockets(recordings: Iterator[Recording]) -> list[Recording]:
+    """Returns the cases to replay over sockets, taking turns between protocols and between unary and streamed."""
+    suitable = [r for r in recordings if r.skipped is None and r.status == 200 and r.request is not None]
+    groups: dict[tuple[str, bool], list[Recording]] = {}
+    for recording in suitable:
+        if not recording.array:
+            groups.setdefault((recording.protocol, recording.streamed), []).append(recording)
+    rounds = max(map(len, groups.values()), default=0)
+    turns = [group[at] for at in range(rounds) for _, group in sorted(groups.items()) if at < len(group)]
+    return turns[:SOCKET_CASES]

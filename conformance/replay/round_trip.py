@@ -1,0 +1,57 @@
+"""The round trip of a recording in its own protocol: what the proxy encodes must decode to the same values."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from msgspec.structs import replace
+
+from proxy.errors import Malformed
+from proxy.ir import Failure, Request, fold
+
+from .chunking import decode_stream, sequential_ids
+from .decoding import DecodedRecording, url_params
+from .difference import first_difference
+
+ADDED_TO_REQUEST = ("*.extra.stream_options", "*.blocks[[]*[]].name")
+"""Paths at which the proxy may add to a request: a stream's usage option, and the tool names of results."""
+
+DEPRECATED = (".extra.functions",)
+"""Paths that only deprecated requests have: they are sent in the current form."""
+
+SET_BY_PROXY = (".extra.created", ".extra.created_at", ".native")
+"""Paths of a reply that the proxy sets itself: creation time, and the native stop reason."""
+
+ADDED_TO_REPLY = ("*.extra.*", "*.extra")
+"""Paths at which the proxy may add to a reply: required keys, as null or zero."""
+
+
+def request_round_trip(decoded: DecodedRecording, request: Request, payload: Any, address: str) -> str | None:
+    """Decodes the request that the proxy encoded in its own protocol; returns where it differs, or None."""
+    again = decoded.protocol.decode_request(payload, url_params(decoded.protocol.name, address))
+    # the recorded path may name the model differently
+    again = replace(again, model=request.model)
+    place = first_difference(request, again, but=DEPRECATED, added=ADDED_TO_REQUEST)
+    return None if place is None else f"request: differs after the round trip at {place}"
+
+
+def reply_round_trip(decoded: DecodedRecording, body: bytes) -> str | None:
+    """Decodes the reply that the proxy encoded in its own protocol; returns where it differs, or None.
+
+    Model name and id are not compared.
+    """
+    protocol, sent = decoded.protocol, decoded.sent
+    try:
+        if decoded.recording.streamed:
+            again = fold(event for batch in decode_stream(protocol, sent, [body]) for event in batch)
+        else:
+            again = protocol.decode_reply(json.loads(body), sent, sequential_ids())
+    except Malformed as fault:
+        return f"reply: the protocol rejects its own encoding: {fault}"
+    one, other = decoded.answer, again
+    if isinstance(one, Failure) or isinstance(other, Failure):
+        return None if type(one) is type(other) else f"reply: becomes {other} in the round trip"
+    one, other = (replace(reply, id=None, model=None) for reply in (one, other))
+    place = first_difference(one, other, but=SET_BY_PROXY, added=ADDED_TO_REPLY)
+    return None if place is None else f"reply: differs after the round trip at {place}"

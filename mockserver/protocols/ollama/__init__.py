@@ -1,0 +1,25 @@
+"""Server side of the Ollama chat API: request parser, request validator, reply writer and endpoints.
+
+Wire format: https://docs.ollama.com/api/chat and https://github.com/ollama/ollama/blob/main/docs/api.md
+"""
+
+from __future__ import annotations
+
+from ...framing import NDJSON
+from ..protocol import MockProtocol
+from .endpoints import endpoint_of, list_models
+from .reply_writer import render_error, render_reply
+from .request_parser import parse_request
+from .request_validator import validate_request
+from .tables import NAME
+
+PROTOCOL = MockProtocol(
+    name=NAME,
+    parse_request=parse_request,
+    validate_request=validate_request,
+    render_reply=render_reply,
+    render_error=render_error,
+    endpoint_of=endpoint_of,
+    list_models=list_models,
+    framing=NDJSON,
+)

@@ -1,0 +1,26 @@
+"""Server side of OpenAI Responses: request parser, request validator, reply writer and endpoints.
+
+Wire format: https://platform.openai.com/docs/api-reference/responses and
+https://platform.openai.com/docs/api-reference/responses-streaming
+"""
+
+from __future__ import annotations
+
+from ..openai_platform import list_models
+from ..protocol import MockProtocol
+from .endpoints import count_tokens, endpoint_of
+from .reply_writer import render_error, render_reply
+from .request_parser import parse_request
+from .request_validator import validate_request
+from .tables import NAME
+
+PROTOCOL = MockProtocol(
+    name=NAME,
+    parse_request=parse_request,
+    validate_request=validate_request,
+    render_reply=render_reply,
+    render_error=render_error,
+    endpoint_of=endpoint_of,
+    list_models=list_models,
+    count_tokens=count_tokens,
+)

@@ -1,0 +1,49 @@
+"""Types of a provider file: models, capabilities, API key, and deviations of a compatible host."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from .model import Item
+
+
+class Auth(Struct, frozen=True):
+    """The header that carries the API key, and the only key that the provider accepts."""
+
+    header: str
+    key: str
+
+
+class Provider(Struct, frozen=True, kw_only=True):
+    """One provider file. Keys that also exist in a backend of the proxy's config have the same meaning.
+
+    `models` maps public names to upstream names. `replies` maps a story to this provider's own reply. `habits` are
+    deviations of a compatible host from the protocol's owner.
+    """
+
+    name: str
+    protocol: str
+    base_path: str = ""
+    models: dict[str, str] = {}
+    default_model: str | None = None
+    capabilities: tuple[str, ...] = ()
+    limits: dict[str, Any] = {}
+    quirks: tuple[str, ...] = ()
+    priority: int | None = None
+    max_tokens: int | None = None
+    auth: Auth
+    replies: dict[str, tuple[Item, ...]] = {}
+    habits: tuple[str, ...] = ()
+    file: str = ""
+
+    @property
+    def upstream_models(self) -> tuple[str, ...]:
+        """The model names that the provider accepts in requests."""
+        return tuple(dict.fromkeys(self.models.values()))
+
+    def account(self, backend: str) -> Provider:
+        """Returns the provider as seen by one backend of a story: with a key for that backend, accepting any model."""
+        return replace(self, models={}, default_model=None, auth=Auth(self.auth.header, f"{self.auth.key}-{backend}"))

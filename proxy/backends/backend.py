@@ -1,0 +1,60 @@
+"""The interface of a backend, over HTTP or in this process: encoded requests in, replies and events out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from typing import Protocol as Interface
+
+from msgspec import Struct
+
+from ..ir import Event, Reply, Request
+from ..protocols.protocol import NewId, UpstreamRequest, UpstreamTarget
+from ..routing import BackendConfig
+
+
+class StreamChunk(Struct, frozen=True):
+    """One read of a stream: the events in it, and the bytes of its whole frames."""
+
+    events: list[Event]
+    raw: bytes
+
+
+class Backend(Interface):
+    """One backend. It fails with an UpstreamError; a stream after its first chunk with a Failure as its last event."""
+
+    config: BackendConfig
+    busy: int
+    """Requests under way; a backend that is no longer in the config is closed when there are none."""
+
+    key: int
+    """The index of the key in use."""
+
+    def target(self, model: str) -> UpstreamTarget:
+        """This backend as an encoder sees it."""
+        ...
+
+    def encode(self, request: Request, target: UpstreamTarget) -> UpstreamRequest:
+        """Encodes the request for this backend; raises ClientError where the client asks for what cannot be."""
+        ...
+
+    async def reply(
+        self, sent: UpstreamRequest, body: bytes, headers: Mapping[str, str], new_id: NewId
+    ) -> tuple[Reply, bytes]:
+        """The decoded answer, and its bytes as the stage log shows them."""
+        ...
+
+    def stream(
+        self, sent: UpstreamRequest, body: bytes, headers: Mapping[str, str], new_id: NewId, *, relayed: bool
+    ) -> AsyncGenerator[StreamChunk, None]: ...
+
+    async def send(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> bytes:
+        """Calls another endpoint below the base URL; returns the whole answer's bytes."""
+        ...
+
+    def next_key(self, refused: int) -> bool:
+        """Switches from a refused key to the next; False where every key was refused."""
+        ...
+
+    async def close(self) -> None:
+        """Closes its connections; twice, or before the first use, is harmless."""
+        ...

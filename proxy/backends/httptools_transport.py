@@ -1,0 +1,344 @@
+"""A transport on bare asyncio and httptools' parser: about a third of the cost of aiohttp's client.
+
+HTTP/1.1 with keep-alive and TLS, and nothing beyond: no redirects, no cookies, no environment, no
+retries. It is used where httptools is installed (the extra `speed`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import zlib
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import cast
+from urllib.parse import urlsplit
+
+import httptools
+from msgspec import Struct
+
+from .transport import Answer, TimedOut, Timeouts, Transport, Unreachable
+
+HEADER_LIMIT = 64 * 1024
+"""Bytes of headers that an answer may have."""
+
+HIGH_WATER = 256 * 1024
+"""Bytes of body that wait for their reader before the socket is paused."""
+
+INFLATED = 16 * 2**20
+"""Bytes to which one read of a compressed body may grow; a bomb does not go on."""
+
+IDLE_S = 15.0
+"""Seconds that an unused connection is kept; servers close theirs after about as long."""
+
+
+class _Address(Struct, frozen=True):
+    """The host and port of a URL, and the part of a request's head that is always the same."""
+
+    host: str
+    port: int
+    tls: bool
+    head: bytes
+
+
+class HttptoolsTransport:
+    """A pool of connections to one backend."""
+
+    def __init__(self, timeouts: Timeouts) -> None:
+        self._timeouts = timeouts
+        self._idle: deque[tuple[float, _Connection]] = deque()
+        self._open: set[_Connection] = set()
+        self._addresses: dict[str, _Address] = {}
+        self._tls: ssl.SSLContext | None = None
+        self._loop = asyncio.get_running_loop()
+
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        address = self._addresses.get(url) or self._address_of(url)
+        return await self._send(address, b"%bcontent-length: %d\r\n" % (address.head, len(body)), headers, body)
+
+    async def ask(self, method: str, url: str, headers: Mapping[str, str]) -> Answer:
+        address = self._address_of(url, method)
+        return await self._send(address, address.head, headers, b"")
+
+    async def _send(self, address: _Address, head: bytes, headers: Mapping[str, str], body: bytes) -> Answer:
+        connection = self._reuse() or await self._connect(address)
+        fields = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+        try:
+            await connection.ask(b"%b%b\r\n%b" % (head, fields.encode("latin-1", "replace"), body), self._timeouts.read)
+        except BaseException:
+            connection.drop()
+            raise
+        return _HttptoolsAnswer(self, connection)
+
+    def _address_of(self, url: str, method: str = "POST") -> _Address:
+        parts = urlsplit(url)
+        tls = parts.scheme == "https"
+        path = parts.path + (f"?{parts.query}" if parts.query else "")
+        head = f"{method} {path or '/'} HTTP/1.1\r\nhost: {parts.netloc}\r\n".encode()
+        address = _Address(parts.hostname or "", parts.port or (443 if tls else 80), tls, head)
+        if method == "POST" and len(self._addresses) < 1000:
+            self._addresses[url] = address
+        return address
+
+    def _reuse(self) -> _Connection | None:
+        """The connection that was used last, if it is young and still open."""
+        while self._idle:
+            since, connection = self._idle.pop()
+            if connection.is_open and self._loop.time() - since < IDLE_S:
+                return connection
+            connection.drop()
+        return None
+
+    async def _connect(self, address: _Address) -> _Connection:
+        if address.tls and self._tls is None:
+            self._tls = await asyncio.to_thread(ssl.create_default_context)
+        try:
+            async with asyncio.timeout(self._timeouts.connect):
+                _, connection = await self._loop.create_connection(
+                    lambda: _Connection(self._loop, self._open.discard),
+                    address.host,
+                    address.port,
+                    ssl=self._tls if address.tls else None,
+                )
+        except TimeoutError:
+            raise TimedOut from None
+        except OSError as fault:
+            raise Unreachable(type(fault).__name__) from None
+        self._open.add(connection)
+        return connection
+
+    def give_back(self, connection: _Connection) -> None:
+        """Keep a connection whose answer is whole; break any other."""
+        if connection.is_reusable:
+            now = self._loop.time()
+            self._idle.append((now, connection))
+            while self._idle and now - self._idle[0][0] >= IDLE_S:
+                self._idle.popleft()[1].drop()
+        else:
+            connection.drop()
+
+    async def close(self) -> None:
+        for connection in list(self._open):
+            connection.drop()
+        self._idle.clear()
+
+
+class _Connection(asyncio.Protocol):
+    """One connection: the parser's callbacks fill the answer that is being read."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, lost: Callable[[_Connection], None]) -> None:
+        self._loop = loop
+        self._lost = lost
+        self._socket: asyncio.Transport | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._fault: Exception | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._busy = False
+        self._reset()
+
+    def _reset(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.chunks: deque[bytes] = deque()
+        self.complete = False
+        self._header_bytes = 0
+        self._waiting_bytes = 0
+        self._paused = False
+        self._inflate: zlib._Decompress | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._socket is not None and not self._socket.is_closing()
+
+    @property
+    def is_reusable(self) -> bool:
+        return self.complete and self.is_open and self._keeps
+
+    # ---- asking ------------------------------------------------------------------------------------------------------
+
+    async def ask(self, request: bytes, silence: float) -> None:
+        """Send a request, and return once the answer's head is there."""
+        self._reset()
+        self._keeps = True
+        self._busy = True
+        self._silence = silence
+        self._heard = self._loop.time()
+        self._timer = self._loop.call_later(silence, self._tick)
+        if self._socket is None:
+            raise Unreachable("closed")
+        self._socket.write(request)
+        while not self.status:
+            await self.wait()
+
+    async def wait(self) -> None:
+        """Until something happens: the head, a chunk, the end or a fault. A fault is raised by the next call, so that
+        what came before it is heard first."""
+        if self._fault is not None:
+            raise self._fault
+        self._heard = self._loop.time()  # silence counts while somebody listens: a slow client is not the backend's
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def taken(self, size: int) -> None:
+        """The reader took this many bytes."""
+        self._waiting_bytes -= size
+        if self._paused and self._waiting_bytes < HIGH_WATER // 2 and self._socket is not None:
+            self._paused = False
+            self._socket.resume_reading()
+
+    def rest(self) -> None:
+        """The answer is over for its reader: no more silence to watch."""
+        self._busy = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def drop(self) -> None:
+        """Break the connection; twice is harmless."""
+        self.rest()
+        self._lost(self)
+        if self._socket is not None:
+            self._socket.abort()
+            self._socket = None
+
+    def _tick(self) -> None:
+        silent = self._loop.time() - self._heard if self._waiter is not None else 0.0
+        if silent < self._silence:
+            self._timer = self._loop.call_later(self._silence - silent, self._tick)
+        else:
+            self._fail(TimedOut())
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _fail(self, fault: Exception) -> None:
+        if self._fault is None:
+            self._fault = fault
+        self._wake()
+
+    # ---- asyncio's callbacks -----------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._socket = cast(asyncio.Transport, transport)  # uvloop's is one in all but its ancestry
+
+    def data_received(self, data: bytes) -> None:
+        self._heard = self._loop.time()
+        if not self._busy:
+            self.drop()  # unrequested bytes must not become the beginning of the next answer
+            return
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, zlib.error) as fault:
+            self._fail(Unreachable(type(fault).__name__))
+        except httptools.HttpParserUpgrade:
+            self._fail(Unreachable("upgrade"))
+        self._wake()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._socket = None
+        self._lost(self)
+        if self.status and not self.complete and error is None and self._ends_with_the_connection:
+            self.complete = True
+            self._wake()
+        elif not self.complete:
+            self._fail(Unreachable(type(error).__name__ if error else "closed"))
+
+    @property
+    def _ends_with_the_connection(self) -> bool:
+        return "content-length" not in self.headers and "transfer-encoding" not in self.headers
+
+    # ---- httptools' callbacks ----------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        if self.complete:  # an unrequested second answer must not become the beginning of the next
+            self._keeps = False
+            raise httptools.HttpParserError("more than one answer")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._header_bytes += len(name) + len(value)
+        if self._header_bytes > HEADER_LIMIT:
+            raise httptools.HttpParserError("headers too large")
+        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if status < 200:
+            self.headers = {}  # an interim answer: the real one follows
+            return
+        self._keeps = self._parser.should_keep_alive()
+        encoding = self.headers.get("content-encoding", "identity").lower()
+        if encoding in ("gzip", "deflate"):  # some hosts compress although they were told not to
+            self._inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+        self.status = status
+
+    def on_body(self, data: bytes) -> None:
+        if self._inflate is not None:
+            data = self._inflate.decompress(data, INFLATED)
+            if self._inflate.unconsumed_tail:
+                raise zlib.error("inflates to more than any answer has")
+            if not data:
+                return
+        self.chunks.append(data)
+        self._waiting_bytes += len(data)
+        if self._waiting_bytes > HIGH_WATER and not self._paused and self._socket is not None:
+            self._paused = True
+            self._socket.pause_reading()
+
+    def on_message_complete(self) -> None:
+        if self.status:
+            self.complete = True
+
+
+class _HttptoolsAnswer:
+    def __init__(self, transport: HttptoolsTransport, connection: _Connection) -> None:
+        self._transport = transport
+        self._connection = connection
+        self._closed = False
+        self.status = connection.status
+        self.headers: Mapping[str, str] = connection.headers
+
+    async def read(self, limit: int) -> bytes:
+        connection = self._connection
+        if connection.complete and len(connection.chunks) == 1 and len(connection.chunks[0]) <= limit:
+            return connection.chunks.popleft()  # the most frequent case: all came in one read
+        chunks = []
+        size = 0
+        async for chunk in self.chunks():
+            size += len(chunk)
+            if size > limit:
+                raise OverflowError
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        connection = self._connection
+        while True:
+            if connection.chunks:
+                # what one read of the socket brought goes on as one chunk
+                chunk = connection.chunks.popleft() if len(connection.chunks) == 1 else b"".join(connection.chunks)
+                connection.chunks.clear()
+                connection.taken(len(chunk))
+                yield chunk
+            elif connection.complete:
+                return
+            else:
+                await connection.wait()
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._connection.rest()
+            self._transport.give_back(self._connection)
+
+
+def httptools_transport(timeouts: Timeouts) -> Callable[[], Transport]:
+    """Makes a pool when it is first needed."""
+    return lambda: HttptoolsTransport(timeouts)

@@ -1,0 +1,59 @@
+"""The command line `crosswire`: one module for each command."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from ..errors import ConfigError
+from . import check, convert, explain, serve
+from .config_source import config_of, store_commands
+from .exit_codes import OK, USAGE
+
+COMMANDS = {
+    "serve": (serve, "run the proxy"),
+    "check": (check, "report every mistake of a config"),
+    "explain": (explain, "show which backend a request would get, and why"),
+    "convert": (convert, "convert a request body from standard input, and name the losses"),
+}
+
+STORE_COMMANDS = {
+    "mappings": "rules for models' names in the store",
+    "credentials": "the providers' keys, sealed in the store",
+    "settings": "keys of the config in the store",
+}
+
+_DELEGATED: dict[str, Any] = {"add_help": False, "prefix_chars": "\0"}
+"""Keeps a command's arguments for the parser in `store`, which is imported with its libraries only when it is used."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command and returns its exit code; see `exit_codes`."""
+    args = _parser().parse_args(argv)
+    try:
+        return int(args.run(args))
+    except ConfigError as fault:
+        print(*fault.complaints, sep="\n", file=sys.stderr)
+        return USAGE
+    except BrokenPipeError:
+        return OK  # the reader of the output closed it
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="crosswire", description="Any LLM client to any LLM backend, and no silent loss."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, (command, text) in COMMANDS.items():
+        command.add_arguments(commands.add_parser(name, help=text))
+    for name, text in STORE_COMMANDS.items():
+        delegated = commands.add_parser(name, **_DELEGATED, help=text)
+        delegated.add_argument("rest", nargs="*")
+        delegated.set_defaults(run=_run_store_command, command=name)
+    return parser
+
+
+def _run_store_command(args: argparse.Namespace) -> int:
+    return int(store_commands().main(args.command, args.rest, config_of))

@@ -1,0 +1,38 @@
+"""Checks of a backend of protocol mlx: the model folder is valid and the runtime is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+
+import yaml
+
+from ..backends.mlx.model_folder import BadFolder, folder_of, read_folder
+from ..backends.mlx.spec import EXTRA
+from ..backends.mlx.spec import NAME as LOCAL
+from .yaml_reader import ConfigReader
+
+
+def read_folder_text(reader: ConfigReader, node: yaml.Node, path: str) -> str | None:
+    """Returns the folder as written."""
+    return reader.text(node, path)
+
+
+def check_local_model(
+    reader: ConfigReader, found: Mapping[str, yaml.Node], path: str, protocol: str, folder: str, line: int
+) -> None:
+    """Reports errors that would prevent loading the model, and keys that do not apply to this kind of backend."""
+    if protocol != LOCAL:
+        if "folder" in found:
+            reader.complain(found["folder"], f"{path}.folder", f"is of a local model; only protocol {LOCAL} has one")
+        return
+    for key in ("base_url", "api_key", "headers", "betas"):
+        if key in found:
+            reader.complain(found[key], f"{path}.{key}", "means nothing to a model in this process; remove it")
+    if any(find_spec(name) is None for name in EXTRA):
+        what = f"{LOCAL} needs the extra `local`: pip install 'crosswire[local]'"
+        reader.complain(found.get("protocol", line), f"{path}.protocol", what)
+    try:
+        read_folder(folder_of(folder))
+    except BadFolder as fault:
+        reader.complain(found.get("folder", line), f"{path}.folder", str(fault))

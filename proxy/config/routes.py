@@ -1,0 +1,283 @@
+"""Reads the routing rules of a config: routes, prefixes, modes, smart models, and the target of models without a rule.
+
+It checks each value and that backend names exist; contradictions between rules are found by the plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from itertools import pairwise
+from typing import Any
+
+import yaml
+from msgspec import Struct
+
+from ..providers import LOCAL_PROVIDERS, Provider
+from ..routing import THRESHOLDS, TIERS, WEIGHTS, BackendConfig, NamedMode, Route, RouteTarget
+from .settings import read_flag, read_name
+from .yaml_reader import FORBIDDEN_IN_NAMES, ConfigReader, child_path, did_you_mean, kind_of, line_of, quote_safely
+
+RULE_KEYS: dict[str, str] = {
+    "routes": "a list of {match, backend}",
+    "prefixes": "words before a model's first slash, and the backend of each, or false",
+    "unmapped": "where a model without a rule goes: capability, or a backend",
+    "pins": "whether clients may name a backend",
+    "unlisted": "models that are served and not listed, as shell patterns",
+    "mode": "the mode of requests that choose none",
+    "modes": "modes by name, each with a backend, models or both",
+    "smart": "virtual models by name, each with a cheap and a primary target",
+}
+"""The keys of routing rules, and a description of each for error messages."""
+
+ROUTE_KEYS = ("match", "backend", "model", "priority", "enabled", "fallback", "to")
+
+
+class SmartModelSpec(Struct, frozen=True, kw_only=True):
+    """A smart model as written in the config: its provider or backend names are not resolved yet."""
+
+    name: str
+    cheap_backend: str | None = None
+    cheap_model: str | None = None
+    primary_backend: str | None = None
+    primary_model: str | None = None
+    weights: Mapping[str, float] = {}
+    thresholds: Mapping[str, float] = {}
+    cascade: bool = False
+    location: str = "smart"
+    line: int = 0
+
+
+class RoutingRules(Struct, frozen=True, kw_only=True):
+    """The routing rules of a config, ready for a plan except for the smart models, which must be resolved."""
+
+    routes: tuple[Route, ...] = ()
+    prefixes: Mapping[str, str | None] = {}
+    unmapped: str | None = None
+    pins: bool = True
+    unlisted: tuple[str, ...] = ()
+    mode: str | None = None
+    modes: Mapping[str, NamedMode] = {}
+    smart_models: tuple[SmartModelSpec, ...] = ()
+    locations: Mapping[str, str] = {}
+
+
+def read_rules(reader: ConfigReader, found: Mapping[str, yaml.Node], backends: Iterable[BackendConfig]) -> RoutingRules:
+    """Reads the routing rules; every backend that they name must be one of `backends`."""
+    names = [backend.name for backend in backends]
+    given: dict[str, Any] = {}
+    readers = {
+        "routes": _read_routes,
+        "prefixes": _read_prefixes,
+        "unmapped": _read_unmapped,
+        "pins": lambda r, n, p, _: read_flag(r, n, p),
+        "unlisted": lambda r, n, p, _: tuple(r.text_list(n, p, None)),
+        "modes": _read_modes,
+        "smart": _read_smart_models,
+    }
+    for key, read in readers.items():
+        value = read(reader, found[key], key, names) if key in found else None
+        if value is not None:
+            given["smart_models" if key == "smart" else key] = value
+    if "mode" in found:
+        given["mode"] = reader.choice(found["mode"], "mode", given.get("modes", {}))
+    locations = {
+        key: reader.origins.get(key, f"{reader.file}:{line_of(found[key])}") for key in RULE_KEYS if key in found
+    }
+    return RoutingRules(**given, locations=locations)
+
+
+def routed_names(found: Mapping[str, yaml.Node]) -> frozenset[str]:
+    """Returns the `match` texts of the enabled routes; several backends may list such a name in their `models`."""
+    node = found.get("routes")
+    names = set()
+    for item in node.value if isinstance(node, yaml.SequenceNode) else ():
+        keys = {key.value: value.value for key, value in item.value} if isinstance(item, yaml.MappingNode) else {}
+        if isinstance(keys.get("match"), str) and keys.get("enabled") != "false":
+            names.add(keys["match"])
+    return frozenset(names)
+
+
+def _read_routes(reader: ConfigReader, node: yaml.Node, path: str, names: Collection[str]) -> tuple[Route, ...]:
+    if not isinstance(node, yaml.SequenceNode):
+        reader.complain(node, path, f"is {kind_of(node)}; give {RULE_KEYS['routes']}")
+        return ()
+    routes = (_read_route(reader, item, f"{path}[{index}]", names) for index, item in enumerate(node.value))
+    return tuple(route for route in routes if route is not None)
+
+
+def _read_route(reader: ConfigReader, node: yaml.Node, path: str, names: Collection[str]) -> Route | None:
+    found = reader.mapping(node, path, ROUTE_KEYS, "a mapping such as {match: gpt-*, backend: openai}")
+    if not isinstance(node, yaml.MappingNode):
+        return None
+    if "match" not in found:
+        reader.complain(node, f"{path}.match", "is missing; give a model's name, or a pattern such as gpt-*")
+    if "to" not in found and "backend" not in found:
+        reader.complain(node, f"{path}.backend", f"is missing; {did_you_mean('', names)}")
+    for key in ("backend", "fallback"):
+        if "to" in found and key in found:
+            reader.complain(found[key], f"{path}.{key}", "stands beside to, which holds it; keep one of them")
+    match = read_name(reader, found["match"], f"{path}.match") if "match" in found else None
+    targets: list[RouteTarget] = []
+    if "backend" in found:
+        backend = _read_backend(reader, found["backend"], f"{path}.backend", names)
+        targets += [RouteTarget(backend)] if backend is not None else []
+    for key in ("to", "fallback"):
+        if key in found:
+            targets += _read_targets(reader, found[key], f"{path}.{key}", names)
+    for index, target in enumerate(targets):
+        if target in targets[:index]:
+            reader.complain(node, path, f"names {target.backend} twice for one model; keep one of them")
+    enabled = read_flag(reader, found["enabled"], f"{path}.enabled") if "enabled" in found else True
+    if match is None or not targets:
+        return None
+    return Route(
+        match=match,
+        targets=tuple(targets),
+        model=read_name(reader, found["model"], f"{path}.model") if "model" in found else None,
+        priority=(reader.integer(found["priority"], f"{path}.priority", None) if "priority" in found else 0) or 0,
+        enabled=enabled is not False,
+        location=f"{reader.file}:{line_of(node)}: {path}",
+    )
+
+
+def _read_targets(reader: ConfigReader, node: yaml.Node, path: str, names: Collection[str]) -> list[RouteTarget]:
+    """Reads a list of targets, each a backend's name or {backend, model}."""
+    if not isinstance(node, yaml.SequenceNode) or not node.value:
+        reader.complain(node, path, "is no list; give backends, each as a name or as {backend: …, model: …}")
+        return []
+    targets = (_read_target(reader, item, f"{path}[{index}]", names) for index, item in enumerate(node.value))
+    return [target for target in targets if target is not None]
+
+
+def _read_target(reader: ConfigReader, node: yaml.Node, path: str, names: Collection[str]) -> RouteTarget | None:
+    if isinstance(node, yaml.ScalarNode):
+        backend = _read_backend(reader, node, path, names)
+        return None if backend is None else RouteTarget(backend)
+    found = reader.mapping(node, path, ("backend", "model"))
+    if "backend" not in found:
+        reader.complain(node, f"{path}.backend", f"is missing; {did_you_mean('', names)}")
+        return None
+    backend = _read_backend(reader, found["backend"], f"{path}.backend", names)
+    model = read_name(reader, found["model"], f"{path}.model") if "model" in found else None
+    return None if backend is None else RouteTarget(backend, model)
+
+
+def _read_backend(reader: ConfigReader, node: yaml.Node, path: str, names: Collection[str]) -> str | None:
+    """Reads the name of a backend of this config."""
+    text = read_name(reader, node, path)
+    if text is not None and text not in names:
+        reader.complain(node, path, f"no backend is called {quote_safely(text)}; {did_you_mean(text, names)}")
+        return None
+    return text
+
+
+def _read_prefixes(reader: ConfigReader, node: yaml.Node, path: str, names: Collection[str]) -> dict[str, str | None]:
+    prefixes: dict[str, str | None] = {}
+    for word, value in reader.mapping(node, path, None).items():
+        location = child_path(path, word)
+        if "/" in word or FORBIDDEN_IN_NAMES.search(word):
+            reader.complain(value, location, "is no word before a slash; leave the slash and white space out")
+        elif word.lower() in prefixes:
+            reader.complain(value, location, "is there twice, in another case; keep one of them")
+        unbound = isinstance(value, yaml.ScalarNode) and value.style is None and value.value == "false"
+        prefixes[word.lower()] = None if unbound else _read_backend(reader, value, location, names)
+    return prefixes
+
+
+def _read_unmapped(reader: ConfigReader, node: yaml.Node, path: str, names: Collection[str]) -> str | None:
+    found = reader.choice(node, path, ("capability", *names))
+    return None if found == "capability" else found
+
+
+def _read_modes(reader: ConfigReader, node: yaml.Node, path: str, names: Collection[str]) -> dict[str, NamedMode]:
+    modes: dict[str, NamedMode] = {}
+    for name, value in reader.mapping(node, path, None).items():
+        here = child_path(path, name)
+        if not name.isprintable() or not name.isascii() or FORBIDDEN_IN_NAMES.search(name):
+            reader.complain(value, here, "is no name that a header can carry; use printable ASCII")
+        found = reader.mapping(value, here, ("backend", "models"))
+        if not found and isinstance(value, yaml.MappingNode):
+            reader.complain(value, here, "is empty; give it a backend, models or both")
+        models: dict[str, str] = {}
+        if "models" in found:
+            for alias, target in reader.mapping(found["models"], f"{here}.models", None).items():
+                text = read_name(reader, target, child_path(f"{here}.models", alias))
+                models |= {alias: text} if text is not None else {}
+        modes[name] = NamedMode(
+            name=name,
+            backend=_read_backend(reader, found["backend"], f"{here}.backend", names) if "backend" in found else None,
+            models=models,
+            location=f"{reader.file}:{line_of(value)}: {here}",
+        )
+    return modes
+
+
+# ---- smart models ----------------------------------------------------------------------------------------------------
+
+
+def _read_smart_models(
+    reader: ConfigReader, node: yaml.Node, path: str, _: Collection[str]
+) -> tuple[SmartModelSpec, ...]:
+    found = reader.mapping(node, path, None).items()
+    return tuple(_read_smart_model(reader, name, value, child_path(path, name)) for name, value in found)
+
+
+def _read_smart_model(reader: ConfigReader, name: str, node: yaml.Node, path: str) -> SmartModelSpec:
+    found = reader.mapping(node, path, ("cheap", "primary", "weights", "thresholds", "cascade"))
+    given: dict[str, Any] = {}
+    for part in ("cheap", "primary"):
+        if part in found:
+            inner = reader.mapping(found[part], f"{path}.{part}", ("backend", "model"))
+            for key, value in inner.items():
+                given[f"{part}_{key}"] = read_name(reader, value, f"{path}.{part}.{key}")
+    if "weights" in found:
+        given["weights"] = _read_points(reader, found["weights"], f"{path}.weights", WEIGHTS)
+    if "thresholds" in found:
+        given["thresholds"] = _read_points(reader, found["thresholds"], f"{path}.thresholds", THRESHOLDS)
+        merged = {**THRESHOLDS, **given["thresholds"]}
+        for low, high in pairwise(TIERS[1:]):
+            if merged[low] > merged[high]:
+                what = f"{low} begins at {merged[low]:g} points, after {high} at {merged[high]:g}; let them ascend"
+                reader.complain(found["thresholds"], f"{path}.thresholds", what)
+    if "cascade" in found:
+        given["cascade"] = read_flag(reader, found["cascade"], f"{path}.cascade") or False
+    return SmartModelSpec(name=name, location=f"{reader.file}:{line_of(node)}: {path}", line=line_of(node), **given)
+
+
+def _read_points(reader: ConfigReader, node: yaml.Node, path: str, known: Mapping[str, float]) -> dict[str, float]:
+    found = reader.mapping(node, path, known)
+    read = {name: reader.number(value, child_path(path, name), 0) for name, value in found.items()}
+    return {name: value for name, value in read.items() if value is not None}
+
+
+# ---- prefixes --------------------------------------------------------------------------------------------------------
+
+
+def bound_prefixes(
+    reader: ConfigReader, prefixes: Mapping[str, str | None], backends: Iterable[BackendConfig]
+) -> dict[str, str | None]:
+    """Adds the prefix `local`, bound to the only local backend, unless it is bound; two local backends are an error."""
+    bound = dict(prefixes)
+    local = [
+        backend
+        for backend in backends
+        if not backend.reserved and (backend.local or backend.provider in LOCAL_PROVIDERS)
+    ]
+    if "local" in bound or not local or any(backend.name == "local" for backend in backends):
+        return bound
+    if len(local) == 1:
+        return {**bound, "local": local[0].name}
+    first, second = local[0].name, local[1].name
+    line = reader.key_lines.get(("backends", second))
+    if line is not None:  # without a file there is no line to report, and `local` is no prefix
+        what = f"is local, and so is {first}; say which one local/ means, as prefixes: {{local: {first}}}"
+        reader.complain(line, f"backends.{second}", what)
+    return bound
+
+
+def provider_names(providers: Mapping[str, Provider]) -> tuple[dict[str, str], dict[str, str]]:
+    """Returns alias to provider name, and provider name to the variable of its key."""
+    names = {alias: provider.name for alias, provider in providers.items()}
+    return names, {
+        provider.name: provider.key_variable for provider in providers.values() if provider.key_variable is not None
+    }

@@ -1,0 +1,124 @@
+"""Explains how a request would be routed, without sending it.
+
+It asks the same `decide` that serves; the command line and the admin's door both print what it says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any
+
+import msgspec
+
+from ..config import Config
+from ..errors import Malformed
+from ..ir import CAPABILITIES, Request, Text, Tool, Turn
+from ..ir.capabilities import required_capabilities
+from ..protocols import DEFAULT, PROTOCOLS
+from ..routing import RoutingInput, decide, request_features
+from ..wire.json_fields import encode, need, parse_object, strings, take
+
+KEYS: dict[str, str] = {
+    "model": "the model that the client asks for; of a whole request its own, unless its address has it",
+    "needs": "capabilities that the request needs",
+    "tools": "whether it offers tools",
+    "prompt": "what the client says last, for a smart model's score",
+    "request": "a whole request's body, in place of needs, tools and prompt",
+    "frontend": "whose protocol that body is of; openai-chat where nothing is said",
+    "mode": "what the header x-crosswire-mode says",
+    "pin": "what the header x-crosswire-backend says",
+    "down": "backends to think of as down",
+}
+"""The keys of the body, and their meaning."""
+
+
+def explain(config: Config, body: Mapping[str, Any], down: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The decision for what `body` says of a request, as plain data; `down` is who is down now, and why.
+
+    Beside the decision's own fields: the model and what the request needs. What a backend could not take without a loss
+    is not part of it, for only encoding the request shows that. Raises Malformed where the body is not understood.
+    """
+    said = dict(body)
+    request, needs = _asked(said)
+    facts = RoutingInput(
+        request.model,
+        needs,
+        request.protocol,
+        pin=take(said, "pin", str),
+        mode=take(said, "mode", str),
+        down={**(down or {}), **_down(said, config)},
+        features=request_features(request),
+    )
+    for key in said:
+        near = get_close_matches(key, KEYS, 1)
+        raise Malformed(
+            key, f"is no key here; {f'did you mean {near[0]}?' if near else 'known are ' + ', '.join(KEYS)}"
+        )
+    decision = msgspec.to_builtins(decide(facts, config.plan))
+    return {"model": request.model, "needs": sorted(needs), **decision}
+
+
+def table(found: Mapping[str, Any]) -> str:
+    """The same for a person: who is asked, how that came about, and a line for every candidate."""
+    chosen, refusal = found["chosen"], found["refusal"]
+    lines = []
+    if chosen is not None:
+        lines.append(f"{found['model']} -> {chosen['backend']} ({chosen['model']})")
+    elif refusal is not None:
+        lines.append(f"{found['model']} is refused with {refusal['status']}: {refusal['message']}")
+    lines.append(f"mode: {found['mode']}; {found['because']}")
+    if len(found["chain"]) > 1:
+        chain = ", ".join(f"{each['backend']} ({each['model']})" for each in found["chain"])
+        lines.append(f"one after the other{' while the answer is poor' if found['cascade'] else ''}: {chain}")
+    if (score := found["score"]) is not None:
+        parts = ", ".join(f"{part} {points:g}" for part, points in score["parts"].items()) or "nothing that counts"
+        lines.append(f"score: {score['total']:g} points, tier {score['tier']}: {parts}")
+    lines += [f"warning: {note}" for note in found["notes"]]
+    width = max((len(candidate["backend"]) for candidate in found["considered"]), default=0)
+    for candidate in found["considered"]:
+        mark = "✓" if candidate["taken"] else "✗"
+        lines.append(f"  {mark} {candidate['backend']:{width}}  {candidate['model'] or '-'}  {candidate['why']}")
+    return "\n".join(lines)
+
+
+def _asked(said: dict[str, Any]) -> tuple[Request, frozenset[str]]:
+    """The request that is meant, and what it needs."""
+    frontend = take(said, "frontend", str, DEFAULT.name)
+    if frontend not in PROTOCOLS:
+        raise Malformed("frontend", f"is none of {', '.join(PROTOCOLS)}")
+    body = take(said, "request", dict)
+    if body is not None:
+        for key in ("needs", "tools", "prompt"):
+            if key in said:
+                raise Malformed(key, "stands beside request, which says it; keep one of them")
+        model = take(said, "model", str)
+        protocol = PROTOCOLS[frontend]
+        if not protocol.model_in and not model:
+            raise Malformed("model", "is required, for a request of this protocol has it in its URL")
+        try:
+            # a decoder owns what it reads, and this is the caller's
+            request = protocol.decode_request(parse_object(encode(body)), protocol.url_params(model, False))
+        except Malformed as fault:
+            raise fault.under("request") from None
+        except RecursionError:
+            raise Malformed("request", "is nested too deeply") from None
+        request = request if model is None else msgspec.structs.replace(request, model=model)
+        return request, required_capabilities(request)
+    offers = take(said, "tools", bool, False)
+    turns = (Turn("user", (Text(take(said, "prompt", str, "")),)),)
+    tools = (Tool("tool"),) if offers else ()
+    request = Request(protocol=frontend, model=need(said, "model", str), turns=turns, tools=tools)
+    needs = strings(said, "needs")
+    for word in needs:
+        if word not in CAPABILITIES:
+            raise Malformed("needs", f"holds a word that is no capability; known are {', '.join(CAPABILITIES)}")
+    return request, required_capabilities(request) | set(needs)
+
+
+def _down(said: dict[str, Any], config: Config) -> dict[str, str]:
+    names = strings(said, "down")
+    for name in names:
+        if name not in config.plan.by_name:
+            raise Malformed("down", f"names a backend that is none; there are {', '.join(config.plan.by_name)}")
+    return dict.fromkeys(names, "is thought of as down")

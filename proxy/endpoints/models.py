@@ -1,0 +1,68 @@
+"""Lists and shows the models that the plan serves; asks no backend and tells no URL."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import Any
+
+from ..errors import ClientError, Malformed, Refused, failure
+from ..gateway.endpoint_handler import EndpointRequest
+from ..protocols import DEFAULT
+from ..protocols.protocol import ListedModel, ModelList
+from ..routing import Plan, RoutingInput, decide
+from ..wire import json_fields
+
+
+def listed_models(plan: Plan) -> tuple[ListedModel, ...]:
+    """Every name that a rule of the plan has, a backend serves and `unlisted` does not hide, in the file's order."""
+    names = [model for backend in plan.backends for model in backend.models]
+    names += [route.match for route in plan.sorted_routes if route.match in plan.by_exact]
+    if plan.mode is not None:
+        names += plan.modes[plan.mode].models
+    names += plan.smart_by_name
+    shown = (name for name in dict.fromkeys(names) if not any(fnmatchcase(name, hidden) for hidden in plan.unlisted))
+    found = (find_model(name, plan) for name in shown)
+    return tuple(each for each in found if each is not None)
+
+
+def find_model(name: str, plan: Plan) -> ListedModel | None:
+    """The model of this name if a backend serves it, listed or not: name families and prefixes have unlisted names."""
+    chosen = decide(RoutingInput(name, frozenset()), plan).chosen
+    return None if chosen is None else ListedModel(name, chosen.backend, plan.by_name[chosen.backend].capabilities)
+
+
+def list_models(plan: Plan, request: EndpointRequest) -> dict[str, Any]:
+    return _shapes(request).list_models(listed_models(plan), request.fields())
+
+
+def show_model(plan: Plan, request: EndpointRequest) -> dict[str, Any]:
+    """One model, by the name in the URL or in the body; raises Refused where no backend serves it."""
+    name = request.url.model if request.url.model is not None else _named_in_body(request.body)
+    model = find_model(name, plan)
+    if model is None:
+        text = f"The model {name[:200]!r} is served by no backend; the list of models has those that are."
+        raise Refused(failure("model_not_found", text, param="model"))
+    return _shapes(request).show_model(model)
+
+
+def version(plan: Plan, request: EndpointRequest) -> dict[str, Any]:
+    return _shapes(request).version or {}
+
+
+def _shapes(request: EndpointRequest) -> ModelList:
+    """The model list of the client's protocol, or the default protocol's where it has none."""
+    shapes = request.frontend.model_list or DEFAULT.model_list
+    assert shapes is not None  # noqa: S101 - the default protocol has lists
+    return shapes
+
+
+def _named_in_body(body: bytes) -> str:
+    """`model`, or `name` as older clients send it."""
+    try:
+        fields = json_fields.parse_object(body)
+        name = json_fields.take(fields, "model", str) or json_fields.take(fields, "name", str)
+        if not name:
+            raise Malformed("model", "is required and must be a string")
+    except Malformed as fault:
+        raise ClientError(failure("bad_request", f"Invalid request: {fault}.", param=fault.path or None)) from None
+    return name

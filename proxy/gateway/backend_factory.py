@@ -1,0 +1,36 @@
+"""Makes a backend from its config: over HTTP for a wire protocol, in this process for a folder with a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..backends.aiohttp_transport import aiohttp_transport
+from ..backends.backend import Backend
+from ..backends.http import HttpBackend
+from ..backends.mlx.backend import MlxBackend
+from ..backends.mlx.model_folder import folder_of, read_folder
+from ..backends.transport import Timeouts, Transport
+from ..config import Config
+from ..protocols import PROTOCOLS
+from ..routing import BackendConfig
+
+
+def make_backend(backend: BackendConfig, config: Config) -> Backend:
+    """The backend, without a connection yet."""
+    settings = config.settings
+    protocol = PROTOCOLS.get(backend.protocol)
+    if protocol is None:
+        return MlxBackend(backend, read_folder(folder_of(backend.folder)), first_s=settings.read_timeout_s)
+    timeouts = Timeouts(settings.connect_timeout_s, settings.read_timeout_s)
+    return HttpBackend(
+        backend, protocol, _transport()(timeouts), frame_limit=settings.max_frame, linger=settings.linger_s
+    )
+
+
+def _transport() -> Callable[[Timeouts], Callable[[], Transport]]:
+    """The faster transport where its parser is installed (the extra `speed`), else aiohttp's client."""
+    try:
+        from ..backends.httptools_transport import httptools_transport
+    except ImportError:
+        return aiohttp_transport
+    return httptools_transport

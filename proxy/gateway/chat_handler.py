@@ -1,0 +1,188 @@
+"""Handles one chat request: decode, route, call a backend, encode. Retries and failover are the AttemptLoop's."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from functools import partial
+
+from msgspec import Struct
+
+from .. import headers
+from ..errors import ClientError, Malformed, failure
+from ..ir import Request
+from ..ir.capabilities import required_capabilities
+from ..observability.request_record import Attempt
+from ..protocols.protocol import NewId, Protocol, ReplyContext, UpstreamRequest, UrlParams
+from ..routing import Candidate, Decision, request_features
+from ..wire import json_fields
+from .answer_quality import check_quality
+from .attempts import AttemptLoop, FailoverChain
+from .candidate_selection import select_candidate
+from .chat_call import ChatCall
+from .context import HttpResponse, RequestContext
+from .decision_log import log_decision, log_request, log_success
+from .forwarded_headers import forwarded_headers
+from .loss_policy import LossPolicy
+from .relay import Relay
+from .stream_writer import ResponseWriter
+from .streaming import StreamForwarder
+
+log = logging.getLogger("crosswire")
+
+
+class ChatRequest(Struct, frozen=True):
+    """A chat request as it arrived: its protocol, URL, body, and those of its headers that the gateway reads."""
+
+    frontend: Protocol
+    url: UrlParams
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class ChatHandler:
+    """Handles one chat request, by the config and the backends that were there when it arrived."""
+
+    def __init__(self, context: RequestContext, incoming: ChatRequest, new_id: NewId) -> None:
+        self._context = context
+        self._runtime = context.runtime
+        self._incoming = incoming
+        self._frontend = incoming.frontend
+        self._new_id = new_id
+        self._asks_strict = incoming.headers.get(headers.STRICT) == "1"
+
+    async def run(self, writer: ResponseWriter) -> HttpResponse | None:
+        """The answer, or None once it was streamed to the writer. Raises RequestError where nothing was sent."""
+        request = self._decode_request()
+        decision, call = self._route(request)
+        new_id, record = self._new_id, self._context.record
+        reply_context = ReplyContext(request, new_id(""), int(record.at), new_id, array=self._wants_array(request))
+        context, chain, fingerprint = self._context, FailoverChain.of(decision), hash(self._incoming.body)
+        prepare = partial(self._prepare_candidate, request)
+        if not request.stream:
+            call_unary = partial(self._call_unary, reply_context)
+            loop: AttemptLoop[ChatCall, HttpResponse] = AttemptLoop(context, chain, prepare, call_unary, fingerprint)
+            return await loop.run(call)
+        forwarder = StreamForwarder(context, reply_context, writer)
+        await forwarder.run(AttemptLoop(context, chain, prepare, forwarder.forward, fingerprint), call)
+        return None
+
+    # ---- decode ------------------------------------------------------------------------------------------------------
+
+    def _decode_request(self) -> Request:
+        incoming = self._incoming
+        try:
+            request = self._frontend.decode_request(json_fields.parse_object(incoming.body), incoming.url)
+        except Malformed as fault:
+            raise ClientError(failure("bad_request", f"Invalid request: {fault}.", param=fault.path or None)) from None
+        except RecursionError:
+            raise _too_deep() from None
+        self._context.decoded(incoming.body, request.model, stream=request.stream)
+        return request
+
+    def _wants_array(self, request: Request) -> bool:
+        return request.stream and self._incoming.url.wants_array
+
+    # ---- route -------------------------------------------------------------------------------------------------------
+
+    def _route(self, request: Request) -> tuple[Decision, ChatCall]:
+        """Decides, encodes, and decides again without the candidates that cannot take the request."""
+        plan, needed = self._context.config.plan, required_capabilities(request)
+        chosen = None
+        try:
+            decision, call = select_candidate(
+                self._context,
+                self._incoming.headers,
+                request.model,
+                needed,
+                partial(self._prepare_candidate, request),
+                request_features(request) if request.model in plan.smart_names else None,
+            )
+            chosen = call.backend.config
+        finally:
+            if log.isEnabledFor(logging.INFO):
+                log_request(self._frontend.title, request.model)
+                if (made := self._context.record.decision) is not None:
+                    log_decision(request.model, needed, plan, made, chosen)
+        return decision, call
+
+    def _prepare_candidate(self, request: Request, candidate: Candidate) -> ChatCall | str:
+        """The request encoded for this candidate, or why its backend cannot take it."""
+        incoming, backend = self._incoming, self._context.backends[candidate.backend]
+        config = backend.config
+        target = backend.target(candidate.model or request.model)
+        policy = LossPolicy(self._asks_strict or config.strict, self._runtime.loss_actions)
+        # a backend of the client's own protocol gets the client's headers, relayed or converted
+        forwarded = (
+            forwarded_headers(self._frontend, incoming.headers, config.betas)
+            if config.protocol == self._frontend.name
+            else {}
+        )
+        relay = (
+            None if self._must_convert(request, candidate) else Relay.between(self._frontend, request, config, target)
+        )
+        if relay is not None:
+            sent, body = UpstreamRequest({}, (), target), relay.request(incoming.body)
+        else:
+            try:
+                sent = backend.encode(request, target)
+            except RecursionError:
+                raise _too_deep() from None
+            if sent.losses and (why := policy.rejection(sent.losses)) is not None:
+                return why
+            body = json_fields.encode(sent.payload)
+        return ChatCall(
+            candidate=candidate,
+            backend=backend,
+            model=target.model,
+            body=body,
+            losses=sent.losses,
+            relayed=relay is not None,
+            sent=sent,
+            relay=relay,
+            headers=forwarded,
+            policy=policy,
+        )
+
+    def _must_convert(self, request: Request, candidate: Candidate) -> bool:
+        """Whether the answer cannot be relayed even by a backend of the client's own protocol.
+
+        Backends stream server-sent events, so a client that wants one array gets a converted stream; and a relayed
+        stream is not decoded far enough to be judged by a cascade.
+        """
+        decision = self._context.record.decision
+        is_judged = decision is not None and decision.cascade and candidate != decision.chain[-1]
+        return self._wants_array(request) or (is_judged and request.stream)
+
+    # ---- call and encode ---------------------------------------------------------------------------------------------
+
+    async def _call_unary(
+        self,
+        reply_context: ReplyContext,
+        call: ChatCall,
+        attempt: Attempt,
+        loop: AttemptLoop[ChatCall, HttpResponse],
+    ) -> HttpResponse:
+        context, backend = self._context, call.backend
+        reply, raw = await backend.reply(call.sent, call.body, call.headers, self._new_id)
+        context.log_body("backend_response", raw)
+        context.mark_stage("backend")
+        if loop.may_escalate(call):
+            check_quality(reply)
+        if call.relay is not None:
+            body = call.relay.reply(raw)
+        else:
+            answer, losses = self._frontend.encode_reply(reply, reply_context)
+            if losses:
+                call.policy.record_losses(losses, context.record)
+            body = json_fields.encode(answer)
+        attempt.outcome = "answered"
+        context.answered_by(backend.config.name, call.model)
+        if log.isEnabledFor(logging.INFO):
+            log_success(backend.config, call.model)
+        context.record.usage = reply.usage
+        return context.response(body)
+
+
+def _too_deep() -> ClientError:
+    return ClientError(failure("bad_request", "Invalid request: nested too deeply."))

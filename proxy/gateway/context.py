@@ -1,0 +1,181 @@
+"""Per-request context: response headers, error bodies, stage log and metrics from one record."""
+
+from __future__ import annotations
+
+from math import ceil, isfinite
+from time import perf_counter
+
+import msgspec
+from msgspec import Struct
+
+from .. import headers
+from ..errors import Malformed
+from ..ir import Failure, Loss, Usage
+from ..ir.losses import features
+from ..observability.request_record import Attempt, Record
+from ..protocols.protocol import Protocol
+from ..wire import json_fields
+from .runtime import Runtime
+
+FUTILE = ("loss", "no_credentials", "upstream_auth")
+"""Kinds of failure that the same request meets again for certain."""
+
+
+class HttpResponse(Struct, frozen=True):
+    """A response in one piece."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class RequestContext:
+    """One request from its arrival to its end: its handlers report events, from which all output is made.
+
+    `config` and `backends` are pinned at arrival, so that a reload changes nothing for a request under way.
+    """
+
+    def __init__(self, runtime: Runtime, frontend: Protocol, request_id: str, operation: str = "chat") -> None:
+        self.runtime = runtime
+        self.frontend = frontend
+        self.config = runtime.config
+        self.backends = runtime.backends
+        self.record = Record(request_id, runtime.clock(), frontend.name, operation)
+        self._began = perf_counter()
+        self._logged: set[tuple[str, int]] = set()
+
+    # ---- what the handlers report ------------------------------------------------------------------------------------
+
+    def decoded(self, body: bytes, model: str | None = None, *, stream: bool = False) -> None:
+        """The client's request was decoded."""
+        self.record.model = model
+        self.record.stream = stream
+        self.log_body("client_request", body)
+        self.mark_stage("decode")
+
+    def attempt_started(
+        self, backend: str, model: str, body: bytes, losses: tuple[Loss, ...], *, relayed: bool
+    ) -> Attempt:
+        """One backend is about to be called; the losses are those of this attempt's request alone."""
+        attempt = Attempt(backend, model, relayed=relayed)
+        self.record.losses = list(losses)
+        self.record.attempts.append(attempt)
+        self.log_body("backend_request", body)
+        return attempt
+
+    def answered_by(self, backend: str, model: str | None) -> None:
+        """This backend's answer is the one that the client gets."""
+        self.record.backend_used = backend
+        self.record.model_used = model
+
+    def response(self, body: bytes, usage: Usage | None = None, *, is_estimate: bool = False) -> HttpResponse:
+        """The whole answer; `is_estimate` marks a number of tokens that no backend counted."""
+        record = self.record
+        record.status, record.outcome = 200, "answered"
+        if usage is not None:
+            record.usage = usage
+        self.mark_stage("encode")
+        self.log_body("client_response", body)
+        fields = self.response_headers("application/json")
+        if is_estimate:
+            fields[headers.ESTIMATE] = "1"
+        return HttpResponse(200, fields, body)
+
+    def error_response(self, failure: Failure) -> HttpResponse:
+        """The error as a status and a body of the client's own protocol."""
+        record = self.record
+        status = self.frontend.failure_status.get(failure.kind, failure.status)
+        record.status, record.outcome, record.error = status, failure.kind, failure
+        fields = self.response_headers("application/json")
+        if failure.retry_after is not None and isfinite(failure.retry_after):
+            fields["retry-after"] = str(ceil(failure.retry_after))
+        if failure.kind in FUTILE or 1 < self.runtime.config.settings.retry.attempts <= len(record.attempts):
+            fields[headers.SHOULD_RETRY] = "false"  # an SDK would only multiply the attempts that were made already
+        body = json_fields.encode(self.frontend.encode_failure(failure, record.request_id))
+        self.log_body("client_response", body)
+        return HttpResponse(status, fields, body)
+
+    def stream_failed(self, failure: Failure) -> None:
+        """A stream ends with this failure in band."""
+        record = self.record
+        record.status, record.outcome, record.error = 200, failure.kind, failure
+        if record.attempts:
+            record.attempts[-1].outcome = failure.kind
+
+    def finish(self) -> None:
+        """The request is over: its record is kept, written and counted."""
+        runtime, record = self.runtime, self.record
+        record.total_ms = self.elapsed_ms()
+        runtime.records.add(record)
+        runtime.metrics.add(record)
+        if runtime.record_files is not None:
+            runtime.record_files.write(record)
+
+    # ---- what is made of it ------------------------------------------------------------------------------------------
+
+    def elapsed_ms(self) -> float:
+        """Milliseconds since the request arrived."""
+        return (perf_counter() - self._began) * 1000
+
+    def mark_stage(self, name: str) -> None:
+        """A stage of the request ends now."""
+        self.record.stages.append((name, self.elapsed_ms()))
+
+    def response_headers(self, content_type: str, *, held: bool = False) -> dict[str, str]:
+        """The headers of a response; while it is held open, without those that a failover could make false."""
+        record = self.record
+        fields = {"content-type": content_type, headers.REQUEST_ID: record.request_id}
+        if self.frontend.request_id_header is not None:
+            fields[self.frontend.request_id_header] = record.request_id
+        if not held:
+            kept = self.runtime.kept_headers
+            fields.update((name, text) for name, text in record.response_headers().items() if name in kept)
+        return fields
+
+    def log_body(self, stage: str, content: bytes | Failure) -> None:
+        """Writes a line of the stage log, if there is one; of each stage of an attempt only the first is written."""
+        stages, record = self.runtime.stages, self.record
+        if stages is None:
+            return
+        key = (stage, len(record.attempts) if stage.startswith("backend") else 0)
+        if key in self._logged:
+            return
+        self._logged.add(key)
+        entry: dict[str, object] = {
+            "time": self.runtime.clock(),
+            "id": record.request_id,
+            "stage": stage,
+            "frontend": record.frontend,
+            "model": record.model,
+            "ms": round(self.elapsed_ms(), 3),
+        }
+        if stage.startswith("backend"):
+            entry |= {"backend": record.attempts[-1].backend, "upstream_model": record.attempts[-1].model}
+        if stage == "client_response":
+            entry |= self._figures()
+        if isinstance(content, Failure):
+            entry["error"] = content
+        else:
+            entry["body"] = _readable(self.runtime.without_keys(content))
+        stages.write(entry)
+
+    def _figures(self) -> dict[str, object]:
+        record = self.record
+        seconds = max((self.elapsed_ms() - (record.ttft_ms or 0)) / 1000, 1e-6)
+        output = record.usage.output if record.usage else None
+        return {
+            "status": record.status,
+            "outcome": record.outcome,
+            "losses": features(record.losses),
+            "ttft_ms": record.ttft_ms,
+            "tokens_per_s": round(output / seconds, 1) if output else None,
+        }
+
+
+def _readable(body: bytes) -> object:
+    """A body for the stage log: JSON as it is, anything else as text."""
+    try:
+        json_fields.parse(body)
+        return msgspec.Raw(msgspec.json.format(body, indent=-1))  # a body may be written over several lines
+    except Malformed:
+        return body.decode("utf-8", "replace")

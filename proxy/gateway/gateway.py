@@ -1,0 +1,92 @@
+"""Answers requests, whatever carries their bytes, and ends those under way when the proxy stops."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from ..errors import RequestError, failure
+from ..ir import Failure
+from ..protocols.protocol import Protocol
+from .chat_handler import ChatHandler, ChatRequest
+from .context import HttpResponse, RequestContext
+from .endpoint_handler import EndpointHandler, EndpointRequest
+from .runtime import Runtime
+from .stream_writer import ClientGone, ResponseWriter
+
+log = logging.getLogger("crosswire")
+
+R = TypeVar("R")
+
+
+class Gateway(Runtime):
+    """Answers requests until it drains."""
+
+    def __init__(self, *args: Any, **keys: Any) -> None:
+        super().__init__(*args, **keys)
+        self.draining = False
+        self.idle = asyncio.Event()
+        """Set while no request is under way."""
+        self.idle.set()
+        self._under_way: set[asyncio.Task[object]] = set()
+
+    async def handle_chat(self, request: ChatRequest, writer: ResponseWriter) -> HttpResponse | None:
+        """Answers a chat request: a response in one piece, or None once it was streamed to the writer.
+
+        Raises ClientGone, or is cancelled, where the client left; the record then stays at `aborted`.
+        """
+        new_id = self.ids()
+        context = RequestContext(self, request.frontend, new_id("req_"))
+        return await self._handle(context, ChatHandler(context, request, new_id).run(writer))
+
+    async def handle_endpoint(
+        self,
+        request: EndpointRequest,
+        operation: str,
+        function: Callable[[EndpointHandler], Coroutine[Any, Any, HttpResponse]],
+    ) -> HttpResponse:
+        """Answers a request beside the chat; `operation` names it in its record."""
+        context = RequestContext(self, request.frontend, self.ids()("req_"), operation)
+        return await self._handle(context, function(EndpointHandler(context, request)))
+
+    def reject(self, frontend: Protocol, fault: Failure) -> HttpResponse:
+        """An error for what never became a request (its body, its path), in the frontend's shape."""
+        context = RequestContext(self, frontend, self.ids()("req_"))
+        response = context.error_response(fault)
+        context.finish()
+        return response
+
+    def cancel_all(self) -> None:
+        """Ends what is under way; its clients see a broken connection, never a proper end."""
+        for task in self._under_way:
+            task.cancel()
+
+    async def _handle(self, context: RequestContext, work: Coroutine[Any, Any, R]) -> R | HttpResponse:
+        """Runs a handler, counts it as under way, and turns whatever it raises into an error response."""
+        self.metrics.in_flight += 1
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine always runs in one
+        self._under_way.add(task)
+        self.idle.clear()
+        try:
+            if self.draining:
+                work.close()
+                return context.error_response(failure("draining", "The proxy is shutting down; try again elsewhere."))
+            return await work
+        except RequestError as error:
+            return context.error_response(error.failure)
+        except ClientGone:
+            raise
+        except Exception:
+            # catch-all: an unexpected exception becomes a 500; the traceback is logged
+            log.exception("request %s failed in the proxy itself", context.record.request_id)
+            return context.error_response(failure("internal", "The proxy failed; its log names the cause."))
+        finally:
+            self.metrics.in_flight -= 1
+            context.finish()
+            self._under_way.discard(task)
+            self.close_unused_backends()
+            if not self.metrics.in_flight:
+                self.idle.set()

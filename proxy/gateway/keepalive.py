@@ -1,0 +1,88 @@
+"""Keeps a streamed answer's connection open with pings while the backend is silent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from .stream_writer import ClientGone, ResponseWriter
+
+
+class KeepaliveWriter:
+    """A ResponseWriter with pings. It has three states, which decide what a failure may still become:
+
+    | state     | `opened` | `committed` | sent so far              | a failure becomes              | failover |
+    |-----------|----------|-------------|--------------------------|--------------------------------|----------|
+    | waiting   | no       | no          | nothing                  | a status and a body            | yes      |
+    | held open | yes      | no          | headers and pings        | an error in band, then a break | yes      |
+    | committed | yes      | yes         | content of one backend   | an error in band, then a break | no       |
+
+    `keeps_body` collects what was sent in `body`, for the stage log.
+    """
+
+    def __init__(
+        self, writer: ResponseWriter, ping: bytes, interval: float, held_headers: Mapping[str, str], keeps_body: bool
+    ) -> None:
+        self._writer = writer
+        self._ping = ping
+        self._interval = interval
+        self._loop = asyncio.get_running_loop()
+        self._last_write = self._loop.time()
+        self._timer = self._loop.call_later(interval, self._tick)
+        self._pinging: asyncio.Task[None] | None = None
+        self._held_headers = held_headers
+        self.opened = False
+        self.committed = False
+        self.keeps_body = keeps_body
+        self.body: list[bytes] = []
+
+    async def open(self, headers: Mapping[str, str]) -> None:
+        """Sends the headers, unless a ping already did."""
+        await self._await_ping()
+        if not self.opened:
+            self.opened = True
+            await self._writer.open(headers)
+
+    async def write(self, data: bytes) -> None:
+        await self._await_ping()
+        self._last_write = self._loop.time()
+        if self.keeps_body:
+            self.body.append(data)
+        await self._writer.write(data)
+
+    async def end(self) -> None:
+        await self._await_ping()
+        self.stop()
+        await self._writer.end()
+
+    def abort(self) -> None:
+        self.stop()
+        self._writer.abort()
+
+    def stop(self) -> None:
+        """Ends the pings."""
+        self._timer.cancel()
+        if self._pinging is not None:
+            self._pinging.cancel()
+
+    async def _await_ping(self) -> None:
+        if self._pinging is not None:
+            pinging, self._pinging = self._pinging, None
+            await pinging
+
+    def _tick(self) -> None:
+        silent = self._loop.time() - self._last_write
+        if silent >= self._interval and (self._pinging is None or self._pinging.done()):
+            self._pinging = self._loop.create_task(self._send_ping())
+            silent = 0
+        self._timer = self._loop.call_later(self._interval - silent, self._tick)
+
+    async def _send_ping(self) -> None:
+        try:
+            if not self.opened:
+                self.opened = True
+                await self._writer.open(self._held_headers)
+            self._last_write = self._loop.time()
+            await self._writer.write(self._ping)
+        except ClientGone:
+            return  # the next write, or the server, notices it too

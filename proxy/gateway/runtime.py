@@ -1,0 +1,132 @@
+"""The state of one running proxy: config, backends, circuit breakers, retry budget, records and metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Callable, Mapping
+
+from ..backends.backend import Backend
+from ..backends.http import SECRET_LENGTH
+from ..config import Config
+from ..ir.loss_tables import LOSS_RULES
+from ..observability.metrics import Metrics
+from ..observability.record_log import RecordFiles, StageLog
+from ..observability.request_record import RecordBuffer
+from ..protocols.protocol import NewId
+from ..resilience.circuit_breaker import CircuitBreakers
+from ..resilience.retry import RetryBudget
+from ..routing import BackendConfig
+
+Ids = Callable[[], NewId]
+"""Called once for each request; returns the function that makes that request's ids."""
+
+MakeBackend = Callable[[BackendConfig, Config], Backend]
+"""Makes a backend; it opens no connection before its first use."""
+
+
+class Runtime:
+    """The state that all requests share. `clock` gives unix seconds, `now` monotonic seconds."""
+
+    def __init__(
+        self,
+        config: Config,
+        make_backend: MakeBackend,
+        *,
+        clock: Callable[[], float],
+        now: Callable[[], float] = time.monotonic,
+        ids: Ids,
+        stages: StageLog | None = None,
+        record_files: RecordFiles | None = None,
+    ) -> None:
+        self.config = config
+        self.clock = clock
+        self.now = now
+        self.ids = ids
+        self.stages = stages
+        self.record_files = record_files
+        self.records = RecordBuffer(config.settings.records)
+        self.metrics = Metrics()
+        self.breakers = CircuitBreakers(config.settings.breaker)
+        self.retry_budget = RetryBudget(config.settings.retry, now())
+        self.config_complaints: tuple[str, ...] = ()
+        """Why the newest config was refused, while the one before it serves."""
+        self._make_backend = make_backend
+        self.backends: Mapping[str, Backend] = {
+            backend.name: make_backend(backend, config) for backend in config.plan.backends
+        }
+        self._unused: list[Backend] = []
+        self._closing: set[asyncio.Task[None]] = set()
+        self._derive()
+
+    def _derive(self) -> None:
+        """Computes once for each config what every request needs of it."""
+        settings = self.config.settings
+        self.loss_actions = {word: rule.action for word, rule in LOSS_RULES.items()} | dict(settings.ledger)
+        self.kept_headers = settings.response_headers
+        self._secrets = _secrets(self.config)
+
+    def apply_config(self, config: Config) -> None:
+        """Serves by this config from now on; requests under way end on the one that they began with.
+
+        A backend whose config is unchanged keeps its connections, and every backend keeps its circuit breaker.
+        """
+        old = self.backends
+        same_connections = _connection_settings(config) == _connection_settings(self.config)
+        backends: dict[str, Backend] = {}
+        for wanted in config.plan.backends:
+            backend = old.get(wanted.name)
+            keeps = backend is not None and backend.config == wanted and same_connections
+            backends[wanted.name] = backend if backend is not None and keeps else self._make_backend(wanted, config)
+        self.config, self.backends = config, backends
+        self._unused += [backend for name, backend in old.items() if backends.get(name) is not backend]
+        self.breakers.settings = config.settings.breaker
+        self.retry_budget.settings = config.settings.retry
+        self.config_complaints = ()
+        self._derive()
+        self.close_unused_backends()
+
+    def close_unused_backends(self) -> None:
+        """Closes the backends that are no longer in the config and have no request under way."""
+        if not self._unused:
+            return
+        for backend in [backend for backend in self._unused if not backend.busy]:
+            self._unused.remove(backend)
+            task = asyncio.ensure_future(backend.close())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+    def without_keys(self, text: bytes) -> bytes:
+        """Masks every secret of the config in bytes that may repeat one, as some hosts do in their answers."""
+        return text if self._secrets is None else self._secrets.sub(b"***", text)
+
+    def render_metrics(self) -> bytes:
+        """The metrics in Prometheus' text format, with each circuit breaker's state as it is now."""
+        now = self.now()
+        self.metrics.breakers = {name: self.breakers.state(name, now) for name in self.backends}
+        return self.metrics.render()
+
+    async def close(self) -> None:
+        """Closes every backend's connections and the logs; twice is harmless."""
+        for backend in (*self.backends.values(), *self._unused):
+            await backend.close()
+        await asyncio.gather(*self._closing)
+        for log in (self.stages, self.record_files):
+            if log is not None:
+                await asyncio.to_thread(log.close)
+        self.stages = self.record_files = None
+
+
+def _connection_settings(config: Config) -> tuple[object, ...]:
+    """The settings that a backend's connections are made with."""
+    settings = config.settings
+    return settings.connect_timeout_s, settings.read_timeout_s, settings.max_frame, settings.linger_s
+
+
+def _secrets(config: Config) -> re.Pattern[bytes] | None:
+    """A pattern that matches every secret of the config; None without secrets."""
+    settings, backends = config.settings, config.plan.backends
+    keys = {key for b in backends for key in (b.api_key, *b.spare_keys, *b.headers.values())} | {settings.admin_key}
+    long = sorted((key for key in keys if key and len(key) >= SECRET_LENGTH), key=len, reverse=True)
+    return re.compile(b"|".join(re.escape(key.encode()) for key in long)) if long else None

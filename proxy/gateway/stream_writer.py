@@ -1,0 +1,60 @@
+"""Writes one streamed answer: the interface to the client's connection, and the transcoder of a backend's chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol as Interface
+
+from ..backends.backend import StreamChunk
+from ..ir import Failure
+from ..protocols.protocol import Protocol, StreamEncoder
+from ..wire.framing import FRAMINGS
+from .relay import Relay
+
+
+class ClientGone(Exception):
+    """The client closed its connection before the answer ended; raised by a ResponseWriter, and no error of anybody."""
+
+
+class ResponseWriter(Interface):
+    """The client's connection. `abort` flushes what was written and closes without a proper end of the body."""
+
+    async def open(self, headers: Mapping[str, str]) -> None: ...
+    async def write(self, data: bytes) -> None: ...
+    async def end(self) -> None: ...
+    def abort(self) -> None: ...
+
+
+class StreamTranscoder:
+    """Turns a backend's chunks into the client's bytes: re-encoded, or relayed with the model's name replaced."""
+
+    def __init__(self, relay: Relay | None, frontend: Protocol, encoder: StreamEncoder) -> None:
+        self._relay = relay
+        self._frontend = frontend
+        self._first = self._last = b""
+        self.encoder = encoder
+        self.relayed = relay is not None
+        self.losses = encoder.losses
+
+    def transcode(self, chunk: StreamChunk) -> bytes:
+        """The bytes for the client; they count as sent once the next chunk is transcoded."""
+        if self._relay is None:
+            if self._last:
+                self._first = self._last
+            self._last = self.encoder.encode(chunk.events)
+            return self._last
+        if chunk.raw:
+            self._first = self._first or chunk.raw
+            self._last = chunk.raw
+        return self._relay.frames(chunk.raw)
+
+    def failure(self, failure: Failure) -> bytes:
+        """The error in band, after what was sent; a converted chunk that failed for its loss was not sent."""
+        if self._relay is not None:
+            sent = (self._first, self._last)
+        else:
+            sent = (self._first, b"") if failure.kind == "loss" else (b"", b"")
+        if self._frontend.resume_after_relay is not None and any(sent):
+            framing = FRAMINGS[self._frontend.framing](sum(map(len, sent)))
+            self._frontend.resume_after_relay(self.encoder, [frame for data in sent for frame in framing.parse(data)])
+        return self.encoder.encode([failure])

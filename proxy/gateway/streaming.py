@@ -1,0 +1,187 @@
+"""Forwards a backend's stream to the client: chunk, transcoder, writer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+
+from ..backends.backend import StreamChunk
+from ..errors import RequestError, UpstreamError, failure
+from ..ir import COMMITTING, Failure, ReplyEnd, ReplyStart, Usage, fold
+from ..observability.request_record import Attempt
+from ..protocols.protocol import ReplyContext
+from .answer_quality import check_quality
+from .attempts import AttemptLoop, too_deep
+from .chat_call import ChatCall
+from .context import RequestContext
+from .decision_log import log_success
+from .keepalive import KeepaliveWriter
+from .stream_writer import ClientGone, ResponseWriter, StreamTranscoder
+
+log = logging.getLogger("crosswire")
+
+
+class StreamForwarder:
+    """Forwards the stream of whichever backend answers. See KeepaliveWriter for the states of the response.
+
+    Until the first content event every failure is raised, so that another backend may be called; after it the failure
+    is sent in band and the connection is closed without a proper end.
+    """
+
+    def __init__(self, context: RequestContext, reply_context: ReplyContext, writer: ResponseWriter) -> None:
+        self._context = context
+        self._frontend = context.frontend
+        self._reply_context = reply_context
+        self._writer = KeepaliveWriter(
+            writer,
+            self._frontend.ping,
+            context.config.settings.keepalive_s,
+            context.response_headers(self._content_type(), held=True),
+            context.runtime.stages is not None,
+        )
+
+    async def run(self, loop: AttemptLoop[ChatCall, None], first: ChatCall) -> None:
+        """Streams the first answer; raises RequestError where nothing was sent."""
+        writer = self._writer
+        try:
+            await loop.run(first)
+        except RequestError as error:
+            if not writer.opened:
+                raise
+            await self._fail(error.failure)
+        except ClientGone:
+            raise
+        except Exception:
+            if not writer.opened:
+                raise
+            await self._fail(self._internal_error())
+        finally:
+            writer.stop()
+            if writer.body:
+                self._context.log_body("client_response", b"".join(writer.body))
+
+    async def forward(self, call: ChatCall, attempt: Attempt, loop: AttemptLoop[ChatCall, None]) -> None:
+        """Streams one backend's answer; raises UpstreamError where it failed before its first content event."""
+        context, writer = self._context, self._writer
+        chunks = call.backend.stream(
+            call.sent, call.body, call.headers, self._reply_context.new_id, relayed=call.relayed
+        )
+        transcoder = StreamTranscoder(call.relay, self._frontend, self._frontend.stream_encoder(self._reply_context))
+        received: list[bytes] = []
+        try:
+            source = _buffer_until_judged(chunks) if loop.may_escalate(call) else chunks
+            await self._forward_chunks(source, transcoder, call, loop, received if writer.keeps_body else None)
+        except RequestError as error:
+            if not writer.committed:
+                raise
+            await self._fail(error.failure, transcoder)
+        except RecursionError:
+            if not writer.committed:
+                raise
+            await self._fail(too_deep(), transcoder)
+        except ClientGone:
+            raise
+        except Exception:
+            if not writer.committed:
+                raise
+            await self._fail(self._internal_error(), transcoder)
+        finally:
+            if received:
+                context.log_body("backend_response", b"".join(received))
+            await chunks.aclose()
+
+    async def _forward_chunks(
+        self,
+        chunks: AsyncIterator[StreamChunk],
+        transcoder: StreamTranscoder,
+        call: ChatCall,
+        loop: AttemptLoop[ChatCall, None],
+        received: list[bytes] | None,
+    ) -> None:
+        """Every chunk to the client; raises UpstreamError where the answer fails, whatever was sent before."""
+        context, writer = self._context, self._writer
+        waiting: list[StreamChunk] = []  # handshakes: nothing is sent before the first content event
+        recorded = 0
+        committed = finished = False
+        async for chunk in chunks:
+            if received is not None:
+                received.append(chunk.raw)
+            failed = next((event for event in chunk.events if type(event) is Failure), None)
+            if committed:
+                data = transcoder.transcode(chunk)
+            else:
+                waiting.append(chunk)
+                if not any(isinstance(event, COMMITTING) for event in chunk.events):
+                    if failed is not None:
+                        raise UpstreamError(failed)
+                    continue
+                committed = True
+                context.record.ttft_ms = context.elapsed_ms()
+                context.answered_by(call.backend.config.name, call.model)
+                data = b"".join([transcoder.transcode(part) for part in waiting])
+            fresh, recorded = transcoder.losses[recorded:], len(transcoder.losses)
+            if fresh:
+                call.policy.record_losses(fresh, context.record)
+            self._record_usage(chunk)
+            if not writer.committed:
+                writer.committed = True
+                loop.commit()
+                if not writer.opened:
+                    await writer.open(context.response_headers(self._content_type()))
+            if data:
+                await writer.write(data)
+            if failed is not None:
+                # a converted chunk has the error in it already; of a relayed one it was left out
+                await self._fail(failed, transcoder if transcoder.relayed else None, is_sent=not transcoder.relayed)
+                return
+            if not finished and any(type(event) is ReplyEnd for event in chunk.events):
+                finished = True
+                self._finished(call)
+                if not transcoder.relayed:
+                    await writer.end()
+        if finished and transcoder.relayed:  # a relay ends with the upstream's own last bytes
+            await writer.end()
+
+    def _record_usage(self, chunk: StreamChunk) -> None:
+        record = self._context.record
+        for event in chunk.events:
+            if isinstance(event, ReplyStart | ReplyEnd) and event.usage is not None:
+                record.usage = (record.usage or Usage()).merge(event.usage)
+
+    def _finished(self, call: ChatCall) -> None:
+        record = self._context.record
+        record.attempts[-1].outcome = "answered"
+        record.status, record.outcome = 200, "answered"
+        if log.isEnabledFor(logging.INFO):
+            log_success(call.backend.config, call.model)
+
+    async def _fail(
+        self, failure: Failure, transcoder: StreamTranscoder | None = None, *, is_sent: bool = False
+    ) -> None:
+        """Sends the error in band, then closes without the last chunk: a failed stream must not look whole."""
+        self._context.stream_failed(failure)
+        if not is_sent:
+            transcoder = transcoder or StreamTranscoder(
+                None, self._frontend, self._frontend.stream_encoder(self._reply_context)
+            )
+            await self._writer.write(transcoder.failure(failure))
+        self._writer.abort()
+
+    def _internal_error(self) -> Failure:
+        """The failure for an exception of our own; its headers are sent, so the gateway can no longer answer 500."""
+        log.exception("request %s failed in the proxy itself", self._context.record.request_id)
+        return failure("internal", "The proxy failed; its log names the cause.")
+
+    def _content_type(self) -> str:
+        return "application/json" if self._reply_context.array else self._frontend.stream_type
+
+
+async def _buffer_until_judged(chunks: AsyncIterator[StreamChunk]) -> AsyncIterator[StreamChunk]:
+    """Holds a cheap model's stream back to its end; raises UpstreamError where it failed or is poor."""
+    held = [chunk async for chunk in chunks]
+    reply = fold([event for chunk in held for event in chunk.events])
+    if isinstance(reply, Failure):
+        raise UpstreamError(reply)
+    check_quality(reply)
+    for chunk in held:
+        yield chunk

@@ -1,0 +1,45 @@
+"""The HTTP headers of the proxy itself; names are lower case."""
+
+from __future__ import annotations
+
+# ---- what a client may send ------------------------------------------------------------------------------------------
+
+BACKEND = "x-crosswire-backend"
+"""In a request: the backend that it is pinned to. In a response: the backend that answered."""
+
+MODE = "x-crosswire-mode"
+"""The named mode of the config that a request is routed by."""
+
+STRICT = "x-crosswire-strict"
+"""`1`: any loss refuses a candidate, and an answer with a loss is an error."""
+
+CONTROL = (STRICT, BACKEND, MODE)
+"""Every header of a client that controls the gateway."""
+
+# ---- what a response carries -----------------------------------------------------------------------------------------
+
+REQUEST_ID = "x-request-id"
+MODEL = "x-crosswire-model"
+ROUTE = "x-crosswire-route"
+ATTEMPTS = "x-crosswire-attempts"
+LOSS = "x-crosswire-loss"
+
+ROUTING = (BACKEND, MODEL, ROUTE, ATTEMPTS, LOSS)
+"""The response headers that the config's `response_headers` chooses from."""
+
+ESTIMATE = "x-crosswire-estimate"
+"""`1`: the number of tokens in this answer is an estimate."""
+
+SHOULD_RETRY = "x-should-retry"
+"""`false`: the official SDKs must not send this request again."""
+
+SERVER = {"server": "crosswire"}
+"""Replaces the HTTP server library's own name and version."""
+
+
+def printable(text: str) -> str:
+    """Text that may come from a client, made safe for a header: printable ASCII, one line, at most 256 characters."""
+    text = text[:256]
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(char if " " <= char <= "~" else "?" for char in text)

@@ -1,0 +1,300 @@
+"""The neutral form: requests, replies, failures and losses as data that no wire protocol's names appear in.
+
+Decoders produce these values from one protocol and encoders consume them for another. The module imports no protocol
+and does no I/O. All structs are frozen: frozen data holds no cycles, so the garbage collector need not track it
+(`gc=False`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+from msgspec import Struct
+
+Extra: TypeAlias = dict[str, Any] | None
+"""Fields that a decoder did not consume, under their wire names.
+
+An encoder of the same protocol puts them back; for any other protocol each one is a loss.
+"""
+
+Role = Literal["system", "developer", "user", "assistant"]
+StopReason = Literal["end", "length", "tool", "stop_sequence", "filter", "pause", "other"]
+How = Literal["dropped", "approximated"]
+
+
+# ---- content ---------------------------------------------------------------------------------------------------------
+
+
+class Signature(Struct, frozen=True, gc=False):
+    """A provider's opaque proof that it produced a block (`signature`, `thoughtSignature`, `encrypted_content`).
+
+    `protocol` is the wire protocol it was read from. `issuer` is the name of the provider that issued it; None where
+    the client sent a bare signature, which counts as issued by a provider of the client's own protocol.
+    """
+
+    value: str
+    protocol: str
+    issuer: str | None = None
+
+
+class Media(Struct, frozen=True, gc=False):
+    """Content of an image, document or sound, given as one of `data` (base64), `url`, `file_id` or `text`."""
+
+    mime: str | None = None
+    data: str | None = None
+    url: str | None = None
+    file_id: str | None = None
+    text: str | None = None
+    name: str | None = None
+
+
+class Citation(Struct, frozen=True, gc=False):
+    """A source of a span of text; `start` and `end` are character offsets into the block's text."""
+
+    url: str
+    title: str | None = None
+    text: str | None = None
+    start: int | None = None
+    end: int | None = None
+
+
+class Text(Struct, frozen=True, gc=False):
+    """Text with its citations. Blocks with the same `group` were parts of one message or item on the wire."""
+
+    text: str
+    citations: tuple[Citation, ...] = ()
+    signature: Signature | None = None
+    group: int | None = None
+    extra: Extra = None
+
+
+class Refusal(Struct, frozen=True, gc=False):
+    """The model's explanation of why it refuses to answer."""
+
+    text: str
+    group: int | None = None
+    extra: Extra = None
+
+
+class Image(Struct, frozen=True, gc=False):
+    media: Media
+    extra: Extra = None
+
+
+class Document(Struct, frozen=True, gc=False):
+    media: Media
+    extra: Extra = None
+
+
+class Audio(Struct, frozen=True, gc=False):
+    media: Media
+    extra: Extra = None
+
+
+class Reasoning(Struct, frozen=True, gc=False):
+    """Reasoning text, or a summary of it where `summary` is set; a `redacted` one has only its signature."""
+
+    text: str
+    signature: Signature | None = None
+    summary: bool = False
+    redacted: bool = False
+    group: int | None = None
+    extra: Extra = None
+
+
+class ToolCall(Struct, frozen=True, gc=False):
+    """A tool call; `arguments` is the JSON text of an object, or free text for a custom tool."""
+
+    id: str
+    name: str
+    arguments: str = ""
+    kind: Literal["function", "custom"] = "function"
+    namespace: str | None = None
+    signature: Signature | None = None
+    extra: Extra = None
+
+
+class ToolResult(Struct, frozen=True, gc=False):
+    """The result of a tool call, matched by `id`; `name` is set where the protocol sends it, `kind` is the call's."""
+
+    id: str
+    blocks: tuple[Block, ...]
+    error: bool = False
+    name: str | None = None
+    kind: Literal["function", "custom"] = "function"
+    extra: Extra = None
+
+
+class Opaque(Struct, frozen=True, gc=False):
+    """Content that only one protocol can express (a hosted tool, its call or its result), kept as its wire JSON."""
+
+    protocol: str
+    kind: str
+    data: dict[str, Any]
+
+
+Block: TypeAlias = Text | Refusal | Image | Document | Audio | Reasoning | ToolCall | ToolResult | Opaque
+
+
+class Turn(Struct, frozen=True, gc=False):
+    """One message of the conversation."""
+
+    role: Role
+    blocks: tuple[Block, ...]
+    extra: Extra = None
+
+
+# ---- request ---------------------------------------------------------------------------------------------------------
+
+
+class Tool(Struct, frozen=True, gc=False):
+    """A tool definition; `parameters` is a JSON Schema. A custom tool takes free text, constrained by `grammar`."""
+
+    name: str
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+    kind: Literal["function", "custom"] = "function"
+    namespace: str | None = None
+    grammar: dict[str, Any] | None = None
+    extra: Extra = None
+
+
+class ToolChoice(Struct, frozen=True, gc=False):
+    """The tools that may or must be called.
+
+    `names` holds the one tool of mode `named`, or the allowed subset of the modes `auto` and `required`.
+    """
+
+    mode: Literal["auto", "none", "required", "named"]
+    names: tuple[str, ...] = ()
+    extra: Extra = None
+
+
+class Sampling(Struct, frozen=True, gc=False):
+    """Sampling parameters; None leaves the target's default."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    seed: int | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+
+
+class ReasoningConfig(Struct, frozen=True, gc=False):
+    """Reasoning settings: an effort level, a budget in tokens, or a switch.
+
+    `summary` is the level of detail in which the reasoning is returned.
+    """
+
+    effort: str | None = None
+    budget: int | None = None
+    enabled: bool | None = None
+    summary: str | None = None
+    extra: Extra = None
+
+
+class ResponseFormat(Struct, frozen=True, gc=False):
+    """The format that the reply must have."""
+
+    kind: Literal["text", "json_object", "json_schema"]
+    schema: dict[str, Any] | None = None
+    name: str | None = None
+    description: str | None = None
+    strict: bool | None = None
+    extra: Extra = None
+
+
+class Request(Struct, frozen=True, kw_only=True, gc=False):
+    """A chat request.
+
+    System and developer messages are turns, so that several of them, and ones in mid-conversation, keep their position.
+    """
+
+    protocol: str
+    model: str
+    turns: tuple[Turn, ...]
+    tools: tuple[Tool | Opaque, ...] = ()
+    tool_choice: ToolChoice | None = None
+    parallel: bool | None = None
+    sampling: Sampling = Sampling()
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    reasoning: ReasoningConfig | None = None
+    format: ResponseFormat | None = None
+    user: str | None = None
+    stream: bool = False
+    extra: Extra = None
+
+
+# ---- reply -----------------------------------------------------------------------------------------------------------
+
+
+class Usage(Struct, frozen=True, gc=False):
+    """Token counts: `input` excludes cache reads and writes, `reasoning` is part of `output`; None is not reported."""
+
+    input: int | None = None
+    output: int | None = None
+    cache_read: int | None = None
+    cache_write: int | None = None
+    reasoning: int | None = None
+
+    @property
+    def prompt(self) -> int | None:
+        """All input tokens including cached ones, as OpenAI and Gemini count them; None where none were reported."""
+        if self.input is None and self.cache_read is None and self.cache_write is None:
+            return None
+        return (self.input or 0) + (self.cache_read or 0) + (self.cache_write or 0)
+
+    def merge(self, later: Usage) -> Usage:
+        """Returns these counts, each replaced by the one of `later` where that reports it."""
+        return Usage(
+            later.input if later.input is not None else self.input,
+            later.output if later.output is not None else self.output,
+            later.cache_read if later.cache_read is not None else self.cache_read,
+            later.cache_write if later.cache_write is not None else self.cache_write,
+            later.reasoning if later.reasoning is not None else self.reasoning,
+        )
+
+
+class Reply(Struct, frozen=True, kw_only=True, gc=False):
+    """A complete reply. `native` is the provider's own stop reason, `matched` the stop sequence that was hit."""
+
+    protocol: str
+    id: str | None
+    model: str | None
+    blocks: tuple[Block, ...]
+    stop: StopReason
+    matched: str | None = None
+    native: str | None = None
+    usage: Usage | None = None
+    extra: Extra = None
+
+
+# ---- failure and loss ------------------------------------------------------------------------------------------------
+
+
+class Failure(Struct, frozen=True, gc=False):
+    """An error in neutral form, which each protocol encodes in its own shape.
+
+    `kind` is a key of `errors.STATUS`, `status` the client's HTTP status, `retry_after` is in seconds.
+    """
+
+    kind: str
+    message: str
+    status: int
+    code: str | None = None
+    param: str | None = None
+    retry_after: float | None = None
+
+
+class Loss(Struct, frozen=True, gc=False):
+    """Something of a request or reply that the target cannot express.
+
+    `path` locates it in the neutral form, `feature` is a key of `loss_tables.LOSS_RULES`.
+    """
+
+    path: str
+    feature: str
+    how: How

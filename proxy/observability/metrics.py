@@ -1,0 +1,148 @@
+"""The counters behind /metrics: requests, decisions, attempts, losses, latencies, tokens.
+
+Labels come from the config and from closed vocabularies only, never from what a client typed. A request is counted in
+plain numbers, and only a scrape makes families of them: a client library's counters cost ten times as much a request.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import accumulate, pairwise
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from ..resilience.circuit_breaker import STATES, State
+from .request_record import Record
+
+_SECONDS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+_BOUNDS = [*map(str, map(float, _SECONDS)), "+Inf"]
+
+
+class _Counter(defaultdict[tuple[str, ...], float]):
+    """A number by its labels."""
+
+    def __init__(self, name: str, help_: str, labels: tuple[str, ...]) -> None:
+        super().__init__(float)
+        self._head = (name, help_, labels)
+
+    def family(self) -> Metric:
+        name, help_, labels = self._head
+        family = CounterMetricFamily(name, help_, labels=labels)
+        for values, number in self.items():
+            family.add_metric(values, number)
+        return family
+
+
+class _Histogram:
+    """Seconds by their buckets and one label."""
+
+    def __init__(self, name: str, help_: str, label: str) -> None:
+        self._head = (name, help_, label)
+        self._seen: defaultdict[str, list[float]] = defaultdict(lambda: [0.0] * (len(_BOUNDS) + 1))
+        """For each value of the label how many fell into each bucket alone, and their sum at the end."""
+
+    def observe(self, value: str, seconds: float) -> None:
+        seen = self._seen[value]
+        seen[bisect_left(_SECONDS, seconds)] += 1
+        seen[-1] += seconds
+
+    def family(self) -> Metric:
+        name, help_, label = self._head
+        family = HistogramMetricFamily(name, help_, labels=(label,))
+        for value, (*buckets, total) in self._seen.items():
+            family.add_metric((value,), list(zip(_BOUNDS, accumulate(buckets), strict=True)), total)
+        return family
+
+
+class Metrics(Collector):
+    """One registry an app, so that two apps in one process do not mix."""
+
+    content_type = "text/plain; version=0.0.4; charset=utf-8"
+
+    def __init__(self) -> None:
+        self.in_flight = 0
+        self.config_good = True
+        """Whether the newest config serves."""
+        self.breakers: Mapping[str, State] = {}
+        """The breaker of each backend, as it is right now."""
+        self._requests = _Counter(
+            "crosswire_requests",
+            "Requests by frontend, backend that answered, and outcome",
+            ("frontend", "backend", "outcome"),
+        )
+        self._decisions = _Counter("crosswire_routing_decisions", "Routing decisions", ("mode", "backend"))
+        self._losses = _Counter("crosswire_losses", "Losses by the ledger's word", ("feature",))
+        self._attempts = _Counter("crosswire_attempts", "Tries by how they ended", ("backend", "outcome"))
+        self._failovers = _Counter(
+            "crosswire_failovers", "Tries at another backend than the one before", ("from", "to")
+        )
+        self._tokens = _Counter("crosswire_tokens", "Tokens as backends say", ("backend", "direction"))
+        self._reloads = _Counter("crosswire_config_reloads", "New configs by how they ended", ("outcome",))
+        self._seconds = _Histogram("crosswire_request_seconds", "From arrival to end", "frontend")
+        self._first = _Histogram(
+            "crosswire_first_token_seconds", "From arrival to the first content of a stream", "backend"
+        )
+        self._upstream = _Histogram(
+            "crosswire_upstream_seconds", "One try at a backend, from its request to its end", "backend"
+        )
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+
+    def add(self, record: Record) -> None:
+        """Count one request that has ended."""
+        backend = record.backend_used or "none"
+        self._requests[record.frontend, backend, record.outcome] += 1
+        if record.decision is not None:
+            chosen = record.decision.chosen
+            self._decisions[record.decision.mode, chosen.backend if chosen else "none"] += 1
+        for feature in {loss.feature for loss in record.losses}:
+            self._losses[feature,] += 1
+        for attempt in record.attempts:
+            self._attempts[attempt.backend, attempt.outcome] += 1
+            self._upstream.observe(attempt.backend, attempt.ms / 1000)
+        if len(record.attempts) > 1:
+            for before, after in pairwise(record.attempts):
+                if before.backend != after.backend:
+                    self._failovers[before.backend, after.backend] += 1
+        if record.total_ms is not None:
+            self._seconds.observe(record.frontend, record.total_ms / 1000)
+        if record.backend_used is None:
+            return
+        if record.ttft_ms is not None:
+            self._first.observe(backend, record.ttft_ms / 1000)
+        if record.usage is not None:
+            self._tokens[backend, "input"] += record.usage.prompt or 0
+            self._tokens[backend, "output"] += record.usage.output or 0
+
+    def reloaded(self, good: bool) -> None:
+        """A new config was taken, or could not be."""
+        self._reloads["taken" if good else "refused",] += 1
+        self.config_good = good
+
+    def collect(self) -> Iterator[Metric]:
+        """All families, as a scrape asks for them."""
+        yield from (each.family() for each in self._counters())
+        yield from (each.family() for each in (self._seconds, self._first, self._upstream))
+        breakers = GaugeMetricFamily(
+            "crosswire_breaker_state", "0 closed, 1 half-open, 2 open: nobody is sent there", labels=("backend",)
+        )
+        for name, state in self.breakers.items():
+            breakers.add_metric((name,), STATES.index(state))
+        yield breakers
+        good = "1 while the newest config serves, 0 while an older one does"
+        yield GaugeMetricFamily("crosswire_config_good", good, value=float(self.config_good))
+        yield GaugeMetricFamily("crosswire_requests_in_flight", "Requests under way", value=self.in_flight)
+
+    def _counters(self) -> Iterable[_Counter]:
+        return (
+            *(self._requests, self._decisions, self._losses, self._attempts, self._failovers),
+            *(self._tokens, self._reloads),
+        )
+
+    def render(self) -> bytes:
+        """The metrics in Prometheus' text format."""
+        return generate_latest(self._registry)

@@ -1,0 +1,113 @@
+"""The record of one request, for headers, logs, metrics and `/crosswire/requests/{id}`: no bodies, no secrets."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from .. import headers
+from ..ir import Failure, Loss, Usage
+from ..ir.losses import features
+from ..routing import Decision
+
+
+class Attempt(Struct):
+    """One attempt at one backend: its outcome (`answered`, a kind of failure, or `aborted`), and its milliseconds."""
+
+    backend: str
+    model: str
+    outcome: str = "aborted"
+    relayed: bool = False
+    ms: float = 0.0
+
+
+class Record(Struct):
+    """One request from arrival to end. `backend_used` and `model_used` are of the attempt that answered, or None.
+
+    `what` was asked: `chat`, `count`, `embeddings`, `compact` or `stored`.
+    `stages` are the ends of its stages, in milliseconds since it arrived.
+    """
+
+    request_id: str
+    at: float
+    frontend: str
+    what: str = "chat"
+    model: str | None = None
+    stream: bool = False
+    decision: Decision | None = None
+    attempts: list[Attempt] = []
+    backend_used: str | None = None
+    model_used: str | None = None
+    losses: list[Loss] = []
+    usage: Usage | None = None
+    status: int | None = None
+    outcome: str = "aborted"
+    error: Failure | None = None
+    ttft_ms: float | None = None
+    stages: list[tuple[str, float]] = []
+    total_ms: float | None = None
+
+    @property
+    def id(self) -> str:
+        """The id of this execution: its time of arrival (UTC), and the end of its request's id."""
+        came = time.strftime("%Y%m%d_%H%M%S", time.gmtime(self.at))
+        return f"exec_{came}_{self.request_id[-8:]}"
+
+    def rendered(self) -> dict[str, Any]:
+        """The record as JSON shows it: with its id, its mode, and each stage with its own milliseconds.
+
+        Of the decision, empty notes, score and cascade and a chain of one are left out.
+        """
+        ends = [0.0, *(end for _, end in self.stages)]
+        stages = [
+            {"stage": name, "ms": round(end - before, 3)}
+            for (name, end), before in zip(self.stages, ends, strict=False)
+        ]
+        shown: dict[str, Any] = {"id": self.id, **msgspec.to_builtins(self), "mode": None, "stages": stages}
+        if self.decision is not None:
+            shown["mode"] = self.decision.mode
+            for key in ("notes", "score", "cascade"):
+                if not shown["decision"][key]:
+                    del shown["decision"][key]
+            if len(self.decision.chain) <= 1:  # `chosen` once more
+                del shown["decision"]["chain"]
+        return shown
+
+    def response_headers(self) -> dict[str, str]:
+        """The `x-crosswire-*` headers, as far as they are known by now."""
+        out = {}
+        if self.attempts:
+            out[headers.ATTEMPTS] = str(len(self.attempts))
+        if self.backend_used is not None:
+            out[headers.BACKEND] = self.backend_used
+        if self.model_used is not None:
+            out[headers.MODEL] = headers.printable(self.model_used)
+        if self.decision is not None:
+            out[headers.ROUTE] = headers.printable(f"{self.decision.mode}; {self.decision.because}")
+        if self.losses:
+            out[headers.LOSS] = ",".join(features(self.losses))
+        return out
+
+
+class RecordBuffer:
+    """The last records by id; the oldest are dropped."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._records: OrderedDict[str, Record] = OrderedDict()
+
+    def add(self, record: Record) -> None:
+        if self._size:
+            self._records[record.request_id] = record
+            if len(self._records) > self._size:
+                self._records.popitem(last=False)
+
+    def get(self, id_: str) -> Record | None:
+        """The record with this request id or execution id."""
+        if id_.startswith("exec_"):
+            return next((record for record in self._records.values() if record.id == id_), None)
+        return self._records.get(id_)

@@ -1,0 +1,44 @@
+"""Encodes and decodes Anthropic error bodies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...errors import Malformed, upstream_failure
+from ...ir import Failure
+from ...wire import json_fields
+from .tables import CONTEXT_LENGTH, ERROR_TYPES, KINDS, MESSAGES
+
+
+def encode_failure(failure: Failure, request_id: str) -> dict[str, Any]:
+    """Returns the error body for a client."""
+    kind = ERROR_TYPES.get(failure.kind, "invalid_request_error" if failure.status < 500 else "api_error")
+    return {"type": "error", "error": {"type": kind, "message": _message_out(failure)}, "request_id": request_id}
+
+
+def _message_out(failure: Failure) -> str:
+    """Returns the message, with the phrase by which Anthropic clients recognise an overlong prompt and compact it."""
+    if failure.kind != "context_length" or CONTEXT_LENGTH.search(failure.message):
+        return failure.message
+    return f"prompt is too long: {failure.message}"
+
+
+def decode_failure(status: int, body: bytes, retry_after: float | None) -> Failure:
+    """Maps the error response of a backend to a Failure; `retry_after` is in seconds."""
+    try:
+        fields = json_fields.parse(body)
+    except Malformed:
+        return upstream_failure(status, retry_after=retry_after)
+    return error_in(fields.get("error", fields) if type(fields) is dict else fields, status, retry_after)
+
+
+def error_in(error: Any, status: int | None, retry_after: float | None) -> Failure:
+    """Maps an `error` value to a Failure; inside a 200 stream `status` is None and follows from the error type."""
+    fields = error if type(error) is dict else {"message": error}
+    kind, implied = KINDS.get(str(fields.get("type")), (None, 502))
+    message = fields.get("message")
+    text = message if type(message) is str else None
+    status = implied if status is None else status
+    if status < 500 and text is not None:
+        kind = next((specific for pattern, specific in MESSAGES if pattern.search(text)), kind)
+    return upstream_failure(status, text, kind=kind, retry_after=retry_after)

@@ -1,0 +1,164 @@
+"""Lookup tables of Anthropic Messages: stop reasons, error types, quirks, limits, and the quirks of each model."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from ...ir import StopReason
+
+NAME = "anthropic"
+
+# https://platform.claude.com/docs/en/build-with-claude/handling-stop-reasons
+STOPS: dict[str, StopReason] = {
+    "end_turn": "end",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "stop_sequence": "stop_sequence",
+    "tool_use": "tool",
+    "pause_turn": "pause",
+    "refusal": "filter",
+}
+STOP_WORDS: dict[StopReason, str] = {
+    "end": "end_turn",
+    "length": "max_tokens",
+    "stop_sequence": "stop_sequence",
+    "tool": "tool_use",
+    "pause": "pause_turn",
+    "filter": "refusal",
+    "other": "end_turn",
+}
+INEXACT_STOPS = ("other",)
+
+# https://platform.claude.com/docs/en/api/errors
+ERROR_TYPES: dict[str, str] = {
+    "authentication": "authentication_error",
+    "permission": "permission_error",
+    "not_found": "not_found_error",
+    "model_not_found": "not_found_error",
+    "too_large": "request_too_large",
+    "rate_limit": "rate_limit_error",
+    "internal": "api_error",
+    "upstream_auth": "api_error",
+    "no_credentials": "api_error",
+    "upstream_error": "api_error",
+    "upstream_cut": "api_error",
+    "upstream_garbage": "api_error",
+    "upstream_unreachable": "api_error",
+    "overloaded": "overloaded_error",
+    "draining": "overloaded_error",
+    "upstream_timeout": "timeout_error",
+}
+"""Any other kind becomes an `invalid_request_error` if its HTTP status is below 500, else an `api_error`."""
+# "529 - overloaded_error: The API is temporarily overloaded." (same page)
+STATUSES: dict[str, int] = {"overloaded": 529, "draining": 529}
+"""Kinds with an HTTP status other than the default one of `proxy.errors`."""
+KINDS: dict[str, tuple[str | None, int]] = {
+    "invalid_request_error": (None, 400),
+    "authentication_error": ("upstream_auth", 401),
+    "billing_error": ("upstream_auth", 402),
+    "permission_error": ("upstream_auth", 403),
+    "not_found_error": (None, 404),
+    "request_too_large": ("too_large", 413),
+    "rate_limit_error": ("rate_limit", 429),
+    "api_error": ("upstream_error", 500),
+    "timeout_error": ("upstream_timeout", 504),
+    "overloaded_error": ("overloaded", 529),
+}
+"""Maps an upstream error type to our kind and to the HTTP status to assume inside a stream, which has none."""
+MESSAGES: tuple[tuple[re.Pattern[str], str], ...] = (
+    (
+        re.compile(r"prompt is too long|exceeds? (the )?context (limit|window)"),
+        "context_length",
+    ),
+    (re.compile(r"content filtering policy"), "content_filter"),
+    (re.compile(r"^model: "), "model_not_found"),
+)
+"""Patterns in an upstream's error message that give a more precise kind than its error type."""
+# Claude Code compacts its history when it reads either sentence, and only then: the error type and the status are not
+# specific enough. https://github.com/Menci/Floway/pull/166
+CONTEXT_LENGTH = re.compile(r"prompt is too long|input length and `max_tokens` exceed context limit", re.IGNORECASE)
+
+# "tool names must match ^[a-zA-Z0-9_-]{1,128}$" https://platform.claude.com/docs/en/agents-and-tools/tool-use/define-tools
+TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
+TOOL_NAME_LIMIT = 128
+# "messages.1.content.0.tool_use.id: String should match pattern '^[a-zA-Z0-9_-]+$'", as the API answers otherwise
+TOOL_ID = re.compile(r"[a-zA-Z0-9_-]+")
+
+# "source.media_type: image/jpeg, image/png, image/gif, image/webp" https://platform.claude.com/docs/en/build-with-claude/vision
+IMAGE_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp")
+
+# "Tool invocation directly from the model."
+# https://github.com/anthropics/anthropic-sdk-python/blob/main/src/anthropic/types/direct_caller.py
+DIRECT_CALLER = {"type": "direct"}
+"""The default `caller` of a tool call: the model itself."""
+
+# "max_tokens" is required: https://platform.claude.com/docs/en/api/messages/create
+DEFAULT_MAX_TOKENS = 8192
+"""Default `max_tokens` if neither client nor config sets one; every model since Claude 3.5 accepts it."""
+
+# "Max output: 32k tokens", Opus 4 and 4.1: https://platform.claude.com/docs/en/about-claude/models/overview
+MAX_OUTPUT_TOKENS = 32_000
+"""Upper bound in tokens for thinking plus answer if no limit was set: the lowest maximum of any thinking model."""
+
+LIMITS = {"temperature": 1.0}
+
+# "Must be ≥1024 and less than max_tokens." https://platform.claude.com/docs/en/api/messages/create
+MIN_THINKING_BUDGET = 1024
+
+# https://platform.claude.com/docs/en/build-with-claude/effort
+EFFORTS: dict[str, str] = {
+    "minimal": "low",
+    "low": "low",
+    "medium": "medium",
+    "high": "high",
+    "xhigh": "xhigh",
+    "max": "max",
+}
+
+JSON_HINT = "Answer with one JSON object and nothing else: no prose, no code fence."
+SCHEMA_HINT = "Answer with JSON that fits this JSON Schema and nothing else, no prose, no code fence: "
+
+QUIRKS = {
+    "adaptive": "takes thinking of type adaptive and output_config.effort",
+    "no_budget": "refuses thinking with budget_tokens",
+    "no_thinking": "refuses thinking of any type",
+    "no_thinking_off": "refuses thinking of type disabled",
+    "no_xhigh": "refuses the effort xhigh",
+    "no_sampling": "refuses temperature, top_p and top_k",
+    "one_sampling": "takes temperature or top_p, not both",
+    "no_forced_tools": "refuses tool_choice any and tool",
+    "no_structured": "refuses output_config.format and strict tools",
+    "system_messages": "takes system messages in the midst of a conversation",
+}
+
+_MODERN = frozenset(("adaptive", "no_budget", "no_sampling"))
+MODEL_QUIRKS: tuple[tuple[re.Pattern[str], frozenset[str]], ...] = (
+    # https://platform.claude.com/docs/en/build-with-claude/thinking and …/structured-outputs list the models
+    (re.compile(r"claude-(instant|2|3[-.](opus|sonnet|haiku|5))"), frozenset(("no_thinking", "no_structured"))),
+    (re.compile(r"claude-(3[-.]7|(opus|sonnet)-4(-0|-2025|$))"), frozenset(("no_structured",))),
+    # "`temperature` and `top_p` cannot both be specified for this model. Please use only one."
+    (re.compile(r"claude-(opus-4[-.][15](?!\d)|(sonnet|haiku)-4[-.]5)"), frozenset(("one_sampling",))),
+    # "Supported levels: high, low, max, medium."
+    (re.compile(r"claude-(opus|sonnet)-4[-.]6"), frozenset(("adaptive", "one_sampling", "no_xhigh"))),
+    # "Setting temperature, top_p, or top_k to a non-default value returns a 400 error"; "manual extended thinking
+    # rejected": https://platform.claude.com/docs/en/about-claude/models/migration-guide
+    (re.compile(r"claude-(opus-4[-.]7|(sonnet|haiku)-5|fable|mythos)"), _MODERN),
+    # "you can include messages with "role": "system" after a user turn"
+    # https://platform.claude.com/docs/en/build-with-claude/mid-conversation-system-messages
+    (re.compile(r"claude-(opus-(4[-.]8|5)|fable-5|mythos-5)"), _MODERN | {"system_messages"}),
+    # "explicit disabled returns 400": https://platform.claude.com/docs/en/build-with-claude/adaptive-thinking
+    (re.compile(r"claude-(fable|mythos)"), frozenset(("no_thinking_off",))),
+    # "tool_choice: type "tool" and "any" are not supported for this model.", as the API answers
+    (
+        re.compile(r"claude-((opus|sonnet)-5[-.]5|(fable|mythos)-5[-.]1)"),
+        frozenset(("no_forced_tools", "no_thinking_off")),
+    ),
+)
+"""Model name patterns and the quirks they imply; all matching rows apply, in addition to the configured quirks."""
+
+
+@lru_cache(256)
+def model_quirks(model: str, quirks: frozenset[str]) -> frozenset[str]:
+    """Returns the quirks implied by the model name together with the configured ones."""
+    return quirks.union(*(implied for pattern, implied in MODEL_QUIRKS if pattern.search(model)))

@@ -1,0 +1,71 @@
+"""Encodes and decodes Gemini error bodies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...errors import Malformed, upstream_failure
+from ...ir import Failure
+from ...wire import json_fields
+from .tables import CONTEXT_LENGTH, ERROR_STATUSES, KINDS, RETRY_INFO, STATUSES
+
+
+def encode_failure(failure: Failure, request_id: str) -> dict[str, Any]:
+    """Returns the error body for a client."""
+    error: dict[str, Any] = {
+        "code": failure.status,
+        "message": failure.message,
+        "status": ERROR_STATUSES.get(failure.status, "INVALID_ARGUMENT"),
+    }
+    if failure.retry_after is not None:
+        # "retryDelay: Clients should wait at least this long between retrying the same request."
+        # https://github.com/googleapis/googleapis/blob/master/google/rpc/error_details.proto
+        error["details"] = [{"@type": RETRY_INFO, "retryDelay": f"{failure.retry_after:g}s"}]
+    return {"error": error}
+
+
+def decode_failure(status: int, body: bytes, retry_after: float | None) -> Failure:
+    """Maps the error response of a backend to a Failure; `retry_after` is in seconds."""
+    try:
+        fields = json_fields.parse(body)
+    except Malformed:
+        return upstream_failure(status, retry_after=retry_after)
+    if type(fields) is list and fields:  # the error of a streaming request is an array of one
+        fields = fields[0]
+    error = fields.get("error", fields) if type(fields) is dict else fields
+    return error_in(error, status, retry_after)
+
+
+def error_in(error: Any, status: int | None, retry_after: float | None) -> Failure:
+    """Maps an `error` value to a Failure; inside a 200 stream `status` is None and follows from the code."""
+    fields = error if type(error) is dict else {"message": error}
+    code, error_status, message = fields.get("code"), fields.get("status"), fields.get("message")
+    error_status = error_status if type(error_status) is str else None
+    message = message if type(message) is str else None
+    details = fields.get("details")
+    details = [detail for detail in details if type(detail) is dict] if type(details) is list else []
+    if status is None:
+        status = code if type(code) is int and 400 <= code < 600 else STATUSES.get(error_status or "", 502)
+    kind = KINDS.get(error_status or "") if status != 400 else None
+    if message is not None and CONTEXT_LENGTH.search(message):
+        kind = "context_length"
+    elif any(detail.get("reason") == "API_KEY_INVALID" for detail in details):
+        kind = "upstream_auth"  # a 400, although it is the key's fault and not the client's
+    if retry_after is None:
+        retry_after = next((wait for detail in details if (wait := _retry_in(detail)) is not None), None)
+    return upstream_failure(status, message, kind=kind, code=error_status, retry_after=retry_after)
+
+
+def _retry_in(detail: dict[str, Any]) -> float | None:
+    """Returns the seconds of a RetryInfo; None if the detail is none.
+
+    The delay is "a duration in seconds with up to nine fractional digits, ending with 's'"
+    (https://protobuf.dev/reference/protobuf/google.protobuf/#duration).
+    """
+    delay = detail.get("retryDelay")
+    if detail.get("@type") != RETRY_INFO or type(delay) is not str:
+        return None
+    try:
+        return max(0.0, float(delay.removesuffix("s")))
+    except ValueError:
+        return None

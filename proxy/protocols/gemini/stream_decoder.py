@@ -1,0 +1,230 @@
+"""Decodes the chunks of a Gemini backend into neutral events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from ...errors import Malformed, upstream_cut
+from ...ir import (
+    Block,
+    BlockCitation,
+    BlockDelta,
+    BlockEnd,
+    BlockSignature,
+    BlockStart,
+    Event,
+    Reasoning,
+    ReplyEnd,
+    ReplyStart,
+    Text,
+    ToolCall,
+    Usage,
+)
+from ...wire import json_fields
+from ...wire.framing import Frame
+from ...wire.json_fields import take
+from ..protocol import NewId, UpstreamRequest
+from .errors import error_in
+from .fields import enum_names, take_list
+from .grounding import citations_in
+from .parts import ToolCallIds, merge_pair, signature_in
+from .reply_decoder import (
+    feedback_in,
+    finish_reason_in,
+    free_text_in,
+    reply_block_in,
+    stop_in,
+    usage_in,
+    with_client_name,
+    with_issuer,
+)
+from .streamed_arguments import StreamedArguments
+from .tables import NAME
+
+
+class StreamDecoder:
+    """Decodes Gemini chunks. No chunk is marked as the last: the stream ends a reply that has a finishReason."""
+
+    def __init__(self, sent: UpstreamRequest, new_id: NewId) -> None:
+        self.done = False
+        self.fast_forward = False
+        self._sent = sent
+        self._call_ids = ToolCallIds(lambda: new_id("call_"))
+        self._started = False
+        self._next_index = 0
+        self._open: Block | None = None  # the open text or thinking block, without its text
+        self._texts: list[str] = []
+        self._call: tuple[int, ToolCall, StreamedArguments] | None = None  # the call whose arguments are being streamed
+        self._has_calls = False
+        self._native: str | None = None
+        self._feedback: str | None = None
+        self._usage: Usage | None = None
+        self._extra: dict[str, Any] = {}
+
+    def feed(self, frame: Frame) -> list[Event]:
+        """Returns the events of one frame; raises Malformed if it is not a Gemini chunk."""
+        if self.done:
+            return []
+        chunk = json_fields.parse(frame.data)
+        if type(chunk) is list and len(chunk) == 1:
+            chunk = chunk[0]
+        if type(chunk) is not dict:
+            raise Malformed("", f"must be a JSON object, is {json_fields.describe(chunk)}")
+        if chunk.get("error") is not None:
+            self.done = True
+            return [error_in(chunk["error"], None, None)]
+        out: list[Event] = []
+        known = "candidates" in chunk or "usageMetadata" in chunk or "promptFeedback" in chunk
+        candidates = take_list(chunk, "candidates")
+        usage = take(chunk, "usageMetadata", dict)
+        id_, model = take(chunk, "responseId", str), take(chunk, "modelVersion", str)
+        if not known:
+            raise Malformed("candidates", "is required in a chunk")
+        if usage and (counts := usage_in(usage)) is not None:
+            self._usage = self._usage.merge(counts) if self._usage else counts
+        if not self._started:
+            self._started = True
+            out.append(ReplyStart(NAME, id_, model, self._usage))
+        self._feedback = feedback_in(chunk) or self._feedback
+        for candidate in candidates:
+            if type(candidate) is not dict:
+                raise Malformed("candidates", "must hold objects")
+            if candidate.get("index"):
+                self._extra.setdefault("n", []).append(enum_names(candidate))
+            else:
+                self._candidate(candidate, out)
+        self._keep_extra(chunk, "")
+        return out
+
+    def _candidate(self, candidate: dict[str, Any], out: list[Event]) -> None:
+        content = take(candidate, "content", dict, {})
+        content.pop("role", None)
+        native = finish_reason_in(candidate)
+        for part in take_list(content, "parts"):
+            if type(part) is not dict:
+                raise Malformed("candidates[0].content.parts", "must hold objects")
+            if part:
+                self._part(part, out)
+        self._keep_extra(content, "candidates[0].content.")
+        self._keep_extra(candidate, "candidates[0].")
+        self._native = native or self._native
+
+    def _keep_extra(self, fields: dict[str, Any], prefix: str) -> None:
+        """Collects extra fields; over several chunks, lists are appended and objects merged."""
+        for key, value in enum_names(fields).items():
+            if value is None:
+                continue
+            path = prefix + key
+            known = self._extra.get(path)
+            if type(known) is dict and type(value) is dict and key in _LIST_FIELDS:
+                self._extra[path] = {**known, **{k: _extended(known.get(k), v) for k, v in value.items()}}
+            else:
+                self._extra[path] = {**known, **value} if type(known) is dict and type(value) is dict else value
+
+    def _part(self, part: dict[str, Any], out: list[Event]) -> None:
+        call = part.get("functionCall")
+        if type(call) is dict and ("partialArgs" in call or call.get("willContinue") or not call.get("name")):
+            self._partial_call(part, call, out)
+            return
+        block = reply_block_in(part, self._sent, self._call_ids)
+        match block:
+            case Text(text, _, signature) | Reasoning(text, signature):
+                if text or signature or block.extra:
+                    self._add_text(block, text, out)
+            case ToolCall(arguments=arguments, signature=signature):
+                self._close_block(out)
+                self._has_calls = True
+                index = self._begin(replace(block, arguments="", signature=None), out)
+                if signature:
+                    out.append(BlockSignature(index, signature))
+                if arguments:
+                    out.append(BlockDelta(index, arguments))
+                out.append(BlockEnd(index))
+            case _:
+                self._close_block(out)
+                out.append(BlockEnd(self._begin(block, out)))
+
+    def _begin(self, block: Block, out: list[Event]) -> int:
+        """Emits the start of a block and returns its index."""
+        out.append(BlockStart(self._next_index, block))
+        self._next_index += 1
+        return self._next_index - 1
+
+    def _add_text(self, block: Text | Reasoning, text: str, out: list[Event]) -> None:
+        """Adds text to the open block if the new one continues it, else closes that and opens another."""
+        if self._open is None or merge_pair(self._open, block) is None:
+            self._close_block(out)
+            self._open = replace(block, text="", signature=None)
+            self._begin(self._open, out)
+        index = self._next_index - 1
+        if text:
+            self._texts.append(text)
+            out.append(BlockDelta(index, text))
+        if block.signature:
+            self._open = replace(self._open, signature=block.signature)
+            out.append(BlockSignature(index, block.signature))
+
+    def _close_block(self, out: list[Event]) -> None:
+        """Closes the open block and the streamed call."""
+        if self._open is not None:
+            out.append(BlockEnd(self._next_index - 1))
+            self._open = None
+            self._texts = []
+        if self._call is not None:
+            index, call, arguments = self._call
+            text = arguments.text()
+            out += [BlockDelta(index, free_text_in(text) if call.kind == "custom" else text), BlockEnd(index)]
+            self._call = None
+
+    def _partial_call(self, part: dict[str, Any], call: dict[str, Any], out: list[Event]) -> None:
+        """Decodes a fragment of a streamed call: the first has the name, the last no `willContinue`."""
+        name, id_ = take(call, "name", str), take(call, "id", str)
+        args, fragments = take(call, "args", dict, {}), take_list(call, "partialArgs")
+        more = take(call, "willContinue", bool, False)
+        if name:
+            self._close_block(out)
+            self._has_calls = True
+            opened = with_client_name(ToolCall(self._call_ids.add_call(id_, name), name), self._sent)
+            self._call = (self._begin(opened, out), opened, StreamedArguments(args))
+            if signature := signature_in(part):
+                out.append(BlockSignature(self._call[0], with_issuer(signature.value, self._sent)))
+        elif self._call is None:
+            if fragments or args:
+                raise Malformed("functionCall.name", "is required in a call's first piece")
+            return  # the call has already ended
+        assert self._call is not None  # noqa: S101 - set above
+        for fragment in fragments:
+            if type(fragment) is dict:
+                self._call[2].add(fragment)
+        if not more:
+            self._close_block(out)
+
+    def _end(self) -> list[Event]:
+        self.done = True
+        if self._native is None and self._feedback is None:
+            return [upstream_cut()]
+        out: list[Event] = []
+        if isinstance(self._open, Text):
+            candidate = {k[14:]: self._extra.pop(k) for k in list(self._extra) if k in _CITATION_FIELDS}
+            citations = citations_in(candidate, "".join(self._texts))
+            out += [BlockCitation(self._next_index - 1, citation) for citation in citations]
+            self._extra |= {f"candidates[0].{key}": value for key, value in candidate.items()}
+        self._close_block(out)
+        stop = stop_in(self._native, self._feedback, self._has_calls)
+        out.append(ReplyEnd(stop, None, self._native or self._feedback, self._usage, self._extra or None))
+        return out
+
+    def close(self) -> list[Event]:
+        """Ends the stream: returns the ReplyEnd, or a Failure if the reply is incomplete."""
+        return [] if self.done else self._end()
+
+
+_LIST_FIELDS = ("citationMetadata", "logprobsResult")
+"""Fields with lists inside that continue from chunk to chunk."""
+_CITATION_FIELDS = ("candidates[0].groundingMetadata", "candidates[0].citationMetadata")
+
+
+def _extended(known: Any, value: Any) -> Any:
+    return known + value if type(known) is list and type(value) is list else value

@@ -1,0 +1,64 @@
+"""Ollama's list of models, its `show`, and its version.
+
+Source: https://docs.ollama.com/api/tags
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..protocol import ListedModel, ModelList
+
+CAPABILITIES = {
+    "text": "completion",
+    "tools": "tools",
+    "vision": "vision",
+    "audio": "audio",
+    "reasoning": "thinking",
+    "embeddings": "embedding",
+}
+"""A capability and Ollama's word for it: https://github.com/ollama/ollama/blob/main/types/model/capability.go"""
+
+VERSION = "0.12.6"
+"""The version of Ollama whose API this is; clients compare it with the least that they need."""
+
+EPOCH = "1970-01-01T00:00:00Z"
+"""A model's date: the proxy knows none."""
+
+DETAILS: dict[str, Any] = {
+    **dict.fromkeys(("parent_model", "format", "family", "parameter_size", "quantization_level"), ""),
+    "families": None,
+}
+"""The details of a model file that is not on this disk."""
+
+
+def list_models(models: Sequence[ListedModel], query: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "models": [
+            {
+                "name": model.name,
+                "model": model.name,
+                "modified_at": EPOCH,
+                "size": 0,  # nothing of it is on this disk
+                "digest": "",
+                "details": DETAILS,
+            }
+            for model in models
+        ]
+    }
+
+
+def show_model(model: ListedModel) -> dict[str, Any]:
+    return {
+        "modelfile": "",
+        "parameters": "",
+        "template": "",
+        "details": DETAILS,
+        "model_info": {"general.basename": model.name},
+        "capabilities": [word for capability, word in CAPABILITIES.items() if capability in model.capabilities],
+        "modified_at": EPOCH,
+    }
+
+
+MODEL_LIST = ModelList(list_models=list_models, show_model=show_model, version={"version": VERSION})

@@ -1,0 +1,99 @@
+"""Decodes Ollama chat replies into neutral replies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...errors import Malformed, UpstreamError
+from ...ir import Block, Reply, StopReason, ToolCall, Usage
+from ...wire import json_fields
+from ...wire.json_fields import each, need, take
+from ..protocol import NewId, UpstreamRequest
+from .errors import error_in
+from .fields import merge_extra
+from .request_decoder import call_in, content_in, reasoning_in
+from .tables import NAME, STOPS
+
+
+def decode_reply(body: dict[str, Any], sent: UpstreamRequest, new_id: NewId) -> Reply:
+    """Decodes a reply body.
+
+    Raises UpstreamError if it is an error, and Malformed if it is not an Ollama reply.
+    """
+    if body.get("error") is not None:
+        raise UpstreamError(error_in(body["error"], None, None))
+    message = need(body, "message", dict)
+    if take(body, "done", bool) is not True:
+        raise Malformed("done", "must be true in a whole answer")
+    try:
+        blocks = _blocks_in(message, sent, new_id)
+    except Malformed as fault:
+        raise fault.under("message") from None
+    native = take(body, "done_reason", str)
+    usage = usage_in(body)
+    model = take(body, "model", str)
+    message.pop("role", None)
+    return Reply(
+        protocol=NAME,
+        id=None,
+        model=model,
+        blocks=blocks,
+        stop=stop_in(native, any(isinstance(block, ToolCall) for block in blocks)),
+        native=native,
+        usage=usage,
+        extra=merge_extra(body, "message", message),
+    )
+
+
+def _blocks_in(message: dict[str, Any], sent: UpstreamRequest, new_id: NewId) -> tuple[Block, ...]:
+    return (
+        *reasoning_in(message),
+        *content_in(message, required=False),
+        *calls_in(message, sent, new_id),
+    )
+
+
+def calls_in(message: dict[str, Any], sent: UpstreamRequest, new_id: NewId) -> tuple[ToolCall, ...]:
+    """Takes the calls of a message, under the names that the client knows; a call without an id gets one."""
+    found = each(take(message, "tool_calls", list, []), "tool_calls", call_in)
+    return tuple(_reply_call_in(call, sent, new_id) for call in found)
+
+
+def _reply_call_in(call: ToolCall, sent: UpstreamRequest, new_id: NewId) -> ToolCall:
+    id_ = call.id or new_id("call_")
+    alias = sent.names.get(call.name)
+    if alias is None:
+        return ToolCall(id_, call.name, call.arguments, extra=call.extra)
+    arguments = _free_text_in(call.arguments) if alias.kind == "custom" else call.arguments
+    return ToolCall(id_, alias.name, arguments, alias.kind, alias.namespace, extra=call.extra)
+
+
+def _free_text_in(arguments: str) -> str:
+    """Returns the text for a custom tool, which the backend knows as a function with one string parameter."""
+    match json_fields.parse(arguments):
+        case {"input": str(text)}:
+            return text
+        case _:
+            return arguments
+
+
+def stop_in(native: str | None, called: bool) -> StopReason:
+    """Maps a stop reason; Ollama reports `stop` for a tool call, older servers nothing, so the calls decide."""
+    stop: StopReason = STOPS.get(native, "other") if native else "end"
+    return "tool" if called and stop in ("end", "other") else stop
+
+
+def usage_in(fields: dict[str, Any]) -> Usage | None:
+    """Takes the token counts of a body or of the last line of a stream; None if it has none.
+
+    `prompt_eval_count` includes the cached tokens. https://github.com/ollama/ollama/pull/17943
+    """
+    prompt, output = take(fields, "prompt_eval_count", int), take(fields, "eval_count", int)
+    read = take(fields, "prompt_eval_cached_count", int)
+    if prompt is None and output is None and read is None:
+        return None
+    return Usage(
+        None if prompt is None else max(0, prompt - (read or 0)),
+        None if output is None else max(0, output),
+        None if read is None else max(0, read),
+    )

@@ -1,0 +1,121 @@
+"""Decodes the lines of an Ollama backend into neutral events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...errors import Malformed, upstream_cut
+from ...ir import Block, BlockDelta, BlockEnd, BlockStart, Event, Reasoning, ReplyEnd, ReplyStart, Text, ToolCall
+from ...wire import json_fields
+from ...wire.framing import Frame
+from ...wire.json_fields import need, take
+from ..protocol import NewId, UpstreamRequest
+from .errors import error_in
+from .reply_decoder import calls_in, stop_in, usage_in
+from .request_decoder import content_in, reasoning_in
+from .tables import NAME
+
+
+class StreamDecoder:
+    """Decodes Ollama lines. Text and thinking end where another block begins; calls are never split."""
+
+    def __init__(self, sent: UpstreamRequest, new_id: NewId) -> None:
+        self.done = False
+        self.fast_forward = False
+        self._sent = sent
+        self._new_id = new_id
+        self._started = False
+        self._next_index = 0
+        self._open: tuple[type[Block], int] | None = None  # kind and index of the open text or thinking block
+        self._has_calls = False
+        self._extra: dict[str, Any] = {}
+
+    def feed(self, frame: Frame) -> list[Event]:
+        """Returns the events of one line; raises Malformed if it is not an Ollama reply."""
+        if self.done:
+            return []
+        line = json_fields.parse_object(frame.data)
+        if line.get("error") is not None:
+            self.done = True
+            return [error_in(line["error"], None, None)]
+        out: list[Event] = []
+        done = take(line, "done", bool, False)
+        # the last line may omit it: https://github.com/ollama/ollama/blob/main/docs/api.md#chat-request-streaming
+        message = take(line, "message", dict, {}) if done else need(line, "message", dict)
+        model = take(line, "model", str)
+        if not self._started:
+            self._started = True
+            out.append(ReplyStart(NAME, None, model or None))
+        try:
+            self._message(message, out)
+        except Malformed as fault:
+            raise fault.under("message") from None
+        if done:
+            self._end(line, out)
+        else:
+            line.pop("created_at", None)
+            self._keep_extra(line, "")
+        return out
+
+    def _message(self, message: dict[str, Any], out: list[Event]) -> None:
+        message.pop("role", None)
+        for block in (*reasoning_in(message), *content_in(message, required=False)):
+            if isinstance(block, Text):
+                self._add_text(Text(""), block.text, out)
+            elif isinstance(block, Reasoning):
+                self._add_text(Reasoning(""), block.text, out)
+            else:
+                self._add_block(block, "", out)
+        for call in calls_in(message, self._sent, self._new_id):
+            self._has_calls = True
+            head = ToolCall(call.id, call.name, "", call.kind, call.namespace, extra=call.extra)
+            self._add_block(head, call.arguments, out)
+        if message:
+            self._keep_extra(message, "message.")
+
+    def _keep_extra(self, fields: dict[str, Any], prefix: str) -> None:
+        """Collects extra fields; lists of the same name (logprobs) are appended."""
+        for key, value in fields.items():
+            if value is None:
+                continue
+            known = self._extra.get(prefix + key)
+            self._extra[prefix + key] = known + value if type(known) is list and type(value) is list else value
+
+    def _add_text(self, block: Block, text: str, out: list[Event]) -> None:
+        """Adds text to the open block if it is of this kind, else closes that and opens another."""
+        kind = type(block)
+        if self._open is None or self._open[0] is not kind:
+            self._close_block(out)
+            self._open = (kind, self._next_index)
+            out.append(BlockStart(self._next_index, block))
+            self._next_index += 1
+        out.append(BlockDelta(self._open[1], text))
+
+    def _add_block(self, block: Block, text: str, out: list[Event]) -> None:
+        """Emits a complete block."""
+        self._close_block(out)
+        out.append(BlockStart(self._next_index, block))
+        if text:
+            out.append(BlockDelta(self._next_index, text))
+        out.append(BlockEnd(self._next_index))
+        self._next_index += 1
+
+    def _close_block(self, out: list[Event]) -> None:
+        if self._open is not None:
+            out.append(BlockEnd(self._open[1]))
+            self._open = None
+
+    def _end(self, line: dict[str, Any], out: list[Event]) -> None:
+        self.done = True
+        self._close_block(out)
+        native = take(line, "done_reason", str)
+        usage = usage_in(line)
+        self._keep_extra(line, "")
+        out.append(ReplyEnd(stop_in(native, self._has_calls), None, native, usage, self._extra or None))
+
+    def close(self) -> list[Event]:
+        """Ends the stream: returns a Failure if the reply is incomplete."""
+        if self.done:
+            return []
+        self.done = True
+        return [upstream_cut()]

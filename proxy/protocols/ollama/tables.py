@@ -1,0 +1,64 @@
+"""Lookup tables of Ollama's chat: stop reasons, options, thinking levels, image types, error patterns, quirks."""
+
+from __future__ import annotations
+
+import re
+
+from ...ir import StopReason
+
+NAME = "ollama"
+
+STOPS: dict[str, StopReason] = {
+    "stop": "end",
+    "length": "length",
+    "load": "other",
+    "unload": "other",
+}
+STOP_WORDS: dict[StopReason, str] = {
+    "end": "stop",
+    "length": "length",
+    "tool": "stop",
+    "stop_sequence": "stop",
+    "filter": "stop",
+    "pause": "stop",
+    "other": "stop",
+}
+INEXACT_STOPS = ("filter", "pause", "other")
+
+FLOATS = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
+INTEGERS = ("top_k", "seed")
+"""The options with a neutral counterpart, besides `num_predict` and `stop`."""
+
+LEVELS: dict[str, str] = {"none": "low", "minimal": "low", "low": "low", "medium": "medium", "high": "high"}
+"""Effort to the nearest level of `think`; any higher effort is high."""
+# "GPT-OSS instead expects one of low, medium, or high to tune the trace length. Passing true/false is ignored for that
+# model." https://docs.ollama.com/capabilities/thinking
+LEVEL_MODELS = re.compile(r"gpt-?oss", re.IGNORECASE)
+
+# Images are sent as bare base64 without a type; these are the magic bytes of the formats in base64.
+IMAGE_PREFIXES: dict[str, str] = {
+    "iVBORw0KGgo": "image/png",
+    "/9j/": "image/jpeg",
+    "R0lGOD": "image/gif",
+    "UklGR": "image/webp",
+    "Qk": "image/bmp",
+}
+
+# An error is one sentence without a code, so the kind follows from the sentence. https://docs.ollama.com/api/errors
+KINDS: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"does not support \w+|is not supported for this model"), "capability"),
+    (
+        re.compile(r"exceeds?.{0,40}context|context (length|size|window).{0,40}exceed|prompt (is )?too long"),
+        "context_length",
+    ),
+    (re.compile(r"^model .{1,300} not found"), "model_not_found"),
+    (re.compile(r"server busy|maximum pending requests exceeded"), "overloaded"),
+)
+
+TOOL_NAME = re.compile(r"[^\x00]+")
+"""Ollama forbids no name: templates print it as it is."""
+
+QUIRKS = {
+    "no_think": "serves models that cannot think: `think: true` would be refused, so it is never sent",
+    "think_levels": "takes `think` as low, medium or high, as gpt-oss does, whatever the model is called",
+}

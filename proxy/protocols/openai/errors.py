@@ -1,0 +1,62 @@
+"""Encodes and decodes error bodies; which code means what, and when, is each protocol's own rule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from ...errors import upstream_failure
+from ...ir import Failure
+from .tables import ERROR_CODES, ERROR_TYPES
+
+
+def encode_failure(failure: Failure, request_id: str) -> dict[str, Any]:
+    """Returns the error body for a client."""
+    return {
+        "error": {
+            "message": failure.message,
+            "type": ERROR_TYPES.get(failure.kind, "invalid_request_error" if failure.status < 500 else "server_error"),
+            "param": failure.param,
+            "code": ERROR_CODES.get(failure.kind, failure.code or failure.kind),
+        }
+    }
+
+
+class ErrorFields(Struct, frozen=True):
+    """The fields of an upstream's error: its HTTP status, and the kind of failure that its code or type names."""
+
+    status: int
+    kind: str | None
+    message: str | None
+    code: str | None
+    param: str | None
+
+    def failure(self, kind: str | None, retry_after: float | None) -> Failure:
+        """Returns the failure for the client; without a kind the status decides."""
+        return upstream_failure(
+            self.status, self.message, kind=kind, code=self.code, param=self.param, retry_after=retry_after
+        )
+
+
+def parse_error(error: Any, status: int | None, kinds: Mapping[str, str]) -> ErrorFields:
+    """Reads an `error` value, an object or a bare message.
+
+    Without an HTTP status, as inside a 200 stream, an integer `code` from 400 to 599 is the status, else it is 502.
+    """
+    fields = error if type(error) is dict else {"message": error}
+    code, type_ = fields.get("code"), fields.get("type")
+    if status is None:
+        status = code if type(code) is int and 400 <= code < 600 else 502
+    return ErrorFields(
+        status,
+        kinds.get(str(code)) or kinds.get(str(type_)),
+        _string(fields.get("message")),
+        _string(code),
+        _string(fields.get("param")),
+    )
+
+
+def _string(value: Any) -> str | None:
+    return value if type(value) is str else None

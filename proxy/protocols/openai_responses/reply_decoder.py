@@ -1,0 +1,111 @@
+"""Decodes Responses replies into neutral replies."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from msgspec.structs import replace
+
+from ...errors import UpstreamError
+from ...ir import Block, Extra, Opaque, Reasoning, Reply, Signature, StopReason, ToolCall, Usage
+from ...wire.json_fields import each, need, take
+from ..openai import usage as openai
+from ..openai.usage import count
+from ..protocol import NewId, UpstreamRequest
+from .errors import error_in
+from .request_decoder import PartKey, call_in, message_in, reasoning_in
+from .tables import ECHO_FIELDS, ECHO_KEY, NAME, STOPS
+
+
+def decode_reply(body: dict[str, Any], sent: UpstreamRequest, new_id: NewId) -> Reply:
+    """Decodes a reply body; raises Malformed if it is not a response, UpstreamError if it holds an error."""
+    if body.get("error"):
+        raise UpstreamError(error_in(body["error"], None, None))
+    index = itertools.count()
+    items = each(need(body, "output", list), "output", lambda item: item_in(item, next(index), sent, new_id))
+    blocks = tuple(block for item in items for _, block in item)
+    id_, model = take(body, "id", str), take(body, "model", str)
+    native = native_in(body)
+    usage = take(body, "usage", dict)
+    return Reply(
+        protocol=NAME,
+        id=id_,
+        model=model,
+        blocks=blocks,
+        stop=stop_in(native, any(isinstance(block, ToolCall) for block in blocks)),
+        native=native,
+        usage=usage_in(usage) if usage else None,
+        extra=extra_in(body),
+    )
+
+
+def item_in(item: dict[str, Any], index: int, sent: UpstreamRequest, new_id: NewId) -> list[tuple[PartKey, Block]]:
+    """Decodes the parts of one output item; blocks of one message or reasoning item share `index` as their group."""
+    kind = need(item, "type", str)
+    match kind:
+        case "message":
+            item.pop("status", None)
+            return message_in(item, index)
+        case "reasoning":
+            item.pop("status", None)
+            return [(key, _with_issuer(block, sent)) for key, block in reasoning_in(item, index)]
+        case "function_call" | "custom_tool_call":
+            return [(("call", 0), reply_call_in(kind, item, sent, new_id))]
+        case _:
+            return [(("item", 0), Opaque(NAME, kind, {"type": kind, **item}))]
+
+
+def reply_call_in(kind: str, item: dict[str, Any], sent: UpstreamRequest, new_id: NewId) -> ToolCall:
+    item.pop("status", None)
+    if not item.get("call_id"):
+        item["call_id"] = new_id("call_")
+    call = call_in(kind, item)
+    alias = sent.names.get(call.name)
+    return call if alias is None else replace(call, name=alias.name, namespace=alias.namespace)
+
+
+def _with_issuer(block: Block, sent: UpstreamRequest) -> Block:
+    """Names the backend's provider as the issuer of a signature."""
+    if isinstance(block, Reasoning) and block.signature is not None:
+        return replace(block, signature=Signature(block.signature.value, NAME, sent.target.provider))
+    return block
+
+
+def native_in(response: dict[str, Any]) -> str:
+    """Returns the native stop reason: the status, or the reason where that is `incomplete`."""
+    status = take(response, "status", str, "completed")
+    details = take(response, "incomplete_details", dict)
+    if status != "incomplete":
+        return status
+    reason = take(details, "reason", str) if details else None
+    return reason or status
+
+
+def stop_in(native: str, called: bool) -> StopReason:
+    """Maps a native stop reason; a completed response with a call is `tool`."""
+    stop = STOPS.get(native, "other")
+    return "tool" if called and stop == "end" else stop
+
+
+def extra_in(response: dict[str, Any]) -> Extra:
+    """Returns the extra fields of a response; those that repeat the request are kept together under one key."""
+    for key in ("object", "error", "output", "tools", "tool_choice", "instructions"):
+        response.pop(key, None)
+    echo = {key: response.pop(key) for key in ECHO_FIELDS if key in response}
+    extra = {key: value for key, value in response.items() if value is not None}
+    if echo:
+        extra[ECHO_KEY] = echo
+    return extra or None
+
+
+def usage_in(usage: dict[str, Any]) -> Usage:
+    details = usage.get("input_tokens_details")
+    return openai.usage_in(
+        prompt=count(usage, "input_tokens"),
+        output=count(usage, "output_tokens"),
+        cache_read=count(details, "cached_tokens"),
+        cache_write=count(details, "cache_write_tokens"),
+        reasoning=count(usage.get("output_tokens_details"), "reasoning_tokens"),
+        total=count(usage, "total_tokens"),
+    )

@@ -1,0 +1,320 @@
+"""Decodes the server-sent events of a Responses backend into neutral events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from ...errors import Malformed, upstream_cut
+from ...ir import (
+    Block,
+    BlockCitation,
+    BlockDelta,
+    BlockEnd,
+    BlockSignature,
+    BlockStart,
+    Event,
+    Extra,
+    Opaque,
+    Reasoning,
+    Refusal,
+    ReplyEnd,
+    ReplyStart,
+    Text,
+    ToolCall,
+)
+from ...wire import json_fields
+from ...wire.framing import DONE, Frame
+from ...wire.json_fields import need, take
+from ..protocol import NewId, UpstreamRequest
+from .errors import error_in
+from .reply_decoder import extra_in, item_in, native_in, reply_call_in, stop_in, usage_in
+from .request_decoder import PartKey, citation_in, part_in, reasoning_part_in
+from .tables import DELTA_EVENTS, DONE_EVENTS, ECHO_KEY, END_EVENTS, ERROR_EVENTS, NAME, PART_EVENTS, START_EVENTS
+
+
+class _Part:
+    """A part of an item: its block's index, how much of it was emitted, and its extra fields."""
+
+    def __init__(self, index: int, extra: Extra) -> None:
+        self.index = index
+        self.opened_extra = extra
+        self.extra: Extra = None
+        self.length = 0  # characters of its text that were emitted
+        self.citations = 0  # citations that were emitted
+        self.closed = False
+
+
+class _Item:
+    """An output item: its parts, and its extra fields until the first part takes them."""
+
+    def __init__(self, group: int) -> None:
+        self.group = group
+        self.parts: dict[PartKey, _Part] = {}
+        self.current: _Part | None = None
+        self.extra: dict[str, Any] = {}
+        self.unnamed = False  # arguments came of a call that was not announced
+        self.done = False
+
+
+class StreamDecoder:
+    """Decodes events; the whole item at its end, or at the stream's end, adds what the deltas left out.
+
+    Hosts differ: some send no `sequence_number`, no `event:` line, no `output_item.added`, or an empty final `output`.
+    A part ends where the next part of its item starts; the last ends with its item, whose signature comes only then.
+    """
+
+    def __init__(self, sent: UpstreamRequest, new_id: NewId) -> None:
+        self.done = False
+        self.fast_forward = False
+        self._sent = sent
+        self._new_id = new_id
+        self._started = False
+        self._next_index = 0
+        self._items: dict[int, _Item] = {}  # by output_index
+        self._positions: dict[str, int] = {}  # item id -> output_index, for events that have only the id
+        self._has_calls = False
+
+    def feed(self, frame: Frame) -> list[Event]:
+        """Returns the events of one frame; raises Malformed if it is not a Responses event."""
+        if self.done:
+            return []
+        if frame.data == DONE:
+            return self.close()
+        event = json_fields.parse_object(frame.data)
+        kind = take(event, "type", str) or frame.event
+        out: list[Event] = []
+        if kind in DELTA_EVENTS:
+            self._delta(kind, event, out)
+        elif kind in START_EVENTS:
+            self._start(need(event, "response", dict), out)
+        elif kind == "response.output_item.added":
+            self._added(event, out)
+        elif kind in PART_EVENTS:
+            self._part(PART_EVENTS[kind], event, kind.endswith(".done"), out)
+        elif kind in DONE_EVENTS:
+            self._text_done(kind, event, out)
+        elif kind == "response.output_text.annotation.added":
+            self._annotation(event, out)
+        elif kind == "response.output_item.done":
+            self._item_done(self._position(event), need(event, "item", dict), out)
+        elif kind in END_EVENTS:
+            self._end(need(event, "response", dict), out)
+        elif kind in ERROR_EVENTS or (kind is None and event.get("error") is not None):
+            self.done = True
+            fields = event.get("error")
+            out.append(error_in(event if fields is None else fields, None, None))
+        elif kind is None:
+            raise Malformed("type", "is required in an event")
+        return out
+
+    def _start(self, response: dict[str, Any], out: list[Event]) -> None:
+        if self._started:
+            return
+        self._started = True
+        id_, model = take(response, "id", str), take(response, "model", str)
+        echo = (extra_in(response) or {}).get(ECHO_KEY)
+        out.append(ReplyStart(NAME, id_, model, extra={ECHO_KEY: echo} if echo else None))
+
+    # ---- which item an event belongs to ------------------------------------------------------------------------------
+
+    def _position(self, event: dict[str, Any]) -> int:
+        """Returns the `output_index` of an event's item, by its id or as the last item where the event has none."""
+        position, id_, item = take(event, "output_index", int), event.get("item_id"), event.get("item")
+        if id_ is None and type(item) is dict:
+            id_ = item.get("id")
+        if type(id_) is not str:
+            return max(self._items, default=0) if position is None else position
+        if position is None:
+            return self._positions.setdefault(id_, max(self._items, default=-1) + 1)
+        return position
+
+    def _item(self, position: int, out: list[Event]) -> _Item:
+        self._start({}, out)
+        item = self._items.get(position)
+        if item is None:
+            item = self._items[position] = _Item(len(self._items))  # some hosts skip an output_index
+        return item
+
+    # ---- items and parts ---------------------------------------------------------------------------------------------
+
+    def _added(self, event: dict[str, Any], out: list[Event]) -> None:
+        position, fields = self._position(event), need(event, "item", dict)
+        item = self._item(position, out)
+        if type(fields.get("id")) is str:
+            self._positions[fields["id"]] = position
+        match kind := take(fields, "type", str):
+            case "message" | "reasoning":
+                for key in ("status", "role", "content", "summary", "encrypted_content"):
+                    fields.pop(key, None)
+                item.extra = {f"item.{key}": value for key, value in fields.items()}
+            case "function_call" | "custom_tool_call" if fields.get("name"):
+                slot = "input" if kind == "custom_tool_call" else "arguments"
+                text, fields[slot] = fields.get(slot), ""
+                part = self._open_part(item, ("call", 0), reply_call_in(kind, fields, self._sent, self._new_id), out)
+                if type(text) is str:
+                    self._add_text(part, text, out)
+
+    def _open_part(self, item: _Item, key: PartKey, block: Block, out: list[Event]) -> _Part:
+        """Starts a part's block and ends the block of the item's open part."""
+        if item.current is not None:
+            self._close_part(item.current, out)
+        if isinstance(block, Text | Refusal | Reasoning):
+            block = replace(block, group=item.group, extra=item.extra or None)
+            item.extra = {}
+        self._has_calls |= isinstance(block, ToolCall)
+        extra = None if isinstance(block, Opaque) else block.extra
+        part = item.parts[key] = item.current = _Part(self._next_index, extra)
+        self._next_index += 1
+        out.append(BlockStart(part.index, block))
+        return part
+
+    def _close_part(self, part: _Part, out: list[Event]) -> None:
+        if not part.closed:
+            part.closed = True
+            out.append(BlockEnd(part.index, part.extra if part.extra != part.opened_extra else None))
+
+    def _add_text(self, part: _Part, text: str, out: list[Event]) -> None:
+        if text and not part.closed:
+            part.length += len(text)
+            out.append(BlockDelta(part.index, text))
+
+    def _delta(self, kind: str, event: dict[str, Any], out: list[Event]) -> None:
+        list_name, template = DELTA_EVENTS[kind]
+        item = self._item(self._position(event), out)
+        text = need(event, "delta", str)
+        key = _part_key(list_name, event)
+        part = item.parts.get(key)
+        if part is None:
+            if template is None:  # the call was not announced: its name comes with the whole item
+                item.unnamed = True
+                return
+            part = self._open_part(item, key, template, out)
+        self._add_text(part, text, out)
+
+    def _text_done(self, kind: str, event: dict[str, Any], out: list[Event]) -> None:
+        list_name, text_key = DONE_EVENTS[kind]
+        text = take(event, text_key, str, "")
+        item = self._item(self._position(event), out)
+        part = item.parts.get(_part_key(list_name, event))
+        if part is not None:
+            self._add_text(part, text[part.length :], out)
+
+    def _part(self, list_name: str, event: dict[str, Any], done: bool, out: list[Event]) -> None:
+        item = self._item(self._position(event), out)
+        fields = need(event, "part", dict)
+        key = _part_key(list_name, event)
+        block: Block
+        if list_name == "summary" or fields.get("type") == "reasoning_text":
+            block = reasoning_part_in(fields, item.group, list_name == "summary")
+        else:
+            block = part_in(fields)
+        if not isinstance(block, Text | Refusal | Reasoning):
+            return  # it comes with the whole item
+        part = item.parts.get(key)
+        if part is None:
+            empty = replace(block, text="", extra=None)
+            part = self._open_part(item, key, replace(empty, citations=()) if isinstance(empty, Text) else empty, out)
+        if done:
+            self._catch_up(part, block, out)
+            part.extra = {**(part.opened_extra or {}), **(block.extra or {})} or None
+
+    def _annotation(self, event: dict[str, Any], out: list[Event]) -> None:
+        part = self._item(self._position(event), out).parts.get(_part_key("content", event))
+        citation = citation_in(event.get("annotation"))
+        if citation is not None and part is not None and not part.closed:
+            part.citations += 1
+            out.append(BlockCitation(part.index, citation))
+
+    def _catch_up(self, part: _Part, block: Block, out: list[Event]) -> None:
+        """Emits the text and citations of a whole part that its deltas did not have."""
+        if part.closed:
+            return
+        match block:
+            case Text(text, citations):
+                self._add_text(part, text[part.length :], out)
+                out += [BlockCitation(part.index, citation) for citation in citations[part.citations :]]
+                part.citations = max(part.citations, len(citations))
+            case Refusal(text) | Reasoning(text):
+                self._add_text(part, text[part.length :], out)
+            case ToolCall(arguments=text):
+                self._add_text(part, text[part.length :], out)
+
+    def _item_done(self, position: int, fields: dict[str, Any], out: list[Event]) -> None:
+        item = self._item(position, out)
+        if item.done:
+            return
+        item.done = True
+        try:
+            blocks = item_in(fields, item.group, self._sent, self._new_id)
+        except Malformed as fault:
+            raise fault.under("item") from None
+        signature = None
+        for key, block in blocks:
+            part = item.parts.get(key)
+            if part is None:
+                part = self._open_whole(item, key, block, out)
+            self._catch_up(part, block, out)
+            if isinstance(block, Reasoning) and block.signature is not None:
+                signature = block.signature
+            part.extra = None if isinstance(block, Opaque) else block.extra
+        if signature is not None and item.current is not None:
+            out.append(BlockSignature(item.current.index, signature))
+        for part in item.parts.values():
+            self._close_part(part, out)
+
+    def _open_whole(self, item: _Item, key: PartKey, block: Block, out: list[Event]) -> _Part:
+        """Starts a part that came without deltas, still without its text, citations and signature."""
+        match block:
+            case Text():
+                empty: Block = replace(block, text="", citations=())
+            case Refusal():
+                empty = replace(block, text="")
+            case Reasoning():
+                empty = replace(block, text="", signature=None)
+            case ToolCall():
+                empty = replace(block, arguments="")
+            case _:
+                empty = block
+        if isinstance(block, Text | Refusal | Reasoning):
+            item.extra = dict(block.extra or {})
+        return self._open_part(item, key, empty, out)
+
+    # ---- the end -----------------------------------------------------------------------------------------------------
+
+    def _end(self, response: dict[str, Any], out: list[Event]) -> None:
+        self.done = True
+        error = response.get("error")
+        if error or response.get("status") == "failed":
+            out.append(error_in(error or {}, None, None))
+            return
+        self._start({key: response.get(key) for key in ("id", "model")}, out)
+        output = take(response, "output", list, [])
+        for position, item in enumerate(output):
+            known = self._items.get(position)
+            if type(item) is dict and (not known.done if known else len(output) > len(self._items)):
+                self._item_done(position, item, out)
+        for item in self._items.values():
+            if item.unnamed and not item.done:
+                raise Malformed("response.output", "lacks a call whose arguments were streamed")
+            for part in item.parts.values():
+                self._close_part(part, out)
+        usage = take(response, "usage", dict)
+        native = native_in(response)
+        for key in ("id", "model"):
+            response.pop(key, None)
+        counted = usage_in(usage) if usage else None
+        out.append(ReplyEnd(stop_in(native, self._has_calls), None, native, counted, extra_in(response)))
+
+    def close(self) -> list[Event]:
+        """Ends the stream: returns a Failure if the reply is incomplete."""
+        if self.done:
+            return []
+        self.done = True
+        return [upstream_cut()]
+
+
+def _part_key(list_name: str, event: dict[str, Any]) -> PartKey:
+    index = event.get("summary_index" if list_name == "summary" else "content_index")
+    return list_name, index if type(index) is int and list_name != "call" else 0

@@ -1,0 +1,269 @@
+"""Defines `Protocol`, the record of functions, addresses and facts that is one wire protocol, and the types it uses.
+
+A protocol's folder builds one `Protocol`; `proxy.protocols.PROTOCOLS` collects them. All that the rest of the proxy
+knows of a protocol stands in its record, so that a new one is a folder and a line in that table.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypeAlias
+
+from msgspec import Struct
+
+from ..ir import Event, Failure, Loss, Reply, Request
+from ..ir.embeddings import EmbeddingsReply, EmbeddingsRequest
+from ..ir.tool_names import Alias
+from ..wire.framing import Frame
+
+NewId: TypeAlias = Callable[[str], str]
+"""Makes an id with this prefix (`call_`, `msg_`, …) of at most 40 characters."""
+
+
+# ---- what passes between a protocol and the gateway ------------------------------------------------------------------
+
+
+class UrlParams(Struct, frozen=True):
+    """The parameters in a request's URL: a model or an id, the method called on it, and `alt` of the query."""
+
+    model: str | None = None
+    method: str | None = None
+    alt: str | None = None
+
+    @property
+    def wants_array(self) -> bool:
+        """Whether a stream is asked for as one JSON array: Gemini's default, which `alt=sse` turns off."""
+        return self.method is not None and self.alt != "sse"
+
+
+class UpstreamTarget(Struct, frozen=True):
+    """The backend as an encoder sees it: upstream model, provider (the issuer of signatures), its bounds and quirks.
+
+    `max_tokens` is sent where the protocol requires a bound and the client set none; `limits` overrides the
+    protocol's own table of bounds by name.
+    """
+
+    model: str
+    provider: str
+    max_tokens: int | None = None
+    limits: Mapping[str, float] = {}
+    quirks: frozenset[str] = frozenset()
+
+
+class UpstreamRequest(Struct, frozen=True):
+    """A request as the backend gets it, its losses, and the tool names that the decoder of its reply must map back."""
+
+    payload: dict[str, Any]
+    losses: tuple[Loss, ...]
+    target: UpstreamTarget
+    names: Mapping[str, Alias] = {}
+
+
+class ReplyContext(Struct, frozen=True):
+    """The context of a reply for its encoder: the client's request, ids, and `created` in unix seconds.
+
+    `array` asks for a stream as one JSON array.
+    """
+
+    request: Request
+    id: str
+    created: int
+    new_id: NewId
+    array: bool = False
+
+
+class StreamDecoder(typing.Protocol):
+    """Decodes a backend's frames into events; `done` once a ReplyEnd or a Failure came out.
+
+    `fast_forward` is set once a relayed answer has begun: from then on frames without any of
+    `Protocol.terminal_markers` are not fed, so block events are incomplete, which is no error.
+    """
+
+    done: bool
+    fast_forward: bool
+
+    def feed(self, frame: Frame) -> list[Event]: ...
+    def close(self) -> list[Event]:
+        """Returns what is still due at the end of the bytes, with a Failure `upstream_cut` if the reply is cut off."""
+        ...
+
+
+class StreamEncoder(typing.Protocol):
+    """Encodes events as whole frames of the client's protocol, one write a call; a Failure is the in-band error."""
+
+    losses: list[Loss]
+
+    def encode(self, events: Sequence[Event]) -> bytes: ...
+
+
+# ---- endpoints beside the chat ---------------------------------------------------------------------------------------
+
+Operation: TypeAlias = Literal[
+    "list_models", "show_model", "version", "count", "embeddings", "compact", "stored"
+]  # fmt: skip
+"""The operation of an endpoint beside the chat; `proxy.endpoints.table` has the function of each."""
+
+
+class Endpoint(Struct, frozen=True):
+    """An address beside the chat. In a path `{tail}` is a model's name and `{name}` the id of a stored response.
+
+    `method` is what is asked of that model or id, where the path has it in words.
+    """
+
+    verb: str
+    paths: tuple[str, ...]
+    operation: Operation
+    method: str | None = None
+    has_body: bool = True
+
+
+class ListedModel(Struct, frozen=True):
+    """A model in a list: the name that clients use, the backend that serves it, and that backend's capabilities."""
+
+    name: str
+    owner: str
+    capabilities: frozenset[str]
+
+
+class ModelList(Struct, frozen=True, kw_only=True):
+    """Writes lists of models in one protocol."""
+
+    list_models: Callable[[Sequence[ListedModel], Mapping[str, str]], dict[str, Any]]
+    """The page that the query's fields ask for; raises ClientError where they are wrong."""
+    show_model: Callable[[ListedModel], dict[str, Any]]
+    version: dict[str, Any] | None = None
+    """The answer of the `version` operation."""
+
+
+class TokenCount(Struct, frozen=True, kw_only=True):
+    """Counts of tokens in one protocol, both directions."""
+
+    # as a frontend
+    unwrap: Callable[[dict[str, Any]], dict[str, Any]] = lambda body: body
+    """The chat request within the body of a count request; raises Malformed."""
+    method: str | None = None
+    """The URL's method that the decoder of that request expects."""
+    render: Callable[[int], dict[str, Any]]
+
+    # as a backend
+    path: Callable[[str], str]
+    """The path below the base URL for an upstream model."""
+    body: Callable[[Mapping[str, Any], str], dict[str, Any]]
+    """The body for an encoded chat request and its upstream model."""
+    key: str
+    """The field of the answer that holds the number."""
+
+
+class EmbeddingsCodec(Struct, frozen=True, kw_only=True):
+    """Embeddings in one protocol, both directions."""
+
+    # as a frontend
+    decode_request: Callable[[dict[str, Any], UrlParams], EmbeddingsRequest]
+    """Raises Malformed with the wire path of what is wrong."""
+    encode_reply: Callable[[EmbeddingsReply, EmbeddingsRequest, int], dict[str, Any]]
+    """The last argument is the number of tokens, counted or estimated."""
+    with_model: Callable[[dict[str, Any], str], dict[str, Any]] = lambda body, model: {**body, "model": model}
+    """The client's own body for an equal backend that has another name for the model."""
+
+    # as a backend
+    path: Callable[[str, bool], str]
+    """The path below the base URL for an upstream model; True for the body of a single text."""
+    encode_request: Callable[[EmbeddingsRequest, str], tuple[dict[str, Any], list[Loss]]]
+    decode_reply: Callable[[dict[str, Any]], EmbeddingsReply]
+    """Raises Malformed where the body is not of this protocol."""
+
+
+# ---- the record ------------------------------------------------------------------------------------------------------
+
+
+class Protocol(Struct, frozen=True, kw_only=True):
+    """One wire protocol, both directions."""
+
+    name: str
+    title: str
+    """As people write it, for a log line: `OpenAI chat completions`."""
+    capabilities: frozenset[str]
+    """What the protocol's wire can carry at all; `capabilities: auto` means these."""
+    quirks: Mapping[str, str] = {}
+    """Ways in which a host of this protocol may deviate, and what each changes."""
+    limits: Mapping[str, float] = {}
+    """The protocol's own bounds, which a backend's `limits` may override."""
+    local: bool = False
+    """Whether backends of this protocol run on the operator's own machines."""
+    example_model: str
+    """A model's name for examples, and for a conversion without one."""
+
+    # as a frontend
+    paths: tuple[str, ...]
+    """Where clients post a chat; `{tail}` is `model:method`."""
+    chat_methods: tuple[str, ...] = ()
+    """The methods of a chat, where the path has one behind its last colon."""
+    url_params: Callable[[str | None, bool], UrlParams] = lambda model, stream: UrlParams()
+    """What the URL would say for this model, unary or streaming; only where the URL and not the body says it."""
+    client_headers: tuple[str, ...] = ()
+    """Request headers that only this protocol's clients send."""
+    client_query: tuple[str, ...] = ()
+    """Query fields that only this protocol's clients send."""
+    forwarded_headers: tuple[str, ...] = ()
+    """The client's headers that a backend of the same protocol gets; no credential is among them."""
+    beta_header: str | None = None
+    """The one of them that lists beta flags, which a backend's `betas` filters."""
+    path_prefixes: tuple[str, ...] = ()
+    """Beginnings of paths at which an error has this protocol's shape, whatever the client sends."""
+    request_id_header: str | None = None
+    """The response header in which this protocol's SDK looks for the request's id, beside `x-request-id`."""
+    decode_request: Callable[[dict[str, Any], UrlParams], Request]
+    """Raises Malformed with the wire path of what is wrong."""
+    encode_reply: Callable[[Reply, ReplyContext], tuple[dict[str, Any], list[Loss]]]
+    stream_encoder: Callable[[ReplyContext], StreamEncoder]
+    encode_failure: Callable[[Failure, str], dict[str, Any]]
+    """The error body for a failure; the second argument is the request's id."""
+    failure_status: Mapping[str, int] = {}
+    """Kinds whose HTTP status differs from the common table (Anthropic says 529 where others say 503)."""
+    stream_type: str = "text/event-stream"
+    ping: bytes
+    """Bytes that keep a silent stream open and that clients of this protocol ignore."""
+
+    # as a backend
+    base_url_suffixes: tuple[str, ...] = ()
+    """Versions that people write at the end of a base URL though the protocol's paths have them already."""
+    encode_request: Callable[[Request, UpstreamTarget], UpstreamRequest]
+    decode_reply: Callable[[dict[str, Any], UpstreamRequest, NewId], Reply]
+    """Raises Malformed where the body is not of this protocol."""
+    stream_decoder: Callable[[UpstreamRequest, NewId], StreamDecoder]
+    decode_failure: Callable[[int, bytes, float | None], Failure]
+    """HTTP status, body and retry-after in seconds of a non-2xx."""
+    address: Callable[[str, bool], str]
+    """The path below the base URL for an upstream model, unary or streaming."""
+    auth: Callable[[str], dict[str, str]]
+    """The headers that carry the backend's key."""
+    headers: Mapping[str, str] = {}
+    """What every request to such a backend carries."""
+    framing: str = "sse"
+
+    # between two equal ones: the relay
+    model_in: tuple[str, ...] = ("model",)
+    """Where the request names the model; empty where the URL does."""
+    model_out: tuple[tuple[str, ...], ...] = (("model",),)
+    """Where a body or a stream's frame names it, as paths of keys."""
+    needs_reencoding: Callable[[Request, frozenset[str]], bool] = lambda request, quirks: bool(quirks)
+    """Whether a backend with these quirks must get this request re-encoded."""
+    resume_after_relay: Callable[[Any, list[Frame]], None] | None = None
+    """Tells an encoder that must end a relayed stream what went before: the stream's first and last frames."""
+    terminal_markers: tuple[bytes, ...]
+    """A frame after the first content event holds usage or the end only if one of these bytes is in it, as hosts write
+    them; literal ones, because a scan for a pattern would cost more than all the rest of a relay."""
+
+    # beside the chat
+    endpoints: tuple[Endpoint, ...] = ()
+    methods: Mapping[str, Endpoint] = {}
+    """Operations that share the chat's own path, by the method behind its last colon."""
+    model_list: ModelList | None = None
+    token_count: TokenCount | None = None
+    embeddings: EmbeddingsCodec | None = None
+
+
+def with_and_without_version(path: str) -> tuple[str, str]:
+    """The path with `/v1` and without it: clients' base URLs have the version or not."""
+    return f"/v1{path}", path

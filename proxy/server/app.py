@@ -1,0 +1,162 @@
+"""The proxy as an aiohttp application: its routes, and a handler for each kind of request."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import TypeAlias
+
+from aiohttp import web
+
+from ..config import Config, load_file
+from ..endpoints.table import EndpointRow, answer_endpoint, endpoints
+from ..errors import failure
+from ..gateway.backend_factory import make_backend
+from ..gateway.chat_handler import ChatRequest
+from ..gateway.endpoint_handler import EndpointRequest
+from ..gateway.gateway import Gateway
+from ..gateway.ids import random_ids
+from ..gateway.runtime import Ids
+from ..gateway.stream_writer import ClientGone
+from ..ir import Failure
+from ..observability.record_log import RecordFiles, StageLog
+from ..protocols import PROTOCOLS, detect_client_protocol, protocol_of_path
+from ..protocols.protocol import Protocol, UrlParams
+from . import admin
+from .requests import chat_url, read_body, read_headers
+from .responses import AiohttpResponseWriter, to_aiohttp
+from .state import GATEWAY
+
+_ANY = r"[\s\S]*"  # a dot would not match a line end, which percent-encoded may stand in any path
+
+Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def make_app(
+    config: Config | Path,
+    *,
+    clock: Callable[[], float] = time.time,
+    ids: Ids = random_ids,
+    stage_log: Path | None = None,
+    records: Path | None = None,
+    env: Mapping[str, str] = os.environ,
+) -> web.Application:
+    """The proxy for this config, or for the config in this file. `clock` gives unix seconds, `ids` a request's ids.
+
+    `env` resolves such a file's `${NAME}` and the variables beside it. `stage_log` is a file for the stages of each
+    request, `records` a folder for a record of each.
+    """
+    if isinstance(config, Path):
+        config = load_file(config, env)
+    stages = StageLog(stage_log) if stage_log is not None else None
+    files = RecordFiles(records) if records is not None else None
+    gateway = Gateway(config, make_backend, clock=clock, ids=ids, stages=stages, record_files=files)
+    app = web.Application(client_max_size=config.settings.body_limit)
+    app[GATEWAY] = gateway
+    router = app.router
+    for protocol in PROTOCOLS.values():
+        for path in protocol.paths:
+            router.add_post(_pattern(path), _chat_handler(gateway, protocol))
+    for row in endpoints():
+        for path in row.endpoint.paths:
+            handler = _endpoint_handler(gateway, row)
+            if row.endpoint.verb == "GET":
+                router.add_get(_pattern(path, _not_a_method()), handler)  # and HEAD with it
+            else:
+                router.add_route(row.endpoint.verb, _pattern(path), handler)
+    admin.add_routes(router)
+    router.add_route("*", "/{path:" + _ANY + "}", _no_route)  # last: what nothing above matches
+
+    async def close(_: web.Application) -> None:
+        await gateway.close()
+
+    app.on_cleanup.append(close)
+    return app
+
+
+def gateway_of(app: web.Application) -> Gateway:
+    """The gateway behind this application."""
+    return app[GATEWAY]
+
+
+def _chat_handler(gateway: Gateway, protocol: Protocol) -> Handler:
+    """The handler of one protocol's chats, and of what else clients post to the same path."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        body = await read_body(request)
+        if isinstance(body, Failure):
+            return to_aiohttp(gateway.reject(protocol, body))
+        url = chat_url(request)
+        endpoint = protocol.methods.get(url.method) if url.method is not None else None
+        if endpoint is not None:
+            url = UrlParams(url.model, endpoint.method, url.alt)
+            return to_aiohttp(await answer_endpoint(gateway, endpoint, _endpoint_request(request, protocol, url, body)))
+        writer = AiohttpResponseWriter(request)
+        try:
+            response = await gateway.handle_chat(
+                ChatRequest(protocol, url, read_headers(request, protocol), body), writer
+            )
+        except ClientGone:
+            return writer.response
+        return writer.response if response is None else to_aiohttp(response)
+
+    return handle
+
+
+def _endpoint_handler(gateway: Gateway, row: EndpointRow) -> Handler:
+    """The handler of one endpoint beside the chat."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        protocol = row.protocol or detect_client_protocol(request.headers, request.query)
+        body = await read_body(request) if row.endpoint.has_body else b""
+        if isinstance(body, Failure):
+            return to_aiohttp(gateway.reject(protocol, body))
+        url = UrlParams(request.match_info.get("tail") or request.match_info.get("name"), row.endpoint.method)
+        return to_aiohttp(await answer_endpoint(gateway, row.endpoint, _endpoint_request(request, protocol, url, body)))
+
+    return handle
+
+
+def _endpoint_request(request: web.Request, protocol: Protocol, url: UrlParams, body: bytes) -> EndpointRequest:
+    query = tuple(request.query.items())
+    return EndpointRequest(protocol, request.method, url, read_headers(request, protocol), query, body)
+
+
+async def _no_route(request: web.Request) -> web.Response:
+    """No such path, or not with this method: an error in the shape of the client that asked."""
+    routes = [route for route in request.app.router.routes() if route.resource and route.handler is not _no_route]
+    methods = {route.method for route in routes if route.resource and _matches(route.resource, request.path)}
+    allowed = ", ".join(sorted(methods))
+    if methods and request.headers.get("upgrade", "").lower() == "websocket":
+        # Codex asks for a WebSocket first, and falls back to a POST at this status
+        error = failure("upgrade_required", "No WebSocket here; send the request by POST.")
+    elif methods:
+        error = failure("method_not_allowed", f"This path takes {allowed}, not {request.method}.")
+    else:
+        error = failure("not_found", "No such path; the proxy's start-up message lists the address of each protocol.")
+    protocol = protocol_of_path(request.path) or detect_client_protocol(request.headers, request.query)
+    response = request.app[GATEWAY].reject(protocol, error)
+    if methods:
+        # "The origin server MUST generate an Allow header field in a 405 response"
+        # https://www.rfc-editor.org/rfc/rfc9110#section-15.5.6
+        response.headers["allow"] = allowed
+    return to_aiohttp(response)
+
+
+def _pattern(path: str, but: str = "") -> str:
+    """The path as the router takes it: a model's name may hold anything, but not match the expression `but`."""
+    return path.replace("{tail}", "{tail:" + but + _ANY + "}")
+
+
+def _not_a_method() -> str:
+    """Rules out, for a model that is to be shown, a name with a method that clients post to the same path."""
+    methods = [method for protocol in PROTOCOLS.values() for method in (*protocol.chat_methods, *protocol.methods)]
+    return rf"(?!{_ANY}:(?:{'|'.join(methods)})$)"
+
+
+def _matches(resource: web.AbstractResource, path: str) -> bool:
+    info = resource.get_info()
+    pattern = info.get("pattern")
+    return pattern.fullmatch(path) is not None if pattern is not None else info.get("path") == path

@@ -1,1 +1,0 @@
-"""Tests of single dialects; a package, because other folders have test files of the same names."""

@@ -1,0 +1,120 @@
+"""Tests of the watcher: it sees every change of the store, and outlives an unreachable store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from proxy.store import settings
+from proxy.store.database import Store
+from proxy.store.watch import Watcher
+
+
+class Served:
+    """A proxy as a watcher sees it: the revision that serves, and how often it was told to read again."""
+
+    def __init__(self, url: str | None, accepts: bool = True) -> None:
+        self.url = url
+        self.accepts = accepts
+        self.serving = 0
+        self.seen: list[int] = []
+        self.told = asyncio.Event()
+
+    async def reload(self) -> None:
+        assert self.url is not None
+        store = Store(self.url, {})
+        revision = await store.revision()
+        await store.close()
+        self.seen.append(revision)
+        if self.accepts:
+            self.serving = revision
+        self.told.set()
+
+    async def again(self) -> int:
+        """The revision that it read when it was told the next time."""
+        await asyncio.wait_for(self.told.wait(), 20)
+        self.told.clear()
+        return self.seen[-1]
+
+
+@asynccontextmanager
+async def watching(served: Served, interval: float = 0.005) -> AsyncIterator[asyncio.Task[None]]:
+    watcher = Watcher(lambda: served.url, {}, lambda: interval, lambda: served.serving, served.reload)
+    task = asyncio.ensure_future(watcher.watch())
+    yield task
+    assert not task.done()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_watcher_sees_each_change(store: Store, url: str) -> None:
+    served = Served(url)
+    async with watching(served):
+        for count in (1, 2, 3):
+            async with store.writing() as connection:
+                await settings.add(connection, "mode", str(count))
+            assert await served.again() == count
+        await asyncio.sleep(0.05)
+        assert served.seen == [1, 2, 3]
+
+
+async def test_a_rejected_revision_is_not_tried_again(store: Store, url: str) -> None:
+    served = Served(url, accepts=False)
+    async with watching(served):
+        for count in (1, 2):
+            async with store.writing() as connection:
+                await settings.add(connection, "mode", str(count))
+            assert await served.again() == count
+            await asyncio.sleep(0.05)
+        assert served.seen == [1, 2]
+
+
+async def test_a_late_older_config_is_replaced(store: Store, url: str) -> None:
+    served = Served(url)
+    async with watching(served):
+        async with store.writing() as connection:
+            await settings.add(connection, "mode", "x")
+        assert await served.again() == 1
+        served.serving = 0  # a reload that began before the change ended after it
+        assert await served.again() == 1
+
+
+async def test_a_watcher_outlives_its_store(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "s.db"
+    file.write_text("no database yet" * 100)
+    served = Served(f"sqlite:///{file}")
+    async with watching(served):
+        await asyncio.sleep(0.1)
+        assert (served.seen, len(caplog.records)) == ([], 1)  # said once, not at each look
+        assert "serves on" in caplog.text
+        file.unlink()
+        writer = Store(str(served.url), {})
+        async with writer.writing() as connection:
+            await settings.add(connection, "mode", "eco")
+        assert await served.again() == 1
+        assert "can be used again" in caplog.text
+        await writer.close()
+
+
+async def test_a_watcher_follows_the_stores_url(tmp_path: Path) -> None:
+    served = Served(None)
+    async with watching(served):
+        for name in ("a", "b"):
+            writer = Store(f"sqlite:///{tmp_path}/{name}.db", {})
+            for _ in range(2 if name == "b" else 1):
+                async with writer.writing() as connection:
+                    await settings.add(connection, "mode", "eco")
+            await writer.close()
+            served.url = f"sqlite:///{tmp_path}/{name}.db"
+            assert await served.again() == (2 if name == "b" else 1)
+
+
+async def test_a_watcher_with_interval_0_does_not_poll() -> None:
+    served = Served("nonsense that would be complained of")
+    async with watching(served, 0):
+        await asyncio.sleep(0.05)
+        assert served.seen == []
