@@ -4,4 +4,4 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 . ./.ci/environment
-exec .venv/bin/python -m conformance run "$@"
+exec .venv/bin/crosswire-matrix run "$@"

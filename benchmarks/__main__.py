@@ -125,7 +125,7 @@ def main() -> int:
                 arguments = ["-m", "benchmarks.relay", str(port), f"http://127.0.0.1:{upstream}"]
                 if protocol is not None:
                     file = _config(folder, port, upstream, protocol)
-                    arguments = ["-m", "proxy", "serve", "--config", str(file)]
+                    arguments = ["-m", "crosswire.proxy", "serve", "--config", str(file)]
                 pids[name, coalesce] = stack.enter_context(_running(arguments, proxy_core, ready))
         figures = uvloop.run(_measure(args, ports, pids))
     _print(figures)

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from time import perf_counter
 
-from proxy.routing import (
+from crosswire.proxy.routing import (
     BackendConfig,
     Decision,
     Plan,
@@ -72,7 +72,7 @@ def main() -> int:
         "the first pattern": RoutingInput("family-0-x", TEXT),
         "the last pattern": RoutingInput(f"x-{last}-turbo", TEXT),
         "no mapping": RoutingInput("nobody-maps-this", TEXT),
-        "a smart model": RoutingInput("auto", TEXT, shape=RequestFeatures(length=400, code=12, tools=3)),
+        "a smart model": RoutingInput("auto", TEXT, features=RequestFeatures(length=400, code=12, tools=3)),
     }
     print(f"{args.mappings} mappings, {args.backends} backends: checked and compiled in {built:.0f} ms")
     slow = 0

@@ -163,7 +163,7 @@ def _round(kind: str, count: int, connections: int) -> bool:
         try:
             running += [_start(["-m", "benchmarks.failover", "--serve", "first", str(first)], "ready")]
             running += [_start(["-m", "benchmarks.failover", "--serve", "second", str(second)], "ready")]
-            running += [_start(["-m", "proxy", "serve", "--config", str(file)], "Try it")]
+            running += [_start(["-m", "crosswire.proxy", "serve", "--config", str(file)], "Try it")]
             began = perf_counter()
             url = f"http://127.0.0.1:{port}/v1/chat/completions"
             seen = asyncio.run(_run(kind, count, connections, url, running[0].pid))

@@ -16,10 +16,10 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
-from proxy.backends.mlx.engine import Done, Engine, EngineLimits, Prompt
-from proxy.backends.mlx.model_folder import TINY, read_folder
-from proxy.backends.mlx.request import MlxRequest
-from proxy.ir import Failure
+from crosswire.proxy.backends.mlx.engine import Done, Engine, EngineLimits, Prompt
+from crosswire.proxy.backends.mlx.model_folder import TINY, read_folder
+from crosswire.proxy.backends.mlx.request import MlxRequest
+from crosswire.proxy.ir import Failure
 
 AT_ONCE = (1, 4, 8, 16)
 ROUNDS = 5
@@ -51,7 +51,7 @@ def messages(number: int) -> list[dict[str, Any]]:
 
 async def measured(folder: Path) -> dict[Any, float]:
     """All figures; by side and number at once, tokens a second."""
-    from proxy.backends.mlx.backend import load_runtime
+    from crosswire.proxy.backends.mlx.backend import load_runtime
 
     began = time.perf_counter()
     engine = Engine(read_folder(folder), EngineLimits(), load_runtime)

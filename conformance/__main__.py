@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,18 +11,12 @@ from pathlib import Path
 OK, FAILED, USAGE, ENVIRONMENT = 0, 1, 2, 3
 
 HERE = Path(__file__).parent
-ROOT = HERE.parent
+"""The package's folder; in an editable install a folder of links to the checkout."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns its exit code.
-
-    0: all as expected; 1: a failure; 2: wrong flags or invalid scenarios; 3: something is not installed.
-    """
+    """Runs a command: 0 as expected, 1 a failure, 2 a wrong call or config, 3 the machine lacks something."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if not (ROOT / "scenarios").is_dir():
-        print(f"{ROOT} has no scenarios/: run the matrix from a checkout (pip install -e '.[test]')", file=sys.stderr)
-        return ENVIRONMENT
     if arguments[:1] == ["replay"]:
         from .replay.cli import main as replay
 
@@ -33,16 +28,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="run-matrix.sh",
+        prog="crosswire-matrix run",
         description="Play every frontend against every provider, and check requests and replies against the stories.",
         epilog="`replay DIR` runs recorded traffic through the protocols instead.",
     )
-    for axis in ("frontend", "provider", "story"):
-        parser.add_argument(f"--{axis}", default="*", metavar="GLOB", help=f"only the {axis}s that match this glob")
+    for axis, plural in (("frontend", "frontends"), ("provider", "providers"), ("story", "stories")):
+        parser.add_argument(f"--{axis}", default="*", metavar="GLOB", help=f"only the {plural} that match this glob")
     parser.add_argument(
         "--stream", action=argparse.BooleanOptionalAction, help="only streamed replies, or only unary ones"
     )
-    parser.add_argument("--scenarios", type=Path, default=ROOT / "scenarios", help="folder of the scenarios")
+    parser.add_argument("--scenarios", type=Path, metavar="DIR", help="folder whose files lie over the shipped ones")
     parser.add_argument("--snapshots", type=Path, help="folder of the snapshots")
     parser.add_argument("--known-failing", type=Path, metavar="FILE", help="list of the cells that are known to fail")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write one JSON line per cell")
@@ -52,7 +47,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--update", action="store_true", help="overwrite the snapshots; review the diff")
     parser.add_argument("--accept-new", action="store_true", help="write missing snapshots, change no existing one")
     parser.add_argument(
-        "--readme", action="store_true", help="write the README's tables; the grid only after a full run"
+        *("--docs", "--readme"),
+        action="store_true",
+        help="after a full run write docs/matrix.md and the README's status line",
     )
     parser.add_argument("-x", dest="first", action="store_true", help="stop at the first failure")
     return parser
@@ -67,27 +64,30 @@ def run(args: argparse.Namespace) -> int:
     try:
         import pytest
     except ImportError:
-        print("the matrix needs the extra `test`: pip install -e '.[test]'", file=sys.stderr)
+        print("the matrix needs the extra `conformance`: pip install 'crosswire[conformance]'", file=sys.stderr)
         return ENVIRONMENT
-    from mockserver.scenarios.loader import load_scenarios
+    from crosswire.mockserver.scenarios.folders import scenario_folders
+    from crosswire.mockserver.scenarios.loader import load_scenarios
 
-    invalid = load_scenarios(args.scenarios).mistakes
+    folders = scenario_folders(args.scenarios)
+    invalid = load_scenarios(*folders).mistakes
     if invalid:
         print(*invalid, sep="\n", file=sys.stderr)
         return USAGE
     if args.classic:
         from .reports.classic import run_classic_checks
 
-        return run_classic_checks(args.scenarios)
+        return run_classic_checks(folders)
+    os.environ.pop("PYTEST_ADDOPTS", None)  # the options of another run: this one has its own flags
     code = pytest.main(pytest_arguments(args))
     return {0: OK, 1: FAILED, 5: USAGE}.get(int(code), USAGE)
 
 
 def _flag_mistakes(args: argparse.Namespace) -> Iterator[str]:
     """Yields the mistakes in the flags, each with what to do."""
-    for part in ("providers", "stories"):
-        if not (args.scenarios / part).is_dir():
-            yield f"--scenarios {args.scenarios}: has no {part}/; give the folder with providers/ and stories/"
+    parts = ("providers", "stories")
+    if args.scenarios is not None and not any((args.scenarios / part).is_dir() for part in parts):
+        yield f"--scenarios {args.scenarios}: has no providers/ and no stories/; give the folder that has one of them"
     if args.snapshots is not None and args.snapshots.exists() and not args.snapshots.is_dir():
         yield f"--snapshots {args.snapshots}: not a folder"
     if args.known_failing is not None and not args.known_failing.is_file():
@@ -101,11 +101,14 @@ def _flag_mistakes(args: argparse.Namespace) -> Iterator[str]:
 def pytest_arguments(args: argparse.Namespace) -> list[str]:
     """Returns the arguments of pytest for these flags."""
     mode = {None: "both", True: "stream", False: "unary"}[args.stream]
-    out = [str(HERE), f"--rootdir={ROOT}", "--grid", "-qq", "-rN", "--no-header", "--tb=no", "-p", "no:cacheprovider"]
-    out += ["-o", "console_output_style=classic", "--capture=no", "-p", "conformance.reports.pytest_output"]
+    out = [str(HERE), f"--rootdir={HERE}", "-c", str(HERE / "pytest.ini"), "--grid", "-qq", "-rN", "--no-header"]
+    out += ["--tb=no", "-p", "no:cacheprovider"]
+    out += ["-o", "console_output_style=classic", "--capture=no", "-p", "crosswire.conformance.reports.pytest_output"]
     out += ["-p", "no:hypothesispytest"]  # no test here uses it, and it takes longest to load
     out += [f"--{axis}={getattr(args, axis)}" for axis in ("frontend", "provider", "story")]
-    out += [f"--mode={mode}", f"--scenarios={args.scenarios}"]
+    out.append(f"--mode={mode}")
+    if args.scenarios:
+        out.append(f"--scenarios={args.scenarios.absolute()}")
     if args.snapshots:
         out.append(f"--snapshot-dirname={args.snapshots.absolute()}")
     if args.known_failing:
@@ -116,8 +119,8 @@ def pytest_arguments(args: argparse.Namespace) -> list[str]:
         out.append(f"--cells-html={args.html}")
     if args.junit:
         out.append(f"--junit-xml={args.junit}")
-    if args.readme:
-        out.append("--readme")
+    if args.docs:
+        out.append("--docs")
     if args.first:
         out.append("-x")
     # syrupy's own search for unused snapshots misses other folders, takes a filtered run for a complete one, and

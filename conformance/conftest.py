@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
 
-from mockserver.scenarios.loader import Scenarios, load_scenarios
+from crosswire.mockserver.scenarios.folders import SHIPPED, scenario_folders
+from crosswire.mockserver.scenarios.loader import Scenarios, load_scenarios
 
 from .checks.routing import ROUTE
-from .complaints.catalogue import read_catalogue
 from .harness.testbed import Testbed
 from .local_model.expectations import LOCAL_PROVIDER, is_installed, read_local_expectations
 from .local_model.runner import local_cells, play_local_cell
@@ -20,26 +21,30 @@ from .matrix.cells import enumerate_cells
 from .matrix.expectations import KNOWN_FAILING, Expectations, read_expectations, read_known_failing
 from .matrix.result import Cell, Result
 from .matrix.runner import play_cell
-from .reports.docs import catalogue_section, grid_section, loss_section, support_section, with_sections
+from .reports.docs import grid_section, status_line, support_section, with_sections
 from .reports.grid import Grid, failures, json_line, summary
 from .reports.html import render_page
 
-ROOT = Path(__file__).parent.parent
+CHECKOUT = Path(__file__).resolve().parents[1]
+"""The folder of the checkout; of an installed package the folder that contains it."""
+
+MATRIX_PAGE = CHECKOUT / "docs" / "matrix.md"
+
 AXES = ("frontend", "provider", "story")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("crosswire matrix")
     for axis in AXES:
-        group.addoption(f"--{axis}", default="*", help=f"only the {axis}s that match this glob")
+        group.addoption(f"--{axis}", default="*", help=f"a glob of the {axis} column")
     group.addoption(
         "--mode", choices=("both", "stream", "unary"), default="both", help="unary replies, streamed replies, or both"
     )
-    group.addoption("--scenarios", default=str(ROOT / "scenarios"), help="folder of the scenarios")
+    group.addoption("--scenarios", type=Path, help="folder whose files lie over the shipped scenarios")
     group.addoption("--known-failing", default=str(KNOWN_FAILING), help="list of the cells that are known to fail")
     group.addoption("--cells-json", help="write one JSON line per cell to this file")
     group.addoption("--cells-html", help="write the run as an HTML page to this file")
-    group.addoption("--readme", action="store_true", help="write the README's tables; the grid only after a full run")
+    group.addoption("--docs", action="store_true", help="after a full run write the tables of the documentation")
     group.addoption("--grid", action="store_true", help="print the grid row by row, and the closing line")
 
 
@@ -48,8 +53,9 @@ class MatrixRun:
 
     def __init__(self, config: pytest.Config) -> None:
         self.matrix: Expectations = read_expectations()
-        self.scenarios: Scenarios = load_scenarios(config.getoption("--scenarios"))
-        self.has_own_scenarios = Path(config.getoption("--scenarios")).resolve() == ROOT / "scenarios"
+        folders = scenario_folders(config.getoption("--scenarios"))
+        self.scenarios: Scenarios = load_scenarios(*folders)
+        self.has_own_scenarios = [folder.resolve() for folder in folders] == [SHIPPED]
         selected = []
         self._globs: dict[str, str] = {axis: config.getoption(f"--{axis}") for axis in AXES}
         self.local = read_local_expectations()
@@ -88,7 +94,9 @@ class MatrixRun:
         for axis in AXES:
             glob, names = self._globs[axis], dict.fromkeys(getattr(cell, axis) for cell in self._all_cells)
             if not any(fnmatchcase(name, glob) for name in names):
-                return f"--{axis} {glob} matches none of: {', '.join(names)}"
+                near = get_close_matches(glob.strip("*?"), names, 5, 0.5)
+                hint = f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(names)}"
+                return f"--{axis} {glob} matches none of {len(names)} {axis} names; {hint}"
         return "no cell matches all flags together: a story may be stream-only, or need what the provider lacks"
 
     def complete_pairs(self, axis: str) -> list[tuple[str, str]]:
@@ -161,6 +169,24 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize(("frontend", "story"), pairs, ids=["-".join(pair) for pair in pairs])
 
 
+def snapshot_folder(config: pytest.Config) -> Path:
+    """Returns the folder of this run's snapshots; an absolute one, as given by --snapshots, replaces the default."""
+    return Path(__file__).resolve().parent / str(config.getoption("snapshot_dirname"))
+
+
+SNAPSHOT_TESTS = ("test_upstream", "test_client", "test_route", "test_local_model", "test_no_snapshot_is_left_over")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out the comparisons with snapshots where there are none and none are written: outside a checkout."""
+    writes = config.getoption("update_snapshots") or config.getoption("update_new_snapshots_only")
+    if not writes and not snapshot_folder(config).is_dir():
+        left_out = [item for item in items if item.name.partition("[")[0] in SNAPSHOT_TESTS]
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
+        print("no snapshots here: cells are judged by the stories and the expectations alone", flush=True)
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Rejects globs that match no cell, as an empty run would pass."""
     matrix_run = matrix_run_of(session.config)
@@ -178,17 +204,14 @@ def matrix_run(request: pytest.FixtureRequest) -> Iterator[MatrixRun]:
     run.close()
 
 
-def sections(matrix_run: MatrixRun) -> dict[str, str]:
-    """Returns the README's generated sections; those about cells only after a complete run."""
-    tables = {"ledger": loss_section(), "catalogue": catalogue_section(read_catalogue())}
-    if (
-        not matrix_run.filtered
-        and matrix_run.has_own_scenarios
-        and all(cell in matrix_run.results for cell in matrix_run.cells)
-    ):
-        results, frontends = matrix_run.results_of(), matrix_run.matrix.frontends
-        tables |= {"matrix": grid_section(results, frontends), "words": support_section(results, frontends)}
-    return tables
+def generated_sections(matrix_run: MatrixRun) -> dict[Path, dict[str, str]]:
+    """Returns the sections that a complete run writes, by file; none for a filtered run and outside a checkout."""
+    complete = all(cell in matrix_run.results for cell in matrix_run.cells)
+    if matrix_run.filtered or not matrix_run.has_own_scenarios or not complete or not MATRIX_PAGE.is_file():
+        return {}
+    results, frontends = matrix_run.results_of(), matrix_run.matrix.frontends
+    tables = {"matrix": grid_section(results, frontends), "words": support_section(results, frontends)}
+    return {MATRIX_PAGE: tables, CHECKOUT / "README.md": {"status": status_line(results)}}
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -203,9 +226,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     path = config.getoption("--cells-html")
     if path:
         Path(path).write_text(render_page(results, config.stash[_KEY].matrix.frontends), "utf-8")
-    if config.getoption("--readme"):
-        readme = ROOT / "README.md"
-        readme.write_text(with_sections(readme.read_text("utf-8"), sections(config.stash[_KEY])), "utf-8")
+    if config.getoption("--docs"):
+        for file, sections in generated_sections(config.stash[_KEY]).items():
+            file.write_text(with_sections(file.read_text("utf-8"), sections), "utf-8")
     if config.getoption("--grid"):
         for line in failures(results):
             terminalreporter.write_line(line)

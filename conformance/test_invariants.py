@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from mockserver.protocols import MOCK_PROTOCOLS
-from mockserver.scenarios.provider import Provider
+from crosswire.mockserver.protocols import MOCK_PROTOCOLS
+from crosswire.mockserver.scenarios.provider import Provider
 
 from .checks.routing import ROUTE
 from .comparison import same_reply

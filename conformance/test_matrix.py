@@ -7,14 +7,13 @@ import platform
 import sys
 from collections.abc import Callable
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from .checks.routing import ROUTE
-from .conftest import ROOT, MatrixRun, sections
+from .conftest import MatrixRun, generated_sections, snapshot_folder
 from .local_model.expectations import EXACT_ON, LOCAL_PROVIDER
 from .matrix.result import Cell, Result
 from .reports.docs import with_sections
@@ -37,13 +36,14 @@ def test_known_failing_names_cells(matrix_run: MatrixRun) -> None:
         assert not stale, f"known-failing.txt has globs that match no cell: {stale}"
 
 
-def test_readme_shows_the_tables(matrix_run: MatrixRun, request: pytest.FixtureRequest) -> None:
-    """The README's tables are those of this run, if the run is complete."""
-    if matrix_run.filtered or request.config.getoption("--readme") or not matrix_run.has_own_scenarios:
+def test_docs_show_the_run(matrix_run: MatrixRun, request: pytest.FixtureRequest) -> None:
+    """The tables in the documentation are those of this run, if the run is complete."""
+    if matrix_run.filtered or request.config.getoption("--docs"):
         return
-    text = (ROOT / "README.md").read_text("utf-8")
     matrix_run.results_of()  # plays the remaining cells
-    assert with_sections(text, sections(matrix_run)) == text, "run ./run-matrix.sh --readme and review the diff"
+    for file, sections in generated_sections(matrix_run).items():
+        text = file.read_text("utf-8")
+        assert with_sections(text, sections) == text, "run ./run-matrix.sh --docs and review the diff"
 
 
 CheckSnapshot: TypeAlias = Callable[[str, dict[str, Any], int], None]
@@ -63,11 +63,6 @@ def check_snapshot(snapshot: SnapshotAssertion, request: pytest.FixtureRequest) 
         assert snapshot(name=name, extension_class=JsonSnapshot) == view
 
     return check
-
-
-def snapshot_folder(config: pytest.Config) -> Path:
-    """Returns the folder of this run's snapshots."""
-    return Path(__file__).parent / str(config.getoption("snapshot_dirname"))
 
 
 def test_upstream(provider: str, story: str, matrix_run: MatrixRun, check_snapshot: CheckSnapshot) -> None:

@@ -10,7 +10,10 @@ import asyncio
 import logging
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
 
+from .scenarios.folders import scenario_folders
 from .scenarios.loader import Scenarios, load_scenarios
 
 PORT = 8888
@@ -32,7 +35,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             "`crosswire-mock check FOLDER` only checks the folder."
         ),
     )
-    parser.add_argument("folder", help="folder that contains providers/ and stories/")
+    parser.add_argument(
+        "folder",
+        nargs="?",
+        help="folder that contains providers/ and stories/; default: ./scenarios if it is there, else the shipped ones",
+    )
+    parser.add_argument("--scenarios", type=Path, metavar="DIR", help="folder whose files lie over the shipped ones")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('crosswire')}")
     if not check:
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on; default: %(default)s")
         parser.add_argument(
@@ -44,7 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as exited:
         return 0 if exited.code in (0, None) else 2
     try:
-        scenarios = load_scenarios(args.folder)
+        folders = (Path(args.folder),) if args.folder else scenario_folders(args.scenarios)
+        scenarios = load_scenarios(*folders)
     except FileNotFoundError as problem:
         print(problem, file=sys.stderr)
         return 2

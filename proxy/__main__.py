@@ -1,4 +1,4 @@
-"""`python -m proxy`: the same as the command `crosswire`."""
+"""`python -m crosswire.proxy`: the same as the command `crosswire`."""
 
 from .cli.main import main
 

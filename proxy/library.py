@@ -102,7 +102,7 @@ class BackendRouter:
         """
         frontend = PROTOCOLS.get(protocol)
         if frontend is None:
-            raise ConfigError([f"{protocol!r} is no protocol; known are {', '.join(PROTOCOLS)}"])
+            raise ConfigError([f"unknown protocol {protocol!r}; known: {', '.join(PROTOCOLS)}"])
         lower = {name.lower(): value for name, value in (headers or {}).items()}
         read = {name: value for name, value in lower.items() if name in read_names(frontend)}
         data = bytes(body) if isinstance(body, bytes | bytearray) else json_fields.encode(dict(body))

@@ -11,7 +11,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 PACKAGES = ("proxy", "mockserver", "conformance")
-"""The three programs."""
+"""The three programs: each is a folder here, and a subpackage of the import package `crosswire`."""
+
+PREFIX = "crosswire."
 
 
 @cache
@@ -38,10 +40,10 @@ def imports_of(file: Path) -> frozenset[tuple[str, str]]:
     for node in ast.walk(ast.parse(file.read_text("utf-8"))):
         match node:
             case ast.Import(names):
-                found |= {(alias.name, "") for alias in names}
+                found |= {(alias.name.removeprefix(PREFIX), "") for alias in names}
             case ast.ImportFrom(target, names, level):
                 start = package[: len(package) - level + 1] if level else []
-                whole = ".".join([*start, *([target] if target else [])])
+                whole = ".".join([*start, *([target] if target else [])]).removeprefix(PREFIX)
                 for alias in names:
                     inner = f"{whole}.{alias.name}"
                     found.add((inner, "") if inner in modules() else (whole, alias.name))

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from conformance.client import CLIENTS
-from conformance.harness.testbed import route_config
-from mockserver.protocols import MOCK_PROTOCOLS
-from mockserver.scenarios.loader import load_scenarios
-from mockserver.scenarios.story import Story
-from proxy.config import load as load_config
-from proxy.endpoints.explain import explain
+from crosswire.conformance.client import CLIENTS
+from crosswire.conformance.harness.testbed import route_config
+from crosswire.mockserver.protocols import MOCK_PROTOCOLS
+from crosswire.mockserver.scenarios.loader import load_scenarios
+from crosswire.mockserver.scenarios.story import Story
+from crosswire.proxy.config import load as load_config
+from crosswire.proxy.endpoints.explain import explain
 
 ROOT = Path(__file__).parents[1]
 SNAPSHOTS = ROOT / "conformance" / "__snapshots__" / "route"

@@ -8,17 +8,17 @@ from collections.abc import Iterator
 
 import pytest
 import yaml
-from proxy.ir.loss_tables import FIELD_FEATURES, LOSS_RULES
 
-from conformance.comparison import EXTRA_FIELD_FEATURES, WRONG
-from conformance.matrix.expectations import read_expectations
-from mockserver.protocols import MOCK_PROTOCOLS
-from mockserver.protocols.names import NAMES
-from mockserver.scenarios.model import COARSE_KINDS, ERROR_STATUS
-from mockserver.scenarios.story import CAPABILITIES as SCENARIO_CAPABILITIES
-from proxy.errors import STATUS
-from proxy.ir import CAPABILITIES
-from proxy.protocols import PROTOCOLS
+from crosswire.conformance.comparison import EXTRA_FIELD_FEATURES, WRONG
+from crosswire.conformance.matrix.expectations import read_expectations
+from crosswire.mockserver.protocols import MOCK_PROTOCOLS
+from crosswire.mockserver.protocols.names import NAMES
+from crosswire.mockserver.scenarios.model import COARSE_KINDS, ERROR_STATUS
+from crosswire.mockserver.scenarios.story import CAPABILITIES as SCENARIO_CAPABILITIES
+from crosswire.proxy.errors import STATUS
+from crosswire.proxy.ir import CAPABILITIES
+from crosswire.proxy.ir.loss_tables import FIELD_FEATURES, LOSS_RULES
+from crosswire.proxy.protocols import PROTOCOLS
 
 from .source_tree import ROOT, modules
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mockserver.scenarios.provider import Provider
-from mockserver.scenarios.story import Story
+from crosswire.mockserver.scenarios.provider import Provider
+from crosswire.mockserver.scenarios.story import Story
 
 from ..matrix.expectations import Expectations
 

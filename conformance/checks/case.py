@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from mockserver.protocols.protocol import ParsedRequest
-from mockserver.scenarios.provider import Provider
-from mockserver.scenarios.story import Exchange, Story
+from crosswire.mockserver.protocols.protocol import ParsedRequest
+from crosswire.mockserver.scenarios.provider import Provider
+from crosswire.mockserver.scenarios.story import Exchange, Story
 
 from ..client.protocol import ClientProtocol
 from ..matrix.expectations import Expectations, SideLimits

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from mockserver.scenarios.model import Cut, Garble, SayError, SayText, coarse_kind
+from crosswire.mockserver.scenarios.model import Cut, Garble, SayError, SayText, coarse_kind
 
 from ..client.protocol import ParsedError, ParsedReply
 from ..matrix.result import Result, Step

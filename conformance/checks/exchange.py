@@ -11,9 +11,9 @@ from typing import Any
 
 from jsonpath_ng.ext.parser import parse as parse_path
 
-from mockserver.protocols import MOCK_PROTOCOLS
-from mockserver.protocols.protocol import MalformedRequest, ParsedRequest
-from mockserver.scenarios.model import Audio, Document, Image, ToolCall, ToolResult
+from crosswire.mockserver.protocols import MOCK_PROTOCOLS
+from crosswire.mockserver.protocols.protocol import MalformedRequest, ParsedRequest
+from crosswire.mockserver.scenarios.model import Audio, Document, Image, ToolCall, ToolResult
 
 from ..client.protocol import HttpRequest
 from ..client.reply_checks import parse_json

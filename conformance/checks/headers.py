@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from mockserver.protocols.protocol import ParsedRequest
+from crosswire.mockserver.protocols.protocol import ParsedRequest
 
 from ..client.protocol import HttpRequest
 from ..matrix.result import Result, Step, decision_summary

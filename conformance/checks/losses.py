@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mockserver.protocols.protocol import ParsedRequest
+from crosswire.mockserver.protocols.protocol import ParsedRequest
 
 from ..comparison import WRONG, Difference, added_fields
 from ..matrix.result import Result, Step

@@ -10,11 +10,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mockserver.protocols import MOCK_PROTOCOLS
-from mockserver.protocols.protocol import MalformedRequest
-from mockserver.protocols.reply_context import sent_key
-from mockserver.scenarios.provider import Provider
-from mockserver.scenarios.story import Decide, Exchange, Story
+from crosswire.mockserver.protocols import MOCK_PROTOCOLS
+from crosswire.mockserver.protocols.protocol import MalformedRequest
+from crosswire.mockserver.protocols.reply_context import sent_key
+from crosswire.mockserver.scenarios.provider import Provider
+from crosswire.mockserver.scenarios.story import Decide, Exchange, Story
 
 from ..matrix.result import Result, Step, decision_summary, path_below_base
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
-from mockserver.scenarios.model import Block, Thinking, ToolCall
+from crosswire.mockserver.scenarios.model import Block, Thinking, ToolCall
 
 from ..client.protocol import ClientProtocol
 

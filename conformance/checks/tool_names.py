@@ -12,9 +12,18 @@ from typing import TypeAlias
 
 from msgspec.structs import replace
 
-from mockserver.protocols.protocol import ParsedRequest
-from mockserver.scenarios.model import AllowedTools, Block, NamedTool, Tool, ToolCall, ToolChoice, ToolResult, Turn
-from mockserver.tool_aliases import INPUT_ARGUMENT, pair_tools
+from crosswire.mockserver.protocols.protocol import ParsedRequest
+from crosswire.mockserver.scenarios.model import (
+    AllowedTools,
+    Block,
+    NamedTool,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+    Turn,
+)
+from crosswire.mockserver.tool_aliases import INPUT_ARGUMENT, pair_tools
 
 from ..client.protocol import ClientProtocol, ParsedReply
 

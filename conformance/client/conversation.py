@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from mockserver.protocols.protocol import ParsedRequest
-from mockserver.scenarios.model import SAMPLING, Ask, Block, Text, ToolCall, ToolResult, Turn, effective_settings
+from crosswire.mockserver.protocols.protocol import ParsedRequest
+from crosswire.mockserver.scenarios.model import (
+    SAMPLING,
+    Ask,
+    Block,
+    Text,
+    ToolCall,
+    ToolResult,
+    Turn,
+    effective_settings,
+)
 
 from .protocol import ParsedReply
 

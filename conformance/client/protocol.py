@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from mockserver.scenarios.model import Block, Citation, Refusal, Text, Thinking, ToolCall, Usage
+from crosswire.mockserver.scenarios.model import Block, Citation, Refusal, Text, Thinking, ToolCall, Usage
 
 
 class HttpRequest(Struct, frozen=True):

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from mockserver.scenarios.model import Block, ToolCall, kind_of_status
+from crosswire.mockserver.scenarios.model import Block, ToolCall, kind_of_status
 
 from .protocol import HttpRequest, ParsedError, ParsedReply
 

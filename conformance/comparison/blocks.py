@@ -8,7 +8,7 @@ from base64 import b64encode
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
-from mockserver.scenarios.model import (
+from crosswire.mockserver.scenarios.model import (
     Audio,
     Block,
     Document,
@@ -20,7 +20,7 @@ from mockserver.scenarios.model import (
     ToolResult,
     Video,
 )
-from mockserver.tool_aliases import INPUT_ARGUMENT
+from crosswire.mockserver.tool_aliases import INPUT_ARGUMENT
 
 from ..checks.tool_names import is_allowed_name
 from ..client.protocol import ClientProtocol

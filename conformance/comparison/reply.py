@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from mockserver.scenarios.model import Block, Image, Text, Tool, ToolCall, Usage
+from crosswire.mockserver.scenarios.model import Block, Image, Text, Tool, ToolCall, Usage
 
 from ..checks.signatures import is_carried_before_calls, placed_signatures, reply_signature_errors
 from ..checks.tool_names import ToolMatches, rename_for_client

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from mockserver.protocols.protocol import ParsedRequest
-from mockserver.scenarios.model import Thinking, ToolCall
+from crosswire.mockserver.protocols.protocol import ParsedRequest
+from crosswire.mockserver.scenarios.model import Thinking, ToolCall
 
 from ..checks.signatures import (
     PLACEHOLDER_SIGNATURES,

@@ -6,9 +6,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from mockserver.protocols.protocol import ParsedRequest
-from mockserver.scenarios.model import AllowedTools, NamedTool, ResponseFormat, Tool
-from mockserver.tool_aliases import INPUT_ARGUMENT
+from crosswire.mockserver.protocols.protocol import ParsedRequest
+from crosswire.mockserver.scenarios.model import AllowedTools, NamedTool, ResponseFormat, Tool
+from crosswire.mockserver.tool_aliases import INPUT_ARGUMENT
 
 from .blocks import parse_arguments
 from .difference import WRONG, Difference

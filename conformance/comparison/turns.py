@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from mockserver.protocols.protocol import ParsedRequest
-from mockserver.scenarios.model import Block, Text, Thinking, ToolCall, ToolResult, Turn
+from crosswire.mockserver.protocols.protocol import ParsedRequest
+from crosswire.mockserver.scenarios.model import Block, Text, Thinking, ToolCall, ToolResult, Turn
 
 from ..client.protocol import ClientProtocol
 from .blocks import MEDIA, SEAM, block_differences, merge_texts, of_kind, order_differences, same_text, texts_of

@@ -18,12 +18,12 @@ import yaml
 from aiohttp import web
 from msgspec import Struct
 
-from mockserver import server as mock_server
-from mockserver.scenarios.loader import Scenarios
-from mockserver.scenarios.provider import Provider
-from mockserver.scenarios.story import Story
-from proxy.errors import ConfigError
-from proxy.server.app import make_app
+from crosswire.mockserver import server as mock_server
+from crosswire.mockserver.scenarios.loader import Scenarios
+from crosswire.mockserver.scenarios.provider import Provider
+from crosswire.mockserver.scenarios.story import Story
+from crosswire.proxy.errors import ConfigError
+from crosswire.proxy.server.app import make_app
 
 from .clock import PROXY_CREATED
 

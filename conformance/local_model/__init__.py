@@ -1,0 +1,1 @@
+"""The matrix with the proxy's local model as the backend."""

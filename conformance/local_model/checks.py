@@ -8,9 +8,9 @@ from typing import Any
 
 import jsonschema
 
-from mockserver.protocols.protocol import ParsedRequest
-from mockserver.scenarios.model import Ask, NamedTool, SayCall, ToolCall
-from mockserver.scenarios.story import Exchange, new_texts
+from crosswire.mockserver.protocols.protocol import ParsedRequest
+from crosswire.mockserver.scenarios.model import Ask, NamedTool, SayCall, ToolCall
+from crosswire.mockserver.scenarios.story import Exchange, new_texts
 
 from ..checks.case import CLIENT_KEY
 from ..checks.errors import check_complaints

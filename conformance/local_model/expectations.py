@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 from msgspec import Struct, convert
 
-from mockserver.scenarios.story import Story
+from crosswire.mockserver.scenarios.story import Story
 
 from ..matrix.expectations import Reason
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from time import perf_counter
 
-from mockserver.protocols import MOCK_PROTOCOLS
-from mockserver.scenarios.loader import Scenarios
-from mockserver.scenarios.model import Ask
+from crosswire.mockserver.protocols import MOCK_PROTOCOLS
+from crosswire.mockserver.scenarios.loader import Scenarios
+from crosswire.mockserver.scenarios.model import Ask
 
 from ..checks.case import CLIENT_KEY
 from ..client import CLIENTS

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mockserver.scenarios.loader import Scenarios
-from mockserver.scenarios.story import Story
+from crosswire.mockserver.scenarios.loader import Scenarios
+from crosswire.mockserver.scenarios.story import Story
 
 from ..checks.capabilities import missing, must_refuse, supports
 from ..checks.routing import ROUTE

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from msgspec import Struct, field
 
-from mockserver.scenarios.provider import Provider
+from crosswire.mockserver.scenarios.provider import Provider
 
 from ..client.protocol import ParsedReply
 from ..harness.testbed import HttpResponse

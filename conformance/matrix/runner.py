@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from time import perf_counter
 
-from mockserver.scenarios.loader import Scenarios
-from mockserver.scenarios.model import Ask
-from mockserver.scenarios.story import Story
+from crosswire.mockserver.scenarios.loader import Scenarios
+from crosswire.mockserver.scenarios.model import Ask
+from crosswire.mockserver.scenarios.story import Story
 
 from ..checks.capabilities import must_refuse
 from ..checks.case import CLIENT_KEY, Case

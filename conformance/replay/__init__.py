@@ -1,0 +1,1 @@
+"""Replay of recorded traffic through the protocols, in memory and over sockets."""

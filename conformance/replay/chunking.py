@@ -7,9 +7,9 @@ from itertools import count
 from random import Random
 from zlib import crc32
 
-from proxy.ir import Event, Loss
-from proxy.protocols.protocol import NewId, Protocol, ReplyContext, UpstreamRequest
-from proxy.wire.framing import FRAME_LIMIT, FRAMINGS
+from crosswire.proxy.ir import Event, Loss
+from crosswire.proxy.protocols.protocol import NewId, Protocol, ReplyContext, UpstreamRequest
+from crosswire.proxy.wire.framing import FRAME_LIMIT, FRAMINGS
 
 
 def sequential_ids() -> NewId:

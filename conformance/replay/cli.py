@@ -1,4 +1,4 @@
-"""Command line of the replay of recorded traffic: `python -m conformance replay DIR`.
+"""Command line of the replay of recorded traffic: `python -m crosswire.conformance replay DIR`.
 
 Each recorded request and reply is decoded, encoded again in its own protocol and in the four others, and checked by the
 official SDKs' types and the mock's parsers.

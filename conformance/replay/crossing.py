@@ -10,13 +10,13 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from mockserver.protocols import MOCK_PROTOCOLS
-from mockserver.protocols.protocol import MalformedRequest
-from mockserver.scenarios.model import Tool, coarse_kind
-from proxy.errors import Malformed
-from proxy.ir import COMMITTING, Failure, Loss, Opaque, Reply, Request
-from proxy.protocols import PROTOCOLS
-from proxy.protocols.protocol import ReplyContext, UpstreamRequest
+from crosswire.mockserver.protocols import MOCK_PROTOCOLS
+from crosswire.mockserver.protocols.protocol import MalformedRequest
+from crosswire.mockserver.scenarios.model import Tool, coarse_kind
+from crosswire.proxy.errors import Malformed
+from crosswire.proxy.ir import COMMITTING, Failure, Loss, Opaque, Reply, Request
+from crosswire.proxy.protocols import PROTOCOLS
+from crosswire.proxy.protocols.protocol import ReplyContext, UpstreamRequest
 
 from ..checks.tool_names import ToolMatches, match_tools
 from ..client import CLIENTS

@@ -9,12 +9,12 @@ from urllib.parse import parse_qs, unquote
 
 from msgspec.structs import replace
 
-from mockserver.protocols import MOCK_PROTOCOLS
-from mockserver.protocols.protocol import MalformedRequest, ParsedRequest
-from proxy.errors import STATUS, Malformed, RequestError
-from proxy.ir import Event, Failure, Opaque, Reply, Request, Text, Turn, fold
-from proxy.protocols import PROTOCOLS
-from proxy.protocols.protocol import Protocol, UpstreamRequest, UpstreamTarget, UrlParams
+from crosswire.mockserver.protocols import MOCK_PROTOCOLS
+from crosswire.mockserver.protocols.protocol import MalformedRequest, ParsedRequest
+from crosswire.proxy.errors import STATUS, Malformed, RequestError
+from crosswire.proxy.ir import Event, Failure, Opaque, Reply, Request, Text, Turn, fold
+from crosswire.proxy.protocols import PROTOCOLS
+from crosswire.proxy.protocols.protocol import Protocol, UpstreamRequest, UpstreamTarget, UrlParams
 
 from ..client import CLIENTS
 from ..client.protocol import ClientProtocol, HttpRequest, ParsedReply

@@ -7,8 +7,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from proxy.errors import Malformed
-from proxy.ir import Failure, Request, fold
+from crosswire.proxy.errors import Malformed
+from crosswire.proxy.ir import Failure, Request, fold
 
 from .chunking import decode_stream, sequential_ids
 from .decoding import DecodedRecording, url_params

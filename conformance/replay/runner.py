@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from proxy.protocols import PROTOCOLS
+from crosswire.proxy.protocols import PROTOCOLS
 
 from .crossing import Crossing
 from .decoding import DecodedRecording

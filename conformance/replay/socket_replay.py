@@ -15,8 +15,8 @@ import aiohttp
 import yaml
 from aiohttp import web
 
-from proxy.protocols import PROTOCOLS
-from proxy.server.app import make_app
+from crosswire.proxy.protocols import PROTOCOLS
+from crosswire.proxy.server.app import make_app
 
 from ..client import CLIENTS
 from ..comparison import reply_differences

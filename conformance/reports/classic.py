@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from msgspec import Struct
 
-from mockserver.scenarios.loader import load_scenarios
+from crosswire.mockserver.scenarios.loader import load_scenarios
 
 from ..harness.testbed import Testbed
 from ..matrix.expectations import read_expectations
@@ -39,9 +40,9 @@ CHECKS = (
 )
 
 
-def run_classic_checks(folder: Path) -> int:
+def run_classic_checks(folders: Sequence[Path]) -> int:
     """Plays and prints the checks; returns 0 if every reply is as expected, else 1."""
-    scenarios, matrix = load_scenarios(folder), read_expectations()
+    scenarios, matrix = load_scenarios(*folders), read_expectations()
     failed = 0
     with Testbed(scenarios) as testbed:
         for number, check in enumerate(CHECKS):

@@ -1,6 +1,6 @@
-"""Generates Markdown sections of the README: losses, complaints, and the tables of a complete run.
+"""Generates the Markdown of a complete run: the tables of docs/matrix.md, and the status line of the README.
 
-A section is written between its own marks; its content comes from the loss rules, the catalogue and the cells.
+A section is written between its own marks.
 """
 
 from __future__ import annotations
@@ -10,32 +10,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from io import StringIO
 
-from proxy.ir.loss_tables import LOSS_RULES
-
 from ..checks.routing import ROUTE
-from ..complaints.catalogue import Case
 from ..matrix.result import Result
 from .grid import Grid, summary, worst
 
 
-def loss_section() -> str:
-    """Returns the table of loss features, with default action and meaning."""
-    rows = (f"| `{feature}` | {rule.action} | {rule.meaning} |" for feature, rule in LOSS_RULES.items())
-    head = ("| word | by default | what it is |", "|---|---|---|")
-    return _details(f"The ledger: {len(LOSS_RULES)} words for what can be lost", [*head, *rows])
-
-
-def catalogue_section(cases: Mapping[str, Case]) -> str:
-    """Returns the number of complaints that are covered, and those that are not or only in part, with the reason."""
-    left = {name: case.non_goal for name, case in cases.items() if case.non_goal is not None}
-    parts = {name: f"without {case.without}" for name, case in cases.items() if case.without is not None}
-    stories = {story for case in cases.values() for story in case.stories}
-    tests = {test for case in cases.values() for test in case.tests}
-    count = (
-        f"**{len(cases) - len(left)} of {len(cases)}** cases are held by {len(stories)} stories "
-        f"and {len(tests)} tests, {len(left)} {'is a stated non-goal' if len(left) == 1 else 'are stated non-goals'}."
-    )
-    return "\n".join([count, "", *(f"- {name}: {why}" for name, why in (left | parts).items())]).rstrip()
+def status_line(results: Sequence[Result]) -> str:
+    """Returns the cells of a complete run by outcome, in one line."""
+    return f"**{len(results)} cells**: {summary(results)}. [The whole matrix](docs/matrix.md)"
 
 
 def grid_section(results: Sequence[Result], frontends: Iterable[str]) -> str:
@@ -63,7 +45,7 @@ def support_section(results: Sequence[Result], frontends: Sequence[str]) -> str:
     rows = []
     for story in dict.fromkeys(result.cell.story for result in results):
         entries = (support_entry(cells.get((story, provider), []), frontends) for provider in providers)
-        rows.append(f"| [{story}](scenarios/stories/{story}.yaml) | {' | '.join(entries)} |")
+        rows.append(f"| [{story}](../scenarios/stories/{story}.yaml) | {' | '.join(entries)} |")
     head = (f"| | {' | '.join(providers)} |", "|---" * (len(providers) + 1) + "|")
     return _details("What is native, lossy or refused, story by story", [*head, *rows])
 
@@ -107,9 +89,9 @@ def features_of(results: Sequence[Result]) -> list[str]:
 def with_sections(text: str, sections: Mapping[str, str]) -> str:
     """Returns the text with each section replaced between its marks; raises ValueError if a mark is missing."""
     for name, block in sections.items():
-        parts = re.split(rf"(<!-- {name}: [^\n]*-->\n).*?(<!-- /{name} -->)", text, flags=re.DOTALL)
+        parts = re.split(rf"(<!-- {name}(?:: [^\n]*)? -->\n).*?(<!-- /{name} -->)", text, flags=re.DOTALL)
         if len(parts) != 4:
-            raise ValueError(f"README.md needs one place between `<!-- {name}: … -->` and `<!-- /{name} -->`")
+            raise ValueError(f"the file needs one place between `<!-- {name} -->` and `<!-- /{name} -->`")
         before, opening, closing, after = parts
         text = f"{before}{opening}{block}\n{closing}{after}"
     return text

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
+
+NO_REPORT = SimpleNamespace(lines=())
+"""Replaces syrupy's report, which warns that its search for unused snapshots is off: a test of the suite does that."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -13,9 +18,12 @@ def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] 
     return None
 
 
-@pytest.hookimpl(hookwrapper=True)
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> object:
-    """Prints the failed invariants and snapshots in short form after the grid."""
+    """Prints the failed invariants and snapshots in short form after the grid, and nothing of syrupy's own summary."""
+    syrupy = getattr(terminalreporter.config, "_syrupy", None)
+    if syrupy is not None:
+        syrupy.report = NO_REPORT
     yield
     for report in terminalreporter.stats.get("failed", []):
         if "test_cell" not in report.nodeid:

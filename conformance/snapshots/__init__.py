@@ -1,0 +1,1 @@
+"""Snapshots of requests, replies and decisions: their views and their files."""

@@ -35,7 +35,8 @@ class JsonSnapshot(SingleFileSnapshotExtension):
     @classmethod
     def dirname(cls, *, test_location: PyTestLocation) -> str:
         # an absolute folder, as given by --snapshots, replaces the parent
-        return str(Path(test_location.filepath).parent / cls.snapshot_dirname)
+        # an editable install has links to the tests, and the snapshots stand beside the files themselves
+        return str(Path(test_location.filepath).resolve().parent / cls.snapshot_dirname)
 
     @classmethod
     def discovery_dirname(cls, *, test_location: PyTestLocation) -> str:

@@ -1,0 +1,1 @@
+"""The endpoints beside the chat: embeddings, stored responses, version, and errors of unknown paths."""

@@ -1,0 +1,1 @@
+"""Scenarios: the types of providers and stories, their loader, and the parsers of each YAML form."""

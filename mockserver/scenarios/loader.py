@@ -1,4 +1,4 @@
-"""Loads a folder of scenarios: all provider and story files, and the checks that need several files."""
+"""Loads folders of scenarios: all provider and story files, and the checks that need several files."""
 
 from __future__ import annotations
 
@@ -22,32 +22,40 @@ class Scenarios(Struct, frozen=True):
     mistakes: tuple[Mistake, ...] = ()
 
 
-def load_scenarios(folder: Path | str) -> Scenarios:
-    """Reads `providers/*.yaml` and `stories/*.yaml`; mistakes are returned, not raised.
+def load_scenarios(*folders: Path | str) -> Scenarios:
+    """Reads `providers/*.yaml` and `stories/*.yaml` of the folders; mistakes are returned, not raised.
 
-    Raises FileNotFoundError if the folder does not exist.
+    A file replaces that of the same name in an earlier folder. Raises FileNotFoundError if a folder does not exist.
     """
-    root = Path(folder)
-    if not root.is_dir():
-        raise FileNotFoundError(f"{root} is not a folder; give the folder that contains providers/ and stories/")
+    roots = [Path(folder) for folder in folders]
+    for root in roots:
+        if not root.is_dir():
+            raise FileNotFoundError(f"{root} is not a folder; give the folder that contains providers/ and stories/")
     mistakes: list[Mistake] = []
     providers: dict[str, Provider] = {}
     stories: dict[str, Story] = {}
-    for file in sorted((root / "stories").glob("*.yaml")):
-        story, found = read_story(file.stem, str(file), _read_text(file, mistakes))
+    story_files = _files(roots, "stories")
+    for name, file in story_files.items():
+        story, found = read_story(name, str(file), _read_text(file, mistakes))
         mistakes.extend(found)
         if story is not None:
-            stories[file.stem] = story
-    for file in sorted((root / "providers").glob("*.yaml")):
-        provider, found = read_provider(file.stem, str(file), _read_text(file, mistakes))
+            stories[name] = story
+    for name, file in _files(roots, "providers").items():
+        provider, found = read_provider(name, str(file), _read_text(file, mistakes))
         mistakes.extend(found)
         if provider is not None:
-            providers[file.stem] = provider
-    mistakes.extend(cross_file_mistakes(providers, stories, {file.stem for file in (root / "stories").glob("*.yaml")}))
+            providers[name] = provider
+    mistakes.extend(cross_file_mistakes(providers, stories, set(story_files)))
     for kind, loaded in (("providers", providers), ("stories", stories)):
         if not loaded and not mistakes:
-            mistakes.append(Mistake(str(root / kind), 1, f"no {kind}: the folder contains no *.yaml"))
+            mistakes.append(Mistake(str(roots[-1] / kind), 1, f"no {kind}: the folder contains no *.yaml"))
     return Scenarios(providers, stories, tuple(sorted(mistakes)))
+
+
+def _files(roots: list[Path], kind: str) -> dict[str, Path]:
+    """The YAML files of a kind by their stem, sorted by file name."""
+    found = {file.name: file for root in roots for file in (root / kind).glob("*.yaml")}
+    return {file.stem: file for _, file in sorted(found.items())}
 
 
 def _read_text(file: Path, mistakes: list[Mistake]) -> str:

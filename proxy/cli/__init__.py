@@ -1,0 +1,1 @@
+"""The command line `crosswire`: one module for each command, their arguments, exit codes and output."""

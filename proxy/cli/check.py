@@ -11,7 +11,7 @@ from .exit_codes import OK
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", nargs="?", type=Path, default=DEFAULT_FILE)
+    parser.add_argument("config", nargs="?", type=Path, default=DEFAULT_FILE, metavar="FILE", help="the config")
     parser.set_defaults(run=run, backend=None, port=None)
 
 

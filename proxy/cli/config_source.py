@@ -15,7 +15,7 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="default: crosswire.yaml if it is here, else the environment"
     )
-    parser.add_argument("--backend", metavar="NAME", help="the last resort for requests that nothing else fits")
+    parser.add_argument("--backend", metavar="NAME", help="the backend for requests that no other backend can serve")
 
 
 def config_of(args: argparse.Namespace, stored: Snapshot | None = None) -> Config:

@@ -16,8 +16,12 @@ from .exit_codes import OK, USAGE
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--from", dest="source", required=True, choices=PROTOCOLS, help="the protocol of the body")
     parser.add_argument("--to", dest="target", required=True, choices=PROTOCOLS, help="the protocol to convert to")
-    parser.add_argument("--model", help="the upstream's model (default: the body's own); for gemini also the asked one")
-    parser.add_argument("--stream", action="store_true", help="for gemini, whose address says it: the request streams")
+    parser.add_argument("--model", help="the upstream model (default: the body's); for gemini also the requested one")
+    parser.add_argument(
+        "--stream",
+        action="store_true",
+        help="the request streams; only for gemini, where the URL and not the body says so",
+    )
     parser.set_defaults(run=run)
 
 

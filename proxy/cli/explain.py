@@ -18,12 +18,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, help="the model that the client asks for")
     parser.add_argument("--tools", action="store_true", help="the request offers tools")
     parser.add_argument(
-        "--needs", nargs="*", default=[], choices=CAPABILITIES, metavar="CAPABILITY", help="what else it needs"
+        "--needs",
+        nargs="*",
+        default=[],
+        choices=CAPABILITIES,
+        metavar="CAPABILITY",
+        help="capabilities that the request needs",
     )
-    parser.add_argument("--prompt", metavar="TEXT", help="what the client says, for a smart model's score")
-    parser.add_argument("--mode", help="what the client's header x-crosswire-mode says")
-    parser.add_argument("--pin", metavar="BACKEND", help="what the client's header x-crosswire-backend says")
-    parser.add_argument("--down", nargs="*", default=[], metavar="BACKEND", help="backends to think of as down")
+    parser.add_argument("--prompt", metavar="TEXT", help="the user's text, for a smart model's score")
+    parser.add_argument("--mode", help="the value of the header x-crosswire-mode")
+    parser.add_argument("--pin", metavar="BACKEND", help="the value of the header x-crosswire-backend")
+    parser.add_argument("--down", nargs="*", default=[], metavar="BACKEND", help="backends to treat as down")
     parser.add_argument("--json", action="store_true", help="print the whole decision as JSON")
     parser.set_defaults(run=run, port=None)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import Any
 
 from ..errors import ConfigError
@@ -14,15 +15,15 @@ from .exit_codes import OK, USAGE
 
 COMMANDS = {
     "serve": (serve, "run the proxy"),
-    "check": (check, "report every mistake of a config"),
+    "check": (check, "report all errors of a config"),
     "explain": (explain, "show which backend a request would get, and why"),
-    "convert": (convert, "convert a request body from standard input, and name the losses"),
+    "convert": (convert, "convert a request body from standard input, and list the losses"),
 }
 
 STORE_COMMANDS = {
-    "mappings": "rules for models' names in the store",
-    "credentials": "the providers' keys, sealed in the store",
-    "settings": "keys of the config in the store",
+    "mappings": "routing rules in the store",
+    "credentials": "provider keys, encrypted in the store",
+    "settings": "config settings in the store",
 }
 
 _DELEGATED: dict[str, Any] = {"add_help": False, "prefix_chars": "\0"}
@@ -45,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="crosswire", description="Any LLM client to any LLM backend, and no silent loss."
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('crosswire')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, (command, text) in COMMANDS.items():
         command.add_arguments(commands.add_parser(name, help=text))

@@ -30,7 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_arguments(parser)
     parser.add_argument("--port", type=int, help="listen here instead of the config's port (9001)")
     parser.add_argument(
-        "--log-file", type=Path, metavar="FILE", help="write the four stages of each request as JSON lines"
+        "--log-file",
+        type=Path,
+        metavar="FILE",
+        help="write the request and response of client and backend as JSON lines",
     )
     parser.add_argument("--records", type=Path, metavar="DIR", help="write the record of each request as a JSON file")
     parser.add_argument(
@@ -38,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--verbose",
         action="count",
         default=0,
-        help="say for each request where it goes and why; twice: also how the plan was made",
+        help="log for each request which backend serves it and why; -vv also logs how the plan was made",
     )
     parser.set_defaults(run=run)
 

@@ -51,44 +51,46 @@ def main(command: str, argv: Sequence[str], load: Load) -> int:
 
 
 def _parsers(load: Load) -> dict[str, argparse.ArgumentParser]:
-    mapping, verbs = _group("mappings", "rules for models' names, kept in the store", load)
+    mapping, verbs = _group("mappings", "routing rules in the store", load)
     one = _verb(verbs, "add", "add a rule", _add_mapping)
     one.add_argument("match", help="a model's name, or a pattern such as 'gpt-*'")
     one.add_argument("backend", help="the backend or provider that serves it")
-    one.add_argument("--model", help="what the backend is asked for instead; {1} is the first wildcard's text")
+    one.add_argument(
+        "--model", help="the upstream model, instead of the client's; {1} is the text of the first wildcard"
+    )
     one.add_argument("--priority", type=int, default=0, help="higher first")
     one.add_argument(
         "--fallback",
         nargs="*",
         default=[],
         metavar="BACKEND[/MODEL]",
-        help="what is tried after it, in order, each with a model of its own or without",
+        help="backends to try after it, in order, each with its own model if needed",
     )
-    one.add_argument("--disabled", action="store_true", help="keep it, but do not use it yet")
+    one.add_argument("--disabled", action="store_true", help="add it disabled")
     _verb(verbs, "list", "show all", _list_mappings)
     for verb, what, run in _switches("mapping", _remove_mapping, _enable_mapping):
         _verb(verbs, verb, what, run).add_argument("id", type=int, help="its number in the list")
 
-    credential, verbs = _group("credentials", "the providers' keys, sealed in the store", load)
-    one = _verb(verbs, "add", "keep a key, read from the terminal or standard input", _add_credential)
-    one.add_argument("provider", help="a provider of the registry, one of llm_custom_providers, or a backend")
-    one.add_argument("--name", default=credentials.DEFAULT, help="to tell several of one provider apart")
-    one.add_argument("--base-url", metavar="URL", help="the address that the key belongs to, instead of the registry's")
+    credential, verbs = _group("credentials", "provider keys, encrypted in the store", load)
+    one = _verb(verbs, "add", "add a key, read from the terminal or standard input", _add_credential)
+    one.add_argument("provider", help="a known provider, one of llm_custom_providers, or a backend")
+    one.add_argument("--name", default=credentials.DEFAULT, help="distinguishes several keys of one provider")
+    one.add_argument("--base-url", metavar="URL", help="the address that the key belongs to, instead of the provider's")
     one.add_argument("--from-env", metavar="VARIABLE", help="take the key from this variable")
     _verb(verbs, "list", "show all, keys masked", _list_credentials)
     for verb, what, run in _switches("credential", _remove_credential, _enable_credential):
         one = _verb(verbs, verb, what, run)
-        one.add_argument("provider")
-        one.add_argument("--name", default=credentials.DEFAULT)
-    _verb(verbs, "rotate", "seal all under a new master key; cut off, it goes on where it was", _rotate)
+        one.add_argument("provider", help="the provider of the key")
+        one.add_argument("--name", default=credentials.DEFAULT, help="which of several keys")
+    _verb(verbs, "rotate", "encrypt all keys with a new master key; run it again if it was interrupted", _rotate)
 
-    setting, verbs = _group("settings", "top-level keys of the config, kept in the store", load)
-    one = _verb(verbs, "add", "set a key; it beats the environment and the file", _add_setting)
-    one.add_argument("key")
+    setting, verbs = _group("settings", "config settings in the store", load)
+    one = _verb(verbs, "add", "set a key; it overrides the environment and the file", _add_setting)
+    one.add_argument("key", help="a top-level key of the config")
     one.add_argument("value", help="as YAML, such as 5 or {home: {protocol: ollama, base_url: …}}")
     _verb(verbs, "list", "show all", _list_settings)
     for verb, what, run in _switches("setting", _remove_setting, _enable_setting):
-        _verb(verbs, verb, what, run).add_argument("key")
+        _verb(verbs, verb, what, run).add_argument("key", help="a top-level key of the config")
     return {"mappings": mapping, "credentials": credential, "settings": setting}
 
 
@@ -108,9 +110,9 @@ def _verb(verbs: Verbs, name: str, what: str, run: Run) -> argparse.ArgumentPars
 
 def _switches(noun: str, remove: Run, enable: Callable[[argparse.Namespace, bool], int]) -> list[tuple[str, str, Run]]:
     return [
-        ("remove", f"forget a {noun}", remove),
-        ("enable", f"use a {noun} again", lambda args: enable(args, True)),
-        ("disable", f"keep a {noun}, but do not use it", lambda args: enable(args, False)),
+        ("remove", f"delete a {noun}", remove),
+        ("enable", f"enable a {noun}", lambda args: enable(args, True)),
+        ("disable", f"disable a {noun} without deleting it", lambda args: enable(args, False)),
     ]
 
 
@@ -176,11 +178,11 @@ def _add_credential(args: argparse.Namespace) -> int:
             file = key_file(os.environ, store.key_file)
             assert file is not None  # noqa: S101 - with the variable there would be a ring
             write_keys(file, [new_key()])
-            print(f"made the master key in {file}; without it the credentials cannot be opened", file=sys.stderr)
+            print(f"created the master key in {file}; without it the credentials cannot be decrypted", file=sys.stderr)
             ring = await store.ring(connection)
             assert ring is not None  # noqa: S101 - it was just made
         new = await credentials.add(connection, ring, provider, key, args.name, args.base_url)
-        return f"credential {provider}/{args.name}: {'kept' if new else 'changed'}"
+        return f"credential {provider}/{args.name}: {'added' if new else 'changed'}"
 
     return _change(args, change)
 
@@ -220,7 +222,7 @@ def _enable_credential(args: argparse.Namespace, enabled: bool) -> int:
 def _rotate(args: argparse.Namespace) -> int:
     async def run(store: Store) -> int:
         done = await rotate(store, os.environ)
-        print(f"{done.count} credentials are sealed anew")
+        print(f"{done.count} credentials encrypted with the new key")
         if done.by_hand:
             print(f"remove the old key from {KEY_VARIABLE} once every running proxy has the new one")
         return OK
@@ -234,7 +236,7 @@ def _rotate(args: argparse.Namespace) -> int:
 def _add_setting(args: argparse.Namespace) -> int:
     async def change(_: Store, connection: AsyncConnection) -> str:
         new = await settings.add(connection, args.key, args.value)
-        return f"setting {args.key}: {'kept' if new else 'changed'}"
+        return f"setting {args.key}: {'added' if new else 'changed'}"
 
     return _change(args, change)
 
@@ -274,7 +276,7 @@ def _switch(
 ) -> int:
     async def run(_: Store, connection: AsyncConnection) -> str:
         if not await change(connection):
-            raise StoreError(f"there is no {label}; `list` shows what there is")
+            raise StoreError(f"{label} does not exist; `list` shows all")
         return f"{label}: {done}"
 
     return _change(args, run)

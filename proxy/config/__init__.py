@@ -204,7 +204,7 @@ def _build_config(
     resolver = Resolver(reader, backends, raw.providers, raw.protocols)
     if port is not None:
         if not 0 <= port <= 65535:
-            reader.flag_complaints.append(f"--port: {port} is no port; give one from 0 to 65535")
+            reader.flag_complaints.append(f"--port: {port} is not a port; give one from 0 to 65535")
         settings = replace(settings, port=port)
     names = [entry.name for entry in resolver.backends]
     if backend is not None and names and backend not in names:

@@ -81,7 +81,9 @@ def _read_backend(
     path = child_path("backends", name)
     if not BACKEND_NAME.fullmatch(name):
         reader.complain(
-            reader.key_lines["backends", name], path, "is no name for a backend; use letters, digits, '.', '_' and '-'"
+            reader.key_lines["backends", name],
+            path,
+            "is not a valid backend name; use letters, digits, '.', '_' and '-'",
         )
     found = reader.mapping(node, path, BACKEND_KEYS)
 
@@ -215,7 +217,7 @@ def _read_models(reader: ConfigReader, node: yaml.Node, path: str) -> dict[str, 
         for index, item in enumerate(node.value):
             name = read_name(reader, item, f"{path}[{index}]")
             if name in models:
-                what = f"is on line {reader.key_lines[path, name]} already; keep one of them"
+                what = f"duplicate, first on line {reader.key_lines[path, name]}; keep one of them"
                 reader.complain(item, f"{path}[{index}]", what)
             elif name is not None:
                 models[name] = name
@@ -259,13 +261,15 @@ def _read_headers(reader: ConfigReader, node: yaml.Node, path: str) -> dict[str,
     for name, value in reader.mapping(node, path, None).items():
         text = reader.text(value, child_path(path, name))
         if not _HEADER.fullmatch(name):
-            reader.complain(value, child_path(path, name), "is no header's name; use letters, digits and '-'")
+            reader.complain(value, child_path(path, name), "is not a valid header name; use letters, digits and '-'")
         elif name.lower() in RESERVED_HEADERS:
             reader.complain(value, child_path(path, name), "is set by the proxy itself; remove it")
         elif name.lower() in headers:
-            reader.complain(value, child_path(path, name), "is there twice, in another case; keep one of them")
+            reader.complain(value, child_path(path, name), "is listed twice, in another case; keep one of them")
         elif text is not None and (FORBIDDEN_IN_NAMES.search(text) or not text.isascii()):
-            reader.complain(value, child_path(path, name), "is no header's value; use printable ASCII on one line")
+            reader.complain(
+                value, child_path(path, name), "is not a valid header value; use printable ASCII on one line"
+            )
         elif text is not None:
             headers[name.lower()] = text
     return headers

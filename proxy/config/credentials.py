@@ -67,7 +67,7 @@ def _by_provider(
         group = groups.setdefault(credential.provider if provider is None else provider.name, [])
         if group and group[0].base_url != credential.base_url:
             _warn(
-                reader, f"{label}: is left out, for it has another base_url than {group[0].name}; disable one of them"
+                reader, f"{label}: is ignored: its base_url differs from that of {group[0].name}; disable one of them"
             )
             continue
         group.append(credential)
@@ -114,7 +114,7 @@ def _new_backend(
 ) -> BackendConfig | None:
     """Builds the reserved backend of a credential's provider; returns None, with a warning, if that is impossible."""
     if provider is None:
-        _warn(reader, f"credential {name}: no backend and no provider is called so; add it under backends")
+        _warn(reader, f"credential {name}: no backend or provider has this name; add it under backends")
         return None
     if provider.base_url is None and keys.base_url is None:
         _warn(reader, f"credential {name}: has no address; add it again with --base-url")

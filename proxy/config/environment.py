@@ -42,4 +42,8 @@ def enabled_by_variable() -> tuple[Provider, ...]:
 def complain_of_no_backend(reader: ConfigReader) -> None:
     """Reports the error that no backend is configured, with the variables that would enable one."""
     variables = ", ".join(str(provider.enabling_variable) for provider in enabled_by_variable())
-    reader.complain(0, "", f"no backend: none of {variables} is set; set one of them, or give --config FILE")
+    reader.complain(
+        0,
+        "",
+        f"no backend configured: none of the variables {variables} is set; set one of them, or give --config FILE",
+    )

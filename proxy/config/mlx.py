@@ -24,11 +24,13 @@ def check_local_model(
     """Reports errors that would prevent loading the model, and keys that do not apply to this kind of backend."""
     if protocol != LOCAL:
         if "folder" in found:
-            reader.complain(found["folder"], f"{path}.folder", f"is of a local model; only protocol {LOCAL} has one")
+            reader.complain(
+                found["folder"], f"{path}.folder", f"applies to local models only (protocol {LOCAL}); remove it"
+            )
         return
     for key in ("base_url", "api_key", "headers", "betas"):
         if key in found:
-            reader.complain(found[key], f"{path}.{key}", "means nothing to a model in this process; remove it")
+            reader.complain(found[key], f"{path}.{key}", "does not apply to a model in this process; remove it")
     if any(find_spec(name) is None for name in EXTRA):
         what = f"{LOCAL} needs the extra `local`: pip install 'crosswire[local]'"
         reader.complain(found.get("protocol", line), f"{path}.protocol", what)

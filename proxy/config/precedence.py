@@ -22,14 +22,14 @@ VARIABLES: dict[str, str] = {
 """Environment variable to the key that it sets; an empty variable counts as unset."""
 
 FILE_ONLY: dict[str, str] = {
-    "admin_key": "it is a secret, and settings are not sealed; keep it in the file as ${NAME}",
-    "backends": "keep them in the file; what the store has of them are credentials",
+    "admin_key": "it is a secret, and settings are not encrypted; keep it in the file as ${NAME}",
+    "backends": "keep them in the file; the store has only their credentials",
     "body_limit": "it changes only at a start",
     "listen": "it changes only at a start",
     "records": "it changes only at a start",
     "routes": "keep them as mappings: crosswire mappings add",
-    "store": "it says where the store is",
-    "store_poll_s": "it says how often the store is looked at",
+    "store": "it is the address of the store",
+    "store_poll_s": "it is how often the store is polled",
 }
 """Keys that the store's settings may not contain, and the reason."""
 
@@ -62,11 +62,11 @@ def setting_error(key: str, value: str, allowed: Sequence[str]) -> str | None:
     if key in FILE_ONLY:
         return f"cannot be kept in the store: {FILE_ONLY[key]}"
     if key not in allowed:
-        return f"is no key here; {did_you_mean(key, allowed)}"
+        return f"unknown key; {did_you_mean(key, allowed)}"
     if "${" in value:
         return "has a ${…}, which is resolved in the file only; give the value itself"
     if "api_key" in value:
-        return "has an api_key, and settings are not sealed; keep it with: crosswire credentials add"
+        return "has an api_key, and settings are not encrypted; keep it with: crosswire credentials add"
     return None
 
 

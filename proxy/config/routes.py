@@ -30,6 +30,10 @@ RULE_KEYS: dict[str, str] = {
 """The keys of routing rules, and a description of each for error messages."""
 
 ROUTE_KEYS = ("match", "backend", "model", "priority", "enabled", "fallback", "to")
+TARGET_KEYS = ("backend", "model")
+MODE_KEYS = ("backend", "models")
+SMART_KEYS = ("cheap", "primary", "weights", "thresholds", "cascade")
+"""The keys of a route, of a target, of a mode, and of a smart model."""
 
 
 class SmartModelSpec(Struct, frozen=True, kw_only=True):
@@ -115,7 +119,7 @@ def _read_route(reader: ConfigReader, node: yaml.Node, path: str, names: Collect
         reader.complain(node, f"{path}.backend", f"is missing; {did_you_mean('', names)}")
     for key in ("backend", "fallback"):
         if "to" in found and key in found:
-            reader.complain(found[key], f"{path}.{key}", "stands beside to, which holds it; keep one of them")
+            reader.complain(found[key], f"{path}.{key}", "cannot be combined with to; keep one of them")
     match = read_name(reader, found["match"], f"{path}.match") if "match" in found else None
     targets: list[RouteTarget] = []
     if "backend" in found:
@@ -143,7 +147,7 @@ def _read_route(reader: ConfigReader, node: yaml.Node, path: str, names: Collect
 def _read_targets(reader: ConfigReader, node: yaml.Node, path: str, names: Collection[str]) -> list[RouteTarget]:
     """Reads a list of targets, each a backend's name or {backend, model}."""
     if not isinstance(node, yaml.SequenceNode) or not node.value:
-        reader.complain(node, path, "is no list; give backends, each as a name or as {backend: …, model: …}")
+        reader.complain(node, path, "is not a list of backends; give each as a name or as {backend: …, model: …}")
         return []
     targets = (_read_target(reader, item, f"{path}[{index}]", names) for index, item in enumerate(node.value))
     return [target for target in targets if target is not None]
@@ -153,7 +157,7 @@ def _read_target(reader: ConfigReader, node: yaml.Node, path: str, names: Collec
     if isinstance(node, yaml.ScalarNode):
         backend = _read_backend(reader, node, path, names)
         return None if backend is None else RouteTarget(backend)
-    found = reader.mapping(node, path, ("backend", "model"))
+    found = reader.mapping(node, path, TARGET_KEYS)
     if "backend" not in found:
         reader.complain(node, f"{path}.backend", f"is missing; {did_you_mean('', names)}")
         return None
@@ -176,9 +180,9 @@ def _read_prefixes(reader: ConfigReader, node: yaml.Node, path: str, names: Coll
     for word, value in reader.mapping(node, path, None).items():
         location = child_path(path, word)
         if "/" in word or FORBIDDEN_IN_NAMES.search(word):
-            reader.complain(value, location, "is no word before a slash; leave the slash and white space out")
+            reader.complain(value, location, "is not a valid prefix; leave out the slash and white space")
         elif word.lower() in prefixes:
-            reader.complain(value, location, "is there twice, in another case; keep one of them")
+            reader.complain(value, location, "is listed twice, in another case; keep one of them")
         unbound = isinstance(value, yaml.ScalarNode) and value.style is None and value.value == "false"
         prefixes[word.lower()] = None if unbound else _read_backend(reader, value, location, names)
     return prefixes
@@ -194,8 +198,10 @@ def _read_modes(reader: ConfigReader, node: yaml.Node, path: str, names: Collect
     for name, value in reader.mapping(node, path, None).items():
         here = child_path(path, name)
         if not name.isprintable() or not name.isascii() or FORBIDDEN_IN_NAMES.search(name):
-            reader.complain(value, here, "is no name that a header can carry; use printable ASCII")
-        found = reader.mapping(value, here, ("backend", "models"))
+            reader.complain(
+                value, here, "is not a valid mode name; clients send it in a header, so use printable ASCII"
+            )
+        found = reader.mapping(value, here, MODE_KEYS)
         if not found and isinstance(value, yaml.MappingNode):
             reader.complain(value, here, "is empty; give it a backend, models or both")
         models: dict[str, str] = {}
@@ -223,11 +229,11 @@ def _read_smart_models(
 
 
 def _read_smart_model(reader: ConfigReader, name: str, node: yaml.Node, path: str) -> SmartModelSpec:
-    found = reader.mapping(node, path, ("cheap", "primary", "weights", "thresholds", "cascade"))
+    found = reader.mapping(node, path, SMART_KEYS)
     given: dict[str, Any] = {}
     for part in ("cheap", "primary"):
         if part in found:
-            inner = reader.mapping(found[part], f"{path}.{part}", ("backend", "model"))
+            inner = reader.mapping(found[part], f"{path}.{part}", TARGET_KEYS)
             for key, value in inner.items():
                 given[f"{part}_{key}"] = read_name(reader, value, f"{path}.{part}.{key}")
     if "weights" in found:
@@ -270,7 +276,7 @@ def bound_prefixes(
     first, second = local[0].name, local[1].name
     line = reader.key_lines.get(("backends", second))
     if line is not None:  # without a file there is no line to report, and `local` is no prefix
-        what = f"is local, and so is {first}; say which one local/ means, as prefixes: {{local: {first}}}"
+        what = f"is local, and so is {first}; choose one for the prefix local/, as prefixes: {{local: {first}}}"
         reader.complain(line, f"backends.{second}", what)
     return bound
 

@@ -98,7 +98,7 @@ def _read_listen(reader: ConfigReader, node: yaml.Node, path: str) -> tuple[str,
         return None
     match = _LISTEN.fullmatch(text)
     if match is None or int(match[2]) > 65535:
-        reader.complain(node, path, "is no host:port; write it as 127.0.0.1:9001 or [::1]:9001")
+        reader.complain(node, path, "is not host:port; write it as 127.0.0.1:9001 or [::1]:9001")
         return None
     host = match[1].strip("[]")
     if not is_loopback(host):
@@ -113,7 +113,7 @@ def _read_size(reader: ConfigReader, node: yaml.Node, path: str) -> int | None:
         return None
     match = _SIZE.fullmatch(text)
     if match is None or int(match[1]) == 0:
-        reader.complain(node, path, "is no size; give a number of bytes, or such as 32 MiB")
+        reader.complain(node, path, "is not a size; give a number of bytes, or such as 32 MiB")
         return None
     return int(match[1]) * SIZES[match[2] or ""]
 
@@ -121,7 +121,7 @@ def _read_size(reader: ConfigReader, node: yaml.Node, path: str) -> int | None:
 def _read_store(reader: ConfigReader, node: yaml.Node, path: str) -> str | None:
     text = reader.text(node, path, "give a database's URL, such as sqlite:///crosswire.db")
     if text is not None and not _STORE.fullmatch(text):
-        what = "is no URL of a database; write sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE"
+        what = "is not a database URL; write sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE"
         reader.complain(node, path, what)
         return None
     return text

@@ -74,7 +74,7 @@ def read_custom_providers(
         path = "llm_custom_providers"
         for name, node in reader.mapping(found[path], path, None).items():
             if not BACKEND_NAME.fullmatch(name):  # it becomes a backend's name and is sent in headers
-                what = "is no name for a provider; use letters, digits, '.', '_' and '-'"
+                what = "is not a valid provider name; use letters, digits, '.', '_' and '-'"
                 reader.complain(reader.key_lines[path, name], child_path(path, name), what)
             empty = Provider(name=name, protocol="", base_url=None, needs_key=False)
             providers.append(read_provider(reader, node, child_path(path, name), empty, protocols))

@@ -24,13 +24,13 @@ def parse_base_url(text: str) -> tuple[str, str | None]:
         if parts.port == 0:
             host = None
     except ValueError:
-        return "", "is no URL; check its host and port"
+        return "", "is not a valid URL; check its host and port"
     if parts.scheme not in ("http", "https"):
-        return "", "is no http or https URL; begin it with https:// or http://"
+        return "", "is not an http or https URL; begin it with https:// or http://"
     if credentials:
         return "", "has credentials in it; put the key under api_key"
     if not host or re.search(r"[\s\x00-\x1f\x7f\\]", text):
-        return "", "is no URL; check its host and port, and that it holds no white space"
+        return "", "is not a valid URL; check its host and port, and that it contains no white space"
     if "?" in text or "#" in text:
         return "", "has a query or a fragment, but paths are added to its end; leave it out"
     url = text.rstrip("/")

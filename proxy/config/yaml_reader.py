@@ -123,12 +123,12 @@ class ConfigReader:
             # PyYAML repeats the names of aliases and anchors, and an unquoted secret may look like one
             problem = re.sub(r"(alias|anchor|handle) .*", r"\1", error.problem or "cannot be read")
             self.complain(
-                0 if mark is None else mark.line + 1, path, f"is no YAML: {problem}; mend it, or quote the value"
+                0 if mark is None else mark.line + 1, path, f"invalid YAML: {problem}; fix it, or quote the value"
             )
             return None
         except yaml.reader.ReaderError as error:
             line = text.count("\n", 0, int(error.position)) + 1
-            self.complain(line, path, "holds a character that YAML forbids; remove it")
+            self.complain(line, path, "invalid YAML: contains a forbidden character; remove it")
             return None
         except RecursionError:
             self.complain(1, path, "is nested too deeply; a config has four levels")
@@ -149,16 +149,16 @@ class ConfigReader:
         seen: set[str] = set()
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode) or key.value == "":
-                self.complain(key, path, "has a key that is no name; write it as name: value")
+                self.complain(key, path, "has a key that is not a name; write it as name: value")
                 continue
             name = key.value
             first = self.key_lines.setdefault((path, name), line_of(key))
             if "${" in name:
                 self.complain(key, child_path(path, name), "has a ${…} in its name; they are resolved in values only")
             if name in seen:
-                self.complain(key, child_path(path, name), f"is on line {first} already; keep one of them")
+                self.complain(key, child_path(path, name), f"duplicate key, first on line {first}; keep one of them")
             elif known is not None and name not in known:
-                self.complain(key, child_path(path, name), f"is no key here; {did_you_mean(name, known)}")
+                self.complain(key, child_path(path, name), f"unknown key; {did_you_mean(name, known)}")
             else:
                 found[name] = value
             seen.add(name)
@@ -170,7 +170,7 @@ class ConfigReader:
             self.complain(node, path, f"is {kind_of(node)}; {wanted}")
             return None
         if self._tag(node) not in _KINDS:
-            self.complain(node, path, f"has a tag, which is not understood here; {wanted}")
+            self.complain(node, path, f"has a YAML tag, which is not supported; {wanted}")
             return None
         if "${" not in node.value:
             return str(node.value)
@@ -182,7 +182,7 @@ class ConfigReader:
             if escaped:
                 return match[0][1:]
             if name is None:
-                self.complain(node, path, "has a ${ that is no ${NAME} or ${NAME:-default}; mend it, or write $${")
+                self.complain(node, path, "has a ${ that is not ${NAME} or ${NAME:-default}; fix it, or write $${")
                 missing = True
                 return ""
             if has_default:
@@ -263,7 +263,7 @@ class ConfigReader:
             here = f"{path}[{index}]"
             word = self.text(item, here) if allowed is None else self.choice(item, here, allowed)
             if word in found:
-                self.complain(item, here, f"{quote_safely(str(word))} is there twice; keep one of them")
+                self.complain(item, here, f"{quote_safely(str(word))} is listed twice; keep one of them")
             elif word is not None:
                 found.append(word)
         return found
@@ -304,7 +304,7 @@ def child_path(path: str, key: str) -> str:
 
 def quote_safely(text: str) -> str:
     """Quotes a word for an error message; long or unusual text and text that looks like a key is not repeated."""
-    return repr(text) if _SHOWABLE.fullmatch(text) and not _LIKE_A_KEY.match(text) else "what stands there"
+    return repr(text) if _SHOWABLE.fullmatch(text) and not _LIKE_A_KEY.match(text) else "(value not shown)"
 
 
 def did_you_mean(word: str, known: Collection[str]) -> str:
@@ -312,4 +312,4 @@ def did_you_mean(word: str, known: Collection[str]) -> str:
     near = [ALIASES[word]] if ALIASES.get(word) in known else get_close_matches(word, known, 1)
     if near:
         return f"did you mean {near[0]}?"
-    return f"known are {', '.join(known)}" if known else "there is none to choose from"
+    return f"known: {', '.join(known)}" if known else "none is defined"

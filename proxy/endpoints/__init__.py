@@ -1,0 +1,1 @@
+"""The endpoints beside the chat: model lists, token counts, embeddings, stored responses, and routing explanations."""

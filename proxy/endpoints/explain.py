@@ -23,12 +23,12 @@ KEYS: dict[str, str] = {
     "model": "the model that the client asks for; of a whole request its own, unless its address has it",
     "needs": "capabilities that the request needs",
     "tools": "whether it offers tools",
-    "prompt": "what the client says last, for a smart model's score",
+    "prompt": "the user's last text, for a smart model's score",
     "request": "a whole request's body, in place of needs, tools and prompt",
-    "frontend": "whose protocol that body is of; openai-chat where nothing is said",
-    "mode": "what the header x-crosswire-mode says",
-    "pin": "what the header x-crosswire-backend says",
-    "down": "backends to think of as down",
+    "frontend": "the protocol of that body; default openai-chat",
+    "mode": "the value of the header x-crosswire-mode",
+    "pin": "the value of the header x-crosswire-backend",
+    "down": "backends to treat as down",
 }
 """The keys of the body, and their meaning."""
 
@@ -52,9 +52,7 @@ def explain(config: Config, body: Mapping[str, Any], down: Mapping[str, str] | N
     )
     for key in said:
         near = get_close_matches(key, KEYS, 1)
-        raise Malformed(
-            key, f"is no key here; {f'did you mean {near[0]}?' if near else 'known are ' + ', '.join(KEYS)}"
-        )
+        raise Malformed(key, f"unknown key; {f'did you mean {near[0]}?' if near else 'known: ' + ', '.join(KEYS)}")
     decision = msgspec.to_builtins(decide(facts, config.plan))
     return {"model": request.model, "needs": sorted(needs), **decision}
 
@@ -86,12 +84,12 @@ def _asked(said: dict[str, Any]) -> tuple[Request, frozenset[str]]:
     """The request that is meant, and what it needs."""
     frontend = take(said, "frontend", str, DEFAULT.name)
     if frontend not in PROTOCOLS:
-        raise Malformed("frontend", f"is none of {', '.join(PROTOCOLS)}")
+        raise Malformed("frontend", f"unknown protocol; known: {', '.join(PROTOCOLS)}")
     body = take(said, "request", dict)
     if body is not None:
         for key in ("needs", "tools", "prompt"):
             if key in said:
-                raise Malformed(key, "stands beside request, which says it; keep one of them")
+                raise Malformed(key, "cannot be combined with request; keep one of them")
         model = take(said, "model", str)
         protocol = PROTOCOLS[frontend]
         if not protocol.model_in and not model:
@@ -112,7 +110,7 @@ def _asked(said: dict[str, Any]) -> tuple[Request, frozenset[str]]:
     needs = strings(said, "needs")
     for word in needs:
         if word not in CAPABILITIES:
-            raise Malformed("needs", f"holds a word that is no capability; known are {', '.join(CAPABILITIES)}")
+            raise Malformed("needs", f"contains an unknown capability; known: {', '.join(CAPABILITIES)}")
     return request, required_capabilities(request) | set(needs)
 
 
@@ -120,5 +118,5 @@ def _down(said: dict[str, Any], config: Config) -> dict[str, str]:
     names = strings(said, "down")
     for name in names:
         if name not in config.plan.by_name:
-            raise Malformed("down", f"names a backend that is none; there are {', '.join(config.plan.by_name)}")
+            raise Malformed("down", f"names an unknown backend; known: {', '.join(config.plan.by_name)}")
     return dict.fromkeys(names, "is thought of as down")

@@ -1,0 +1,1 @@
+"""Observability: the record of each request, log files and metrics."""

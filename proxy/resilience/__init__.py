@@ -1,0 +1,1 @@
+"""Retries and circuit breakers, as pure functions of a given clock."""

@@ -317,17 +317,17 @@ class Plan(Struct, frozen=True, dict=True):
             names.add(backend.name)
         for family in self.families:
             if family.backend not in names:
-                yield f"families: {family.pattern!r} belongs to {family.backend!r}, which is no backend"
+                yield f"families: {family.pattern!r} belongs to {family.backend!r}, which is not a backend"
         single = {"last_resort": self.last_resort, self._location("unmapped"): self.unmapped}
         single |= {self._location("prefixes", f".{word}"): name for word, name in self.prefixes.items()}
         for key, name in single.items():
             if name is not None and name not in names:
-                yield f"{key}: {name!r} is no backend"
+                yield f"{key}: unknown backend {name!r}"
         if self.mode is not None and self.mode not in self.modes:
-            yield f"{self._location('mode')}: {self.mode!r} is no mode"
+            yield f"{self._location('mode')}: unknown mode {self.mode!r}"
         for place, target in self._targets():
             if target.backend not in names:
-                yield f"{place}: {target.backend!r} is no backend"
+                yield f"{place}: unknown backend {target.backend!r}"
         taken: dict[str, str] = {}
         for smart in self.smart:
             if smart.name in taken:
@@ -374,7 +374,7 @@ class Plan(Struct, frozen=True, dict=True):
                 yield f"{route.location}: {what}; keep one of them, disable one, or give one another priority"
             count = wildcard_count(route.match)
             for number in (number for name in route.upstream_models for number in placeholders(name) if number > count):
-                what = f"{{{number}}} stands for no wildcard: {route.match!r} has {count or 'none'}"
+                what = f"{{{number}}} refers to no wildcard: {route.match!r} has {count or 'none'}"
                 yield (
                     f"{route.location}: {what}; use up to {{{count}}}"
                     if count

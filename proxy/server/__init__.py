@@ -1,0 +1,1 @@
+"""The HTTP server on aiohttp: routes, request and response bodies, operator endpoints, reload and shutdown."""

@@ -37,7 +37,7 @@ async def readyz(request: web.Request) -> web.Response:
         return web.Response(status=503, text="draining\n")
     # an older config serves as well as ever, so the proxy is ready; the body says what is wrong with the newest
     complaints = [
-        f"the newest config was refused, the one before it serves: {line}" for line in gateway.config_complaints
+        f"the new config has errors, the previous one stays in use: {line}" for line in gateway.config_complaints
     ]
     return web.Response(text="\n".join(["ready", *complaints, ""]))
 

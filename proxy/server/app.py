@@ -131,7 +131,7 @@ async def _no_route(request: web.Request) -> web.Response:
     allowed = ", ".join(sorted(methods))
     if methods and request.headers.get("upgrade", "").lower() == "websocket":
         # Codex asks for a WebSocket first, and falls back to a POST at this status
-        error = failure("upgrade_required", "No WebSocket here; send the request by POST.")
+        error = failure("upgrade_required", "WebSockets are not supported; send the request by POST.")
     elif methods:
         error = failure("method_not_allowed", f"This path takes {allowed}, not {request.method}.")
     else:

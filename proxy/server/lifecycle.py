@@ -80,7 +80,7 @@ async def serve(
         stop.clear()
         gateway.draining = True
         if not gateway.idle.is_set():
-            log.warning("draining: requests under way have %g s to end", settings.drain_s)
+            log.warning("draining: open requests have %g s to finish", settings.drain_s)
             # the socket goes on listening, so that /readyz can say 503 and new requests hear why
             ends = (asyncio.ensure_future(gateway.idle.wait()), asyncio.ensure_future(stop.wait()))
             await asyncio.wait(ends, timeout=settings.drain_s, return_when=asyncio.FIRST_COMPLETED)

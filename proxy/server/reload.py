@@ -36,17 +36,19 @@ class Reloader:
                 self._runtime.config_complaints = fault.complaints
                 self._runtime.metrics.reloaded(False)
                 what = "\n  ".join(fault.complaints)
-                log.warning("the new config was refused, the one before it serves:\n  %s", what)
+                log.warning("the new config has errors, the previous one stays in use:\n  %s", what)
                 return False
             self._runtime.apply_config(config)
             self._runtime.metrics.reloaded(True)
-            log.warning("the new config serves from now on")
+            log.warning("the new config is in use")
             for warning in config.warnings:
                 log.warning("%s", warning)
             new = config.settings
             for key in ("host", "port", "body_limit", "records"):
                 if getattr(new, key) != getattr(old, key):
-                    log.warning("%s changes only at the next start", "listen" if key in ("host", "port") else key)
+                    log.warning(
+                        "a change of %s takes effect at the next start", "listen" if key in ("host", "port") else key
+                    )
             return True
 
     async def watch(self) -> None:

@@ -131,9 +131,12 @@ def _decrypt(row: Row[Any], ring: KeyRing | None) -> tuple[str, str | None]:
     """Returns the key of a row and None, or an empty string and an error message."""
     label = row.provider if row.name == DEFAULT else f"{row.provider}/{row.name}"
     if ring is None or row.master not in ring.names:
-        why = f"the credential {label} is sealed under the master key {row.master}"
-        return "", f"{why}, which is not given; set CROSSWIRE_MASTER_KEY or CROSSWIRE_MASTER_KEY_FILE"
+        why = f"the credential {label} is encrypted with the master key {row.master}"
+        return "", f"{why}, which is not configured; set CROSSWIRE_MASTER_KEY or CROSSWIRE_MASTER_KEY_FILE"
     try:
         return ring.decrypt(row.sealed, row.master, PURPOSE, (row.id, row.provider, row.base_url)), None
     except (TamperedError, UnicodeDecodeError):
-        return "", f"the credential {label} was changed, cut or swapped in the database; add it again"
+        return (
+            "",
+            f"the credential {label} cannot be decrypted, because its row was changed in the database; add it again",
+        )

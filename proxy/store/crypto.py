@@ -117,13 +117,13 @@ def read_keys(env: Mapping[str, str], beside: Path) -> list[bytes]:
         text = file.read_text("ascii")
     except FileNotFoundError:
         if env.get(FILE_VARIABLE):
-            raise StoreError(f"{FILE_VARIABLE}: {file} is not there; {HOW_TO_MAKE_A_KEY}") from None
+            raise StoreError(f"{FILE_VARIABLE}: {file} does not exist; {HOW_TO_MAKE_A_KEY}") from None
         return []
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not ASCII"
         raise StoreError(f"the master key's file {file} cannot be read: {why}") from None
     if mode & 0o077:
-        raise StoreError(f"the master key's file {file} is open to others; close it with: chmod 600 {file}")
+        raise StoreError(f"the master key's file {file} can be read by other users; fix it with: chmod 600 {file}")
     keys = [_parse_key(line, str(file)) for line in text.splitlines() if line.strip()]
     if not keys:
         raise StoreError(f"the master key's file {file} is empty; {HOW_TO_MAKE_A_KEY}")
@@ -159,6 +159,6 @@ def _parse_key(text: str, where: str) -> bytes:
         key = b""
     if len(key) != KEY_BYTES:
         raise StoreError(
-            f"{where}: is no master key of {KEY_BYTES} bytes in base64 or hexadecimal; {HOW_TO_MAKE_A_KEY}"
+            f"{where}: is not a master key of {KEY_BYTES} bytes in base64 or hexadecimal; {HOW_TO_MAKE_A_KEY}"
         )
     return key

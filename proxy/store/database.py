@@ -44,7 +44,9 @@ def parse_url(url: str) -> URL:
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
-        raise StoreError("store: is no database URL; write sqlite:///FILE or postgresql://USER@HOST/DATABASE") from None
+        raise StoreError(
+            "store: is not a database URL; write sqlite:///FILE or postgresql://USER@HOST/DATABASE"
+        ) from None
     database, _, driver = parsed.drivername.partition("+")
     if database not in DRIVERS or driver not in ("", DRIVERS[database]):
         known = "sqlite:///FILE or postgresql://USER@HOST/DATABASE"

@@ -26,7 +26,7 @@ async def list_all(connection: AsyncConnection) -> tuple[list[StoredRoute], list
         except ValueError:
             fallback = None
         if not isinstance(fallback, list):
-            errors.append(f"store: mapping {row.id}: its fallback is no list in JSON; remove it and add it again")
+            errors.append(f"store: mapping {row.id}: its fallback is not a JSON list; remove it and add it again")
             continue
         found.append(
             StoredRoute(

@@ -49,10 +49,10 @@ class Watcher:
                     await self._look()
                 except StoreError as error:
                     if self._reachable:
-                        log.warning("%s; what was read from it before serves on", error)
+                        log.warning("%s; the content that was read before stays in use", error)
                     self._reachable = False
                 except Exception:
-                    log.exception("the store could not be looked at; it is looked at again")
+                    log.exception("polling the store failed; it will be polled again")
         finally:
             await self._use(None)
 
@@ -64,7 +64,7 @@ class Watcher:
             return
         revision = await self._store.revision()
         if not self._reachable:
-            log.warning("the store can be used again")
+            log.warning("the store is reachable again")
             self._reachable = True
         if revision in (self._serving(), self._refused):
             return

@@ -1,0 +1,1 @@
+"""Bytes and JSON: framing of streams, typed access to JSON fields, query strings."""

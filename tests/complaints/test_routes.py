@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from proxy.cli.main import main
+from crosswire.proxy.cli.main import main
 from tests.proxy.proxy_fixture import Stage, config, stage
 from tests.proxy.sample_messages import JSON, ask, data, dumps, handshakes, in_band_error, reply, said, stream
 from tests.proxy.scripted_upstream import LAST, Script, Upstream, chunk, chunked, head, http, upstream

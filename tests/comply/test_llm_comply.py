@@ -21,12 +21,12 @@ from llm_comply.schema import SpecLoader
 from llm_comply.tests import get_tests
 from msgspec.structs import replace
 
-from conformance.harness.testbed import Testbed, backend_config
-from mockserver.matcher import json_strings
-from mockserver.scenarios.loader import Scenarios, cross_file_mistakes, load_scenarios
-from mockserver.scenarios.provider import Provider
-from mockserver.scenarios.story import new_texts
-from mockserver.scenarios.story_parser import read_story
+from crosswire.conformance.harness.testbed import Testbed, backend_config
+from crosswire.mockserver.matcher import json_strings
+from crosswire.mockserver.scenarios.loader import Scenarios, cross_file_mistakes, load_scenarios
+from crosswire.mockserver.scenarios.provider import Provider
+from crosswire.mockserver.scenarios.story import new_texts
+from crosswire.mockserver.scenarios.story_parser import read_story
 
 FRONTENDS = {
     "openai-chat": "gpt-5-nano",

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from conformance.harness.testbed import Testbed
-from conformance.matrix.result import Cell, Result
-from conformance.test_invariants import fold_differences, relay_changes
-from mockserver.protocols import MOCK_PROTOCOLS
-from mockserver.scenarios.provider import Provider
+from crosswire.conformance.harness.testbed import Testbed
+from crosswire.conformance.matrix.result import Cell, Result
+from crosswire.conformance.test_invariants import fold_differences, relay_changes
+from crosswire.mockserver.protocols import MOCK_PROTOCOLS
+from crosswire.mockserver.scenarios.provider import Provider
 from tests.conformance.fault_proxies.fault_proxy import NO_FAULT
 from tests.conformance.fault_proxies.faults import FAULTS
 from tests.conformance.fault_proxies.harness import FaultCase, FaultHarness, cells_of, scenarios

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from conformance.harness.testbed import Testbed
-from conformance.matrix.expectations import read_expectations
-from conformance.matrix.result import Cell, Result
-from conformance.matrix.runner import play_cell
-from conformance.reports.grid import json_line
-from mockserver.scenarios.loader import load_scenarios
-from proxy.cli.main import main
-from proxy.ir.loss_tables import LOSS_RULES
+from crosswire.conformance.harness.testbed import Testbed
+from crosswire.conformance.matrix.expectations import read_expectations
+from crosswire.conformance.matrix.result import Cell, Result
+from crosswire.conformance.matrix.runner import play_cell
+from crosswire.conformance.reports.grid import json_line
+from crosswire.mockserver.scenarios.loader import load_scenarios
+from crosswire.proxy.cli.main import main
+from crosswire.proxy.ir.loss_tables import LOSS_RULES
 
 ROOT = Path(__file__).parents[2]
 SCENARIOS = load_scenarios(ROOT / "scenarios")

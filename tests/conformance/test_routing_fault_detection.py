@@ -10,16 +10,16 @@ from itertools import pairwise
 import pytest
 from msgspec.structs import replace
 
-from conformance.checks.routing import ROUTE
-from conformance.harness.testbed import Testbed
-from conformance.matrix.expectations import read_expectations
-from conformance.matrix.result import Cell
-from conformance.matrix.runner import play_cell
-from mockserver.protocols import MOCK_PROTOCOLS
-from mockserver.scenarios import route_parser
-from mockserver.scenarios.story import EVERY_BACKEND
-from proxy.routing.decision import MODES
-from proxy.routing.score import TIERS
+from crosswire.conformance.checks.routing import ROUTE
+from crosswire.conformance.harness.testbed import Testbed
+from crosswire.conformance.matrix.expectations import read_expectations
+from crosswire.conformance.matrix.result import Cell
+from crosswire.conformance.matrix.runner import play_cell
+from crosswire.mockserver.protocols import MOCK_PROTOCOLS
+from crosswire.mockserver.scenarios import route_parser
+from crosswire.mockserver.scenarios.story import EVERY_BACKEND
+from crosswire.proxy.routing.decision import MODES
+from crosswire.proxy.routing.score import TIERS
 from tests.conformance.fault_proxies.fault_proxy import NO_FAULT
 from tests.conformance.fault_proxies.harness import FaultCase, FaultHarness, cells_of, scenarios
 from tests.conformance.fault_proxies.routing_faults import ROUTING_FAULTS

@@ -6,17 +6,17 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from conformance.client import CLIENTS
-from conformance.client.protocol import HttpRequest, ParsedReply
-from mockserver.faults import End, Write, reply_actions
-from mockserver.framing import CONTENT_TYPES
-from mockserver.journal import Journal
-from mockserver.protocols import MOCK_PROTOCOLS
-from mockserver.scenarios.loader import Scenarios, load_scenarios
-from mockserver.scenarios.model import Ask
-from mockserver.scenarios.provider import Provider
-from mockserver.scenarios.story import Story
-from mockserver.server import MockProvider
+from crosswire.conformance.client import CLIENTS
+from crosswire.conformance.client.protocol import HttpRequest, ParsedReply
+from crosswire.mockserver.faults import End, Write, reply_actions
+from crosswire.mockserver.framing import CONTENT_TYPES
+from crosswire.mockserver.journal import Journal
+from crosswire.mockserver.protocols import MOCK_PROTOCOLS
+from crosswire.mockserver.scenarios.loader import Scenarios, load_scenarios
+from crosswire.mockserver.scenarios.model import Ask
+from crosswire.mockserver.scenarios.provider import Provider
+from crosswire.mockserver.scenarios.story import Story
+from crosswire.mockserver.server import MockProvider
 
 FOLDER = Path(__file__).parents[2] / "scenarios"
 

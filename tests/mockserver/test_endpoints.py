@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from mockserver.endpoints.embeddings import LENGTHS, vector
-from mockserver.endpoints.table import answer_endpoint
-from mockserver.journal import Entry
-from mockserver.protocols import MOCK_PROTOCOLS
-from mockserver.protocols.reply_context import Failure
-from mockserver.scenarios.provider import Auth, Provider
+from crosswire.mockserver.endpoints.embeddings import LENGTHS, vector
+from crosswire.mockserver.endpoints.table import answer_endpoint
+from crosswire.mockserver.journal import Entry
+from crosswire.mockserver.protocols import MOCK_PROTOCOLS
+from crosswire.mockserver.protocols.reply_context import Failure
+from crosswire.mockserver.scenarios.provider import Auth, Provider
 
 KEYS = {
     "openai-chat": Auth("authorization", "k"),

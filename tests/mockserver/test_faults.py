@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mockserver.faults import (
+from crosswire.mockserver.faults import (
     Action,
     End,
     Sleep,
@@ -16,10 +16,10 @@ from mockserver.faults import (
     literal_reply,
     reply_actions,
 )
-from mockserver.framing import JSON, NDJSON, SSE, Event, parse_array, parse_ndjson, parse_sse, sse
-from mockserver.protocols.reply_context import RenderedReply, ReplyPart
-from mockserver.scenarios.model import Cut, Garble, Item, Pause, SayError, SayText
-from mockserver.scenarios.story import Raw, Wire
+from crosswire.mockserver.framing import JSON, NDJSON, SSE, Event, parse_array, parse_ndjson, parse_sse, sse
+from crosswire.mockserver.protocols.reply_context import RenderedReply, ReplyPart
+from crosswire.mockserver.scenarios.model import Cut, Garble, Item, Pause, SayError, SayText
+from crosswire.mockserver.scenarios.story import Raw, Wire
 
 A, B = sse({"n": 1}), sse({"n": 2})
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conformance.client import CLIENTS
-from mockserver.framing import parse_array, parse_ndjson, parse_sse
-from mockserver.protocols import MOCK_PROTOCOLS
-from mockserver.protocols.protocol import MalformedRequest
-from mockserver.scenarios.provider import Auth, Provider
+from crosswire.conformance.client import CLIENTS
+from crosswire.mockserver.framing import parse_array, parse_ndjson, parse_sse
+from crosswire.mockserver.protocols import MOCK_PROTOCOLS
+from crosswire.mockserver.protocols.protocol import MalformedRequest
+from crosswire.mockserver.scenarios.provider import Auth, Provider
 
 WORDS = st.sampled_from(
     [

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from conformance.client import CLIENTS
-from conformance.client.protocol import ParsedReply
-from mockserver.framing import CONTENT_TYPES, parse_sse
-from mockserver.protocols import MOCK_PROTOCOLS
-from mockserver.protocols.reply_context import ReplyContext
-from mockserver.scenarios.model import (
+from crosswire.conformance.client import CLIENTS
+from crosswire.conformance.client.protocol import ParsedReply
+from crosswire.mockserver.framing import CONTENT_TYPES, parse_sse
+from crosswire.mockserver.protocols import MOCK_PROTOCOLS
+from crosswire.mockserver.protocols.reply_context import ReplyContext
+from crosswire.mockserver.scenarios.model import (
     Interleave,
     Item,
     SayCall,
@@ -27,8 +27,8 @@ from mockserver.scenarios.model import (
     ToolResult,
     Usage,
 )
-from mockserver.scenarios.provider import Auth, Provider
-from mockserver.server import MockProvider
+from crosswire.mockserver.scenarios.provider import Auth, Provider
+from crosswire.mockserver.server import MockProvider
 from tests.mockserver.in_process_mock import converse, scenarios, send
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from mockserver.__main__ import main
+from crosswire.mockserver.__main__ import main
 from tests.mockserver.in_process_mock import FOLDER
 
 
@@ -53,7 +53,7 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
 async def test_serves_until_stopped() -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "mockserver", str(FOLDER), "--port", "0"),
+        *("-m", "crosswire.mockserver", str(FOLDER), "--port", "0"),
         stdout=asyncio.subprocess.PIPE,
         cwd=FOLDER.parent,
     )

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from mockserver.matcher import Match, NearMiss, first_difference, match_story
-from mockserver.scenarios.model import Ask, Text, ToolResult, Turn
-from mockserver.scenarios.story import Exchange, Story, new_texts
+from crosswire.mockserver.matcher import Match, NearMiss, first_difference, match_story
+from crosswire.mockserver.scenarios.model import Ask, Text, ToolResult, Turn
+from crosswire.mockserver.scenarios.story import Exchange, Story, new_texts
 from tests.mockserver.in_process_mock import scenarios
 
 EMPTY_RESULT = Turn("user", (ToolResult("c", (Text(""),)),))

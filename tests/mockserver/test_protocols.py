@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conformance.client import CLIENTS
-from conformance.client.conversation import expected_request
-from conformance.comparison.turns import merge_turns
-from mockserver.faults import error_before_content
-from mockserver.framing import CONTENT_TYPES
-from mockserver.protocols import MOCK_PROTOCOLS
-from mockserver.protocols.protocol import ParsedRequest
-from mockserver.protocols.reply_context import ReplyContext, estimate_usage
-from mockserver.scenarios.model import (
+from crosswire.conformance.client import CLIENTS
+from crosswire.conformance.client.conversation import expected_request
+from crosswire.conformance.comparison.turns import merge_turns
+from crosswire.mockserver.faults import error_before_content
+from crosswire.mockserver.framing import CONTENT_TYPES
+from crosswire.mockserver.protocols import MOCK_PROTOCOLS
+from crosswire.mockserver.protocols.protocol import ParsedRequest
+from crosswire.mockserver.protocols.reply_context import ReplyContext, estimate_usage
+from crosswire.mockserver.scenarios.model import (
     SAMPLING,
     Ask,
     Document,
@@ -37,8 +37,8 @@ from mockserver.scenarios.model import (
     calls_of,
     coarse_kind,
 )
-from mockserver.scenarios.provider import Auth, Provider
-from mockserver.scenarios.story import Exchange, Story, split_items
+from crosswire.mockserver.scenarios.provider import Auth, Provider
+from crosswire.mockserver.scenarios.story import Exchange, Story, split_items
 from tests.mockserver.in_process_mock import converse, scenarios
 
 PROVIDERS = list(scenarios().providers.values())

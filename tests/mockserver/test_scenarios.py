@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mockserver.scenarios.loader import Scenarios, load_scenarios
-from mockserver.scenarios.model import (
+from crosswire.mockserver.scenarios.loader import Scenarios, load_scenarios
+from crosswire.mockserver.scenarios.model import (
     AllowedTools,
     Ask,
     Citation,
@@ -32,8 +32,8 @@ from mockserver.scenarios.model import (
     Turn,
     Usage,
 )
-from mockserver.scenarios.story import Decide, HearError, Wire, new_texts, opening_text
-from mockserver.scenarios.yaml_reader import YamlDocument
+from crosswire.mockserver.scenarios.story import Decide, HearError, Wire, new_texts, opening_text
+from crosswire.mockserver.scenarios.yaml_reader import YamlDocument
 from tests.mockserver.in_process_mock import FOLDER
 
 PROVIDER = "protocol: openai-chat\nbase_path: /v1\nmodels: {m: m}\nauth: {header: authorization, key: k}\n"

@@ -15,9 +15,9 @@ import pytest
 import pytest_asyncio
 from aiohttp.test_utils import TestClient, TestServer
 
-from conformance.client import CLIENTS
-from mockserver.scenarios.loader import Scenarios, load_scenarios
-from mockserver.server import make_app
+from crosswire.conformance.client import CLIENTS
+from crosswire.mockserver.scenarios.loader import Scenarios, load_scenarios
+from crosswire.mockserver.server import make_app
 from tests.mockserver.in_process_mock import scenarios
 
 CHAT = {"model": "gpt-5-nano", "messages": [{"role": "user", "content": "Hello!"}]}

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mockserver.scenarios.model import Interleave, Item, SayCall, SayText, Tool
-from mockserver.tool_aliases import pair_tools, rename_for_request
+from crosswire.mockserver.scenarios.model import Interleave, Item, SayCall, SayText, Tool
+from crosswire.mockserver.tool_aliases import pair_tools, rename_for_request
 
 READ, COUNT = Tool("fs.read"), Tool("count")
 PATCH = Tool("patch", kind="custom")

@@ -6,14 +6,14 @@ import itertools
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
-from proxy.backends.http import HttpBackend
-from proxy.config import Config
-from proxy.gateway.chat_handler import ChatRequest
-from proxy.gateway.context import HttpResponse
-from proxy.gateway.gateway import Gateway
-from proxy.protocols import PROTOCOLS
-from proxy.protocols.protocol import NewId, UrlParams
-from proxy.routing import BackendConfig
+from crosswire.proxy.backends.http import HttpBackend
+from crosswire.proxy.config import Config
+from crosswire.proxy.gateway.chat_handler import ChatRequest
+from crosswire.proxy.gateway.context import HttpResponse
+from crosswire.proxy.gateway.gateway import Gateway
+from crosswire.proxy.protocols import PROTOCOLS
+from crosswire.proxy.protocols.protocol import NewId, UrlParams
+from crosswire.proxy.routing import BackendConfig
 
 from .sample_messages import dumps, reply, stream, stream_kind
 

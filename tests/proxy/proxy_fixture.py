@@ -16,12 +16,12 @@ from typing import Any
 
 from aiohttp import web
 
-from proxy.backends.aiohttp_transport import aiohttp_transport
-from proxy.backends.httptools_transport import httptools_transport
-from proxy.config import Config, load
-from proxy.protocols.protocol import NewId
-from proxy.server.app import make_app
-from proxy.server.lifecycle import make_runner
+from crosswire.proxy.backends.aiohttp_transport import aiohttp_transport
+from crosswire.proxy.backends.httptools_transport import httptools_transport
+from crosswire.proxy.config import Config, load
+from crosswire.proxy.protocols.protocol import NewId
+from crosswire.proxy.server.app import make_app
+from crosswire.proxy.server.lifecycle import make_runner
 
 TRANSPORTS = {"httptools": httptools_transport, "aiohttp": aiohttp_transport}
 

@@ -8,8 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy import errors
-from proxy.errors import MESSAGE_LIMIT, STATUS, ConfigError, CrosswireError, Malformed, failure, upstream_failure
+from crosswire.proxy import errors
+from crosswire.proxy.errors import (
+    MESSAGE_LIMIT,
+    STATUS,
+    ConfigError,
+    CrosswireError,
+    Malformed,
+    failure,
+    upstream_failure,
+)
 
 
 def test_the_docstring_shows_the_class_tree() -> None:

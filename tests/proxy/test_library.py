@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from proxy import library
-from proxy.config import Config, load
-from proxy.errors import ConfigError
-from proxy.library import BackendRouter, Body, RouteError, Stream, StreamBroken, get_router, reset_router
+from crosswire.proxy import library
+from crosswire.proxy.config import Config, load
+from crosswire.proxy.errors import ConfigError
+from crosswire.proxy.library import BackendRouter, Body, RouteError, Stream, StreamBroken, get_router, reset_router
 
 from .proxy_fixture import KEY, config, one
 from .sample_messages import PROTOCOLS, TEXT, ask, dumps, reply, said, stream, stream_kind, text_of
@@ -133,7 +133,7 @@ async def test_a_body_that_is_no_request(body: bytes | dict[str, object], router
 
 async def test_a_protocol_that_is_none(routers: list[BackendRouter]) -> None:
     routers.append(router := BackendRouter(config(one("ollama", DEAD))))
-    with pytest.raises(ConfigError, match="'openai' is no protocol; known are openai-chat"):
+    with pytest.raises(ConfigError, match="unknown protocol 'openai'; known: openai-chat"):
         await router.route_request("openai", {})
 
 
@@ -238,8 +238,8 @@ async def test_without_a_file_the_environment_says_it(alone: Path, monkeypatch: 
 
 
 async def test_the_store_lies_over_the_file(alone: Path) -> None:
-    from proxy.store import mappings
-    from proxy.store.database import Store
+    from crosswire.proxy.store import mappings
+    from crosswire.proxy.store.database import Store
 
     store = Store(f"sqlite:///{alone}/crosswire.db", {})
     async with store.writing() as connection:
@@ -261,7 +261,7 @@ async def test_close() -> None:
         await router.close()
         await asyncio.wait_for(_no_more(up), 5)
         await router.close()  # twice is harmless
-        await router.route_request("ollama", ask("ollama"))  # and it can be used again
+        await router.route_request("ollama", ask("ollama"))  # and it is reachable again
         assert up.connections == 2
         await router.close()
 
@@ -277,3 +277,21 @@ def test_a_path_is_a_config_too(tmp_path: Path) -> None:
         assert isinstance(BackendRouter(way).config, Config)
     with pytest.raises(ConfigError, match="cannot be read"):
         BackendRouter(tmp_path / "none.yaml")
+
+
+# ---- where it is imported from ---------------------------------------------------------------------------------------
+
+
+def test_the_package_exports_the_python_api() -> None:
+    import crosswire.proxy
+
+    for name in crosswire.proxy.__all__:
+        assert getattr(crosswire.proxy, name) is getattr(library, name)
+        assert getattr(library, name).__doc__
+    with pytest.raises(AttributeError, match=r"'crosswire\.proxy' has no attribute 'nothing'"):
+        crosswire.proxy.nothing  # noqa: B018 - the look-up itself is tested
+
+
+def test_the_old_import_says_where_it_went() -> None:
+    with pytest.raises(ImportError, match=r"from crosswire\.proxy import BackendRouter"):
+        import crosswire.proxy.embed  # noqa: F401

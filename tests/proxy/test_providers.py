@@ -7,13 +7,13 @@ from collections.abc import Mapping
 import pytest
 from ollama._client import _parse_host
 
-from proxy.config import Config, from_environment, load
-from proxy.config.urls import parse_base_url
-from proxy.errors import ConfigError
-from proxy.ir import CAPABILITIES
-from proxy.protocols import PROTOCOLS
-from proxy.providers import PROVIDERS, Provider, canonical, find, index, ollama_address
-from proxy.routing import BackendConfig, RoutingInput, decide
+from crosswire.proxy.config import Config, from_environment, load
+from crosswire.proxy.config.urls import parse_base_url
+from crosswire.proxy.errors import ConfigError
+from crosswire.proxy.ir import CAPABILITIES
+from crosswire.proxy.protocols import PROTOCOLS
+from crosswire.proxy.providers import PROVIDERS, Provider, canonical, find, index, ollama_address
+from crosswire.proxy.routing import BackendConfig, RoutingInput, decide
 
 KEY = "sk-the-key-of-a-provider"
 
@@ -151,7 +151,7 @@ def test_a_name_with_a_base_url_is_no_provider() -> None:
     [
         ("{provider: azure}", {}, "c.yaml:1: backends.m.base_url: is missing"),
         ("{provider: grok2}", {}, "backends.m.protocol: is missing"),
-        ("{provider: openai}", {"OPENAI_BASE_URL": "gate"}, "is no http or https URL"),
+        ("{provider: openai}", {"OPENAI_BASE_URL": "gate"}, "is not an http or https URL"),
         ("{provider: openai}", {"OPENAI_API_KEY": "two words"}, "OPENAI_API_KEY: is empty or not ASCII"),
     ],
 )

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from proxy.protocols import PROTOCOLS
+from crosswire.proxy.protocols import PROTOCOLS
 
 from . import toy_protocol
 from .proxy_fixture import KEY, config, one, stage

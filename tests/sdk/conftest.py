@@ -10,7 +10,7 @@ from drivers import DRIVERS
 from drivers.session import SdkSession, open_session
 from sdk_stories import SCENARIOS
 
-from conformance.harness.testbed import Testbed, proxy_config
+from crosswire.conformance.harness.testbed import Testbed, proxy_config
 
 PREFIXES = ("OPENAI_", "ANTHROPIC_", "GOOGLE_", "GEMINI_", "OLLAMA_")
 """Prefixes of the variables from which SDKs take keys and URLs."""

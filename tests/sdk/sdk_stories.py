@@ -8,9 +8,9 @@ from pathlib import Path
 
 from drivers.driver import Answer, Settings, ToolOutput, UserTurn
 
-from mockserver.scenarios.loader import Scenarios, load_scenarios
-from mockserver.scenarios.model import Item, SayStop, SayText, calls_of, text_of
-from mockserver.scenarios.story import Exchange
+from crosswire.mockserver.scenarios.loader import Scenarios, load_scenarios
+from crosswire.mockserver.scenarios.model import Item, SayStop, SayText, calls_of, text_of
+from crosswire.mockserver.scenarios.story import Exchange
 
 SCENARIOS: Scenarios = load_scenarios(Path(__file__).parents[2] / "scenarios")
 

@@ -18,7 +18,7 @@ from google.genai import types as google_types
 from pydantic import TypeAdapter
 from sdk_stories import SCENARIOS
 
-from conformance.harness.testbed import Testbed, proxy_config
+from crosswire.conformance.harness.testbed import Testbed, proxy_config
 
 MODELS = {name: next(iter(provider.models)) for name, provider in SCENARIOS.providers.items()}
 """One model of each provider."""

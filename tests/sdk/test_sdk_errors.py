@@ -11,7 +11,7 @@ from drivers.session import SdkSession
 from msgspec import Struct
 from sdk_stories import SCENARIOS, expected_content, settings_of, user_turn_of
 
-from mockserver.scenarios.model import SayError
+from crosswire.mockserver.scenarios.model import SayError
 
 
 class ExpectedError(Struct, frozen=True):

@@ -9,8 +9,8 @@ from drivers import DRIVERS
 from drivers.driver import Settings, ToolOutput, UserTurn, run_conversation
 from drivers.session import SdkSession, open_session
 
-from conformance.harness.testbed import Testbed
-from conformance.local_model.expectations import LOCAL_PROVIDER, is_installed, read_local_expectations
+from crosswire.conformance.harness.testbed import Testbed
+from crosswire.conformance.local_model.expectations import LOCAL_PROVIDER, is_installed, read_local_expectations
 
 pytestmark = pytest.mark.skipif(
     not is_installed(), reason="the extra `local` is not installed: MLX has no wheels for this platform"

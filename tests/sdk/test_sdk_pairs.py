@@ -20,8 +20,8 @@ from sdk_stories import (
     user_turn_of,
 )
 
-from mockserver.protocols.reply_context import estimate_usage
-from mockserver.scenarios.model import Item, SayUsage, in_sequence
+from crosswire.mockserver.protocols.reply_context import estimate_usage
+from crosswire.mockserver.scenarios.model import Item, SayUsage, in_sequence
 
 STORIES = (
     "text",

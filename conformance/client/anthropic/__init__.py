@@ -6,7 +6,7 @@ https://platform.claude.com/docs/en/build-with-claude/streaming
 
 from __future__ import annotations
 
-from mockserver.protocols.anthropic.tables import CALL_ID, NAME, TOOL_NAME
+from crosswire.mockserver.protocols.anthropic.tables import CALL_ID, NAME, TOOL_NAME
 
 from ..protocol import ClientProtocol
 from ..reply_checks import never_raises

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mockserver.scenarios.model import kind_of_status
+from crosswire.mockserver.scenarios.model import kind_of_status
 
 from ..protocol import ParsedError, ParsedReply
 from ..reply_checks import check_content_type, check_keys, error_kind, parse_json

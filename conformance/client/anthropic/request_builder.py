@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from mockserver.protocols.anthropic.tables import NAME, PATH
-from mockserver.scenarios.model import (
+from crosswire.mockserver.protocols.anthropic.tables import NAME, PATH
+from crosswire.mockserver.scenarios.model import (
     Ask,
     Audio,
     Block,

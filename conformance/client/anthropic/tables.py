@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mockserver.protocols.anthropic.tables import STOPS
+from crosswire.mockserver.protocols.anthropic.tables import STOPS
 
 VERSION = "2023-06-01"
 """https://platform.claude.com/docs/en/api/versioning"""

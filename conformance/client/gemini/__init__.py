@@ -5,7 +5,7 @@ Sources: https://ai.google.dev/api/generate-content and https://ai.google.dev/ap
 
 from __future__ import annotations
 
-from mockserver.protocols.gemini.tables import NAME, TOOL_NAME
+from crosswire.mockserver.protocols.gemini.tables import NAME, TOOL_NAME
 
 from ..protocol import ClientProtocol
 from ..reply_checks import never_raises

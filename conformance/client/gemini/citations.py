@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from mockserver.scenarios.model import Citation
+from crosswire.mockserver.scenarios.model import Citation
 
 from ..reply_checks import check_keys
 

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from mockserver.protocols.gemini.tables import KEY_INVALID, STATUSES
-from mockserver.scenarios.model import kind_of_status
+from crosswire.mockserver.protocols.gemini.tables import KEY_INVALID, STATUSES
+from crosswire.mockserver.scenarios.model import kind_of_status
 
 from ..protocol import HttpRequest, ParsedError, ParsedReply
 from ..reply_checks import not_an_object, parse_error_body, parse_json

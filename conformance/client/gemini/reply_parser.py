@@ -9,10 +9,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from mockserver.framing import ARRAY, CONTENT_TYPES, SSE, Stream, dump, parse_array, parse_sse
-from mockserver.protocols.gemini.message_schema import DATA, KNOWN
-from mockserver.protocols.gemini.parts import Part, TextPart, build_blocks
-from mockserver.scenarios.model import Image, Text, ToolCall, Usage
+from crosswire.mockserver.framing import ARRAY, CONTENT_TYPES, SSE, Stream, dump, parse_array, parse_sse
+from crosswire.mockserver.protocols.gemini.message_schema import DATA, KNOWN
+from crosswire.mockserver.protocols.gemini.parts import Part, TextPart, build_blocks
+from crosswire.mockserver.scenarios.model import Image, Text, ToolCall, Usage
 
 from ..protocol import HttpRequest, ParsedError, ParsedReply
 from ..reply_checks import check_content_type, check_tool_calls, cut_error, parse_json

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from mockserver.protocols.gemini.tables import NAME, WITHOUT_LEVELS
-from mockserver.scenarios.model import (
+from crosswire.mockserver.protocols.gemini.tables import NAME, WITHOUT_LEVELS
+from crosswire.mockserver.scenarios.model import (
     AllowedTools,
     Ask,
     Audio,

@@ -5,7 +5,7 @@ Sources: https://docs.ollama.com/api/chat and https://github.com/ollama/ollama/b
 
 from __future__ import annotations
 
-from mockserver.protocols.ollama.tables import NAME
+from crosswire.mockserver.protocols.ollama.tables import NAME
 
 from ..protocol import ClientProtocol
 from ..reply_checks import never_raises

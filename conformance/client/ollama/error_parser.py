@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mockserver.framing import dump
+from crosswire.mockserver.framing import dump
 
 from ..protocol import ParsedError, ParsedReply
 from ..reply_checks import error_kind, parse_error_body

@@ -8,8 +8,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from mockserver.framing import dump
-from mockserver.scenarios.model import Block, Text, Thinking, ToolCall, Usage
+from crosswire.mockserver.framing import dump
+from crosswire.mockserver.scenarios.model import Block, Text, Thinking, ToolCall, Usage
 
 from ..protocol import HttpRequest, ParsedError, ParsedReply
 from ..reply_checks import check_content_type, check_tool_calls, cut_error, parse_json

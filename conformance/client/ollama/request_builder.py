@@ -6,8 +6,19 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mockserver.protocols.ollama.tables import NAME, OPTIONS, PATH
-from mockserver.scenarios.model import Ask, Block, Document, Image, Refusal, Text, Thinking, ToolCall, ToolResult, Turn
+from crosswire.mockserver.protocols.ollama.tables import NAME, OPTIONS, PATH
+from crosswire.mockserver.scenarios.model import (
+    Ask,
+    Block,
+    Document,
+    Image,
+    Refusal,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+    Turn,
+)
 
 from ..conversation import Conversation, answered_call, call_names, merge_json, reply_before, settings_of
 from ..protocol import HttpRequest

@@ -6,7 +6,7 @@ https://platform.openai.com/docs/api-reference/chat-streaming
 
 from __future__ import annotations
 
-from mockserver.protocols.openai_chat.tables import MAX_CALL_ID, NAME, TOOL_NAME
+from crosswire.mockserver.protocols.openai_chat.tables import MAX_CALL_ID, NAME, TOOL_NAME
 
 from ..protocol import ClientProtocol
 from ..reply_checks import never_raises

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from msgspec.structs import replace
 
-from mockserver.framing import parse_sse
-from mockserver.scenarios.model import Block, Refusal, Text, Thinking, ToolCall, Usage
+from crosswire.mockserver.framing import parse_sse
+from crosswire.mockserver.scenarios.model import Block, Refusal, Text, Thinking, ToolCall, Usage
 
 from ..protocol import HttpRequest, ParsedError, ParsedReply
 from ..reply_checks import check_content_type, check_keys, check_tool_calls, cut_error, parse_json

@@ -6,8 +6,8 @@ import base64
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mockserver.protocols.openai_chat.tables import NAME, PATH
-from mockserver.scenarios.model import (
+from crosswire.mockserver.protocols.openai_chat.tables import NAME, PATH
+from crosswire.mockserver.scenarios.model import (
     AllowedTools,
     Ask,
     Audio,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from mockserver.scenarios.model import Citation
+from crosswire.mockserver.scenarios.model import Citation
 
 from ..reply_checks import check_types, objects_in
 

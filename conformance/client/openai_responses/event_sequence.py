@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mockserver.framing import parse_sse
+from crosswire.mockserver.framing import parse_sse
 
 from ..reply_checks import parse_json
 from .tables import EVENTS, HOSTED_EVENTS, PART_TEXT, TERMINAL

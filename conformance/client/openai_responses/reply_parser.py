@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mockserver.scenarios.model import Block, Refusal, Text, Thinking, ToolCall, Usage
+from crosswire.mockserver.scenarios.model import Block, Refusal, Text, Thinking, ToolCall, Usage
 
 from ..protocol import HttpRequest, ParsedError, ParsedReply
 from ..reply_checks import check_content_type, check_tool_calls, check_types, cut_error, objects_in, parse_json

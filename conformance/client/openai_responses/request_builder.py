@@ -6,8 +6,8 @@ import base64
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mockserver.protocols.openai_responses.tables import NAME, PATH, SIGNATURE_FIELD
-from mockserver.scenarios.model import (
+from crosswire.mockserver.protocols.openai_responses.tables import NAME, PATH, SIGNATURE_FIELD
+from crosswire.mockserver.scenarios.model import (
     AllowedTools,
     Ask,
     Audio,

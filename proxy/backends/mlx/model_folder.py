@@ -40,14 +40,14 @@ def folder_of(configured: str) -> Path:
 def read_folder(folder: Path) -> ModelInfo:
     """Reads what is known of a model without loading it; raises BadFolder."""
     if not folder.is_dir():
-        raise BadFolder(f"{folder} is no folder; give one that holds a model (nothing is ever downloaded)")
+        raise BadFolder(f"{folder} is not a folder; give one that contains a model (models are never downloaded)")
     config = _json(folder / "config.json")
     if not any(folder.glob("model*.safetensors")):
         raise BadFolder(f"{folder} holds no model*.safetensors; convert the model with `mlx_lm.convert` first")
     if not any((folder / name).is_file() for name in _TOKENIZERS):
         raise BadFolder(f"{folder} holds no tokenizer.json; copy the model's tokenizer into it")
     if not isinstance(config.get("model_type"), str):
-        raise BadFolder(f"{folder / 'config.json'} names no model_type; it is no model's config")
+        raise BadFolder(f"{folder / 'config.json'} has no model_type; it is not a model's config")
     inner = config.get("text_config")
     merged = {**(inner if isinstance(inner, dict) else {}), **config}
     lengths = [merged[key] for key in _LENGTHS if isinstance(merged.get(key), int) and merged[key] > 0]

@@ -6,14 +6,14 @@ from base64 import b64encode
 
 import pytest
 
-from conformance.checks.signatures import (
+from crosswire.conformance.checks.signatures import (
     PlacedSignature,
     parse_carrier,
     placed_signatures,
     reply_signature_errors,
     request_signature_errors,
 )
-from mockserver.scenarios.model import Block, Text, Thinking, ToolCall
+from crosswire.mockserver.scenarios.model import Block, Text, Thinking, ToolCall
 
 
 def token(provider: str, signature: str) -> str:

@@ -12,11 +12,11 @@ from google.genai import types
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conformance.client.gemini import CLIENT
-from conformance.client.gemini.reply_parser import parse_reply
-from conformance.client.protocol import HttpRequest, ParsedReply
-from mockserver.protocols.gemini import PROTOCOL
-from mockserver.scenarios.model import (
+from crosswire.conformance.client.gemini import CLIENT
+from crosswire.conformance.client.gemini.reply_parser import parse_reply
+from crosswire.conformance.client.protocol import HttpRequest, ParsedReply
+from crosswire.mockserver.protocols.gemini import PROTOCOL
+from crosswire.mockserver.scenarios.model import (
     Ask,
     NamedTool,
     Text,

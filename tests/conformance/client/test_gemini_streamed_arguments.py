@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from conformance.client.gemini.streamed_arguments import ArgumentAssembler, parse_json_path
+from crosswire.conformance.client.gemini.streamed_arguments import ArgumentAssembler, parse_json_path
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conformance.client.ollama import CLIENT
-from conformance.client.ollama.reply_parser import parse_reply
-from conformance.client.protocol import HttpRequest, ParsedReply
-from mockserver.protocols.ollama import PROTOCOL
-from mockserver.scenarios.model import (
+from crosswire.conformance.client.ollama import CLIENT
+from crosswire.conformance.client.ollama.reply_parser import parse_reply
+from crosswire.conformance.client.protocol import HttpRequest, ParsedReply
+from crosswire.mockserver.protocols.ollama import PROTOCOL
+from crosswire.mockserver.scenarios.model import (
     Ask,
     Audio,
     Document,

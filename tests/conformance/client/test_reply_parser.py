@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from conformance.client import CLIENTS
-from conformance.client.protocol import HttpRequest, ParsedReply
-from mockserver.framing import parse_sse, sse
-from mockserver.protocols import MOCK_PROTOCOLS
-from mockserver.protocols.reply_context import ReplyContext
-from mockserver.scenarios.model import SayCall, SayStop, SayText, SayThink, Usage
-from mockserver.scenarios.provider import Auth, Provider
+from crosswire.conformance.client import CLIENTS
+from crosswire.conformance.client.protocol import HttpRequest, ParsedReply
+from crosswire.mockserver.framing import parse_sse, sse
+from crosswire.mockserver.protocols import MOCK_PROTOCOLS
+from crosswire.mockserver.protocols.reply_context import ReplyContext
+from crosswire.mockserver.scenarios.model import SayCall, SayStop, SayText, SayThink, Usage
+from crosswire.mockserver.scenarios.provider import Auth, Provider
 
 ITEMS = (SayText(("Hi", " you")), SayCall("c1", "w", ('{"a":', "1}")), SayCall("c2", "w", ('{"b":2}',)))
 

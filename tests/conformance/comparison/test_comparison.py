@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from conformance.checks.tool_names import match_tools
-from conformance.client import CLIENTS
-from conformance.client.protocol import ParsedReply
-from conformance.comparison import WRONG, order_differs, reply_differences, request_differences, same_reply
-from mockserver.protocols.protocol import ParsedRequest
-from mockserver.scenarios.model import (
+from crosswire.conformance.checks.tool_names import match_tools
+from crosswire.conformance.client import CLIENTS
+from crosswire.conformance.client.protocol import ParsedReply
+from crosswire.conformance.comparison import WRONG, order_differs, reply_differences, request_differences, same_reply
+from crosswire.mockserver.protocols.protocol import ParsedRequest
+from crosswire.mockserver.scenarios.model import (
     AllowedTools,
     Citation,
     Document,

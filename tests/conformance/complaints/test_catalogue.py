@@ -10,10 +10,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from conformance.complaints.catalogue import FILE, Case, read_catalogue
-from conformance.matrix.cells import enumerate_cells
-from conformance.matrix.expectations import read_expectations
-from mockserver.scenarios.loader import load_scenarios
+from crosswire.conformance.complaints.catalogue import FILE, Case, read_catalogue
+from crosswire.conformance.matrix.cells import enumerate_cells
+from crosswire.conformance.matrix.expectations import read_expectations
+from crosswire.mockserver.scenarios.loader import load_scenarios
 
 ROOT = Path(__file__).parents[3]
 CASES = read_catalogue()

@@ -12,9 +12,9 @@ from aiohttp import web
 from msgspec import Struct
 from msgspec.structs import replace
 
-from conformance.harness.testbed import HttpResponse, Testbed, proxy_config, route_config
-from conformance.matrix.result import Cell
-from mockserver.scenarios.story import Story
+from crosswire.conformance.harness.testbed import HttpResponse, Testbed, proxy_config, route_config
+from crosswire.conformance.matrix.result import Cell
+from crosswire.mockserver.scenarios.story import Story
 
 HOP_HEADERS = ("connection", "content-length", "date", "host", "keep-alive", "server", "transfer-encoding")
 """Headers of a single connection, which each hop sets itself."""

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from conformance.harness.testbed import Testbed
-from conformance.matrix.cells import enumerate_cells
-from conformance.matrix.expectations import read_expectations
-from conformance.matrix.result import Cell, Result
-from conformance.matrix.runner import play_cell
-from mockserver.scenarios.loader import Scenarios, load_scenarios
+from crosswire.conformance.harness.testbed import Testbed
+from crosswire.conformance.matrix.cells import enumerate_cells
+from crosswire.conformance.matrix.expectations import read_expectations
+from crosswire.conformance.matrix.result import Cell, Result
+from crosswire.conformance.matrix.runner import play_cell
+from crosswire.mockserver.scenarios.loader import Scenarios, load_scenarios
 
 from .fault_proxy import NO_FAULT, Fault, FaultProxy
 

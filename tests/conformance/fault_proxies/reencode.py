@@ -11,14 +11,14 @@ from urllib.parse import unquote
 
 from msgspec import Struct
 
-from conformance.client import CLIENTS
-from conformance.client.protocol import HttpRequest, ParsedReply
-from conformance.harness.testbed import HttpResponse
-from mockserver.faults import Write, reply_actions
-from mockserver.framing import CONTENT_TYPES
-from mockserver.protocols import MOCK_PROTOCOLS
-from mockserver.protocols.reply_context import Failure, ReplyContext
-from mockserver.scenarios.model import (
+from crosswire.conformance.client import CLIENTS
+from crosswire.conformance.client.protocol import HttpRequest, ParsedReply
+from crosswire.conformance.harness.testbed import HttpResponse
+from crosswire.mockserver.faults import Write, reply_actions
+from crosswire.mockserver.framing import CONTENT_TYPES
+from crosswire.mockserver.protocols import MOCK_PROTOCOLS
+from crosswire.mockserver.protocols.reply_context import Failure, ReplyContext
+from crosswire.mockserver.scenarios.model import (
     Block,
     Content,
     Refusal,
@@ -32,8 +32,8 @@ from mockserver.scenarios.model import (
     ToolCall,
     Usage,
 )
-from mockserver.scenarios.provider import Auth, Provider
-from mockserver.scenarios.story import Wire
+from crosswire.mockserver.scenarios.provider import Auth, Provider
+from crosswire.mockserver.scenarios.story import Wire
 
 from .fault_proxy import ChangeReply, FaultContext
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from conformance.harness.testbed import HttpResponse
-from mockserver.protocols.reply_context import Failure
-from mockserver.scenarios.model import SayCall, SayStop, SayText, Usage
+from crosswire.conformance.harness.testbed import HttpResponse
+from crosswire.mockserver.protocols.reply_context import Failure
+from crosswire.mockserver.scenarios.model import SayCall, SayStop, SayText, Usage
 
 from .fault_proxy import ChangeReply, FaultContext
 from .reencode import ReplyContent, content_of, parse_reply, reencoded, render_failure, render_reply

@@ -7,8 +7,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from conformance.harness.testbed import HttpResponse
-from mockserver.scenarios.model import SayStop, SayText
+from crosswire.conformance.harness.testbed import HttpResponse
+from crosswire.mockserver.scenarios.model import SayStop, SayText
 
 from .fault_proxy import Fault, FaultContext, ProxiedRequest
 from .reencode import content_of, parse_reply, render_reply

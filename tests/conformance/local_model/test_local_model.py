@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from conformance.client.protocol import ParsedReply
-from conformance.local_model.checks import tool_call_errors
-from conformance.local_model.expectations import PLAYS, REFUSES, read_local_expectations
-from mockserver.protocols.protocol import ParsedRequest
-from mockserver.scenarios.loader import load_scenarios
-from mockserver.scenarios.model import NamedTool, Text, Tool, ToolCall
+from crosswire.conformance.client.protocol import ParsedReply
+from crosswire.conformance.local_model.checks import tool_call_errors
+from crosswire.conformance.local_model.expectations import PLAYS, REFUSES, read_local_expectations
+from crosswire.mockserver.protocols.protocol import ParsedRequest
+from crosswire.mockserver.scenarios.loader import load_scenarios
+from crosswire.mockserver.scenarios.model import NamedTool, Text, Tool, ToolCall
 
 ROOT = Path(__file__).parents[3]
 STORIES = load_scenarios(ROOT / "scenarios").stories

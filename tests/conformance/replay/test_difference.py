@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from conformance.replay.difference import first_difference
-from proxy.ir import Reply, ToolCall, Usage
+from crosswire.conformance.replay.difference import first_difference
+from crosswire.proxy.ir import Reply, ToolCall, Usage
 
 REPLY = Reply(protocol="d", id="1", model="m", blocks=(ToolCall("c", "f", ""),), stop="tool", usage=Usage(3, 2))
 

@@ -12,17 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from conformance.replay.chunking import random_chunks
-from conformance.replay.cli import choose_for_sockets, main
-from conformance.replay.recording import NotARecording, Recording, read_recording
-from conformance.replay.runner import replay_recording
-from conformance.replay.socket_replay import replay_over_sockets
-from conformance.replay.summary import is_good, summarize
-from conformance.replay.verdict import Verdict
-from proxy.ir import Event, Loss, Reply, ReplyEnd, Request, Text, ToolCall, Turn, Usage
-from proxy.protocols import PROTOCOLS
-from proxy.protocols.protocol import NewId, Protocol, ReplyContext, UpstreamRequest, UpstreamTarget
-from proxy.wire.framing import Frame
+from crosswire.conformance.replay.chunking import random_chunks
+from crosswire.conformance.replay.cli import choose_for_sockets, main
+from crosswire.conformance.replay.recording import NotARecording, Recording, read_recording
+from crosswire.conformance.replay.runner import replay_recording
+from crosswire.conformance.replay.socket_replay import replay_over_sockets
+from crosswire.conformance.replay.summary import is_good, summarize
+from crosswire.conformance.replay.verdict import Verdict
+from crosswire.proxy.ir import Event, Loss, Reply, ReplyEnd, Request, Text, ToolCall, Turn, Usage
+from crosswire.proxy.protocols import PROTOCOLS
+from crosswire.proxy.protocols.protocol import NewId, Protocol, ReplyContext, UpstreamRequest, UpstreamTarget
+from crosswire.proxy.wire.framing import Frame
 
 from .recorded_exchanges import (
     ANTHROPIC,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from conformance.replay.sdk_types import EVENT, REPLY, REQUEST, sdk_complaint
+from crosswire.conformance.replay.sdk_types import EVENT, REPLY, REQUEST, sdk_complaint
 
 from .recorded_exchanges import (
     ANTHROPIC,

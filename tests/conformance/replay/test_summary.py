@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from conformance.replay.summary import is_good, json_lines, table
-from conformance.replay.verdict import Outcome, Verdict
+from crosswire.conformance.replay.summary import is_good, json_lines, table
+from crosswire.conformance.replay.verdict import Outcome, Verdict
 
 
 def verdicts(valid: int, invalid: int, own: int = 0, **head: Any) -> Iterator[Verdict]:

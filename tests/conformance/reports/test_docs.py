@@ -1,24 +1,18 @@
-"""Generated sections of the README: their format, and that those which need no run are up to date."""
+"""Generated sections of the documentation: the grid, the table of support, the status line, and their marks."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from conformance.complaints.catalogue import Case, read_catalogue
-from conformance.matrix.result import Cell, Outcome, Result
-from conformance.reports.docs import (
-    catalogue_section,
+from crosswire.conformance.matrix.result import Cell, Outcome, Result
+from crosswire.conformance.reports.docs import (
     grid_section,
-    loss_section,
+    status_line,
     support_entry,
     support_section,
     with_sections,
 )
-from proxy.ir.loss_tables import LOSS_RULES
 
-README = Path(__file__).parents[3] / "README.md"
 FRONTENDS = ("openai-chat", "anthropic", "ollama")
 
 
@@ -26,17 +20,6 @@ def result(frontend: str, outcome: Outcome = "pass", *features: str, stream: boo
     """Returns a result with this outcome and these refused or lost features."""
     key = "refused" if outcome == "unsupported" else "losses"
     return Result(Cell(frontend, "gemini", "text", stream), outcome, **{key: list(features)})
-
-
-def test_the_readme_is_up_to_date() -> None:
-    text = README.read_text("utf-8")
-    sections = {"ledger": loss_section(), "catalogue": catalogue_section(read_catalogue())}
-    assert with_sections(text, sections) == text, "run ./run-matrix.sh --story text --readme and review the diff"
-
-
-def test_the_loss_section_has_a_row_per_feature() -> None:
-    rows = [line for line in loss_section().splitlines() if line.startswith("| `")]
-    assert rows == [f"| `{feature}` | {rule.action} | {rule.meaning} |" for feature, rule in LOSS_RULES.items()]
 
 
 def test_the_grid_section_has_the_outcomes_and_a_mark_per_frontend() -> None:
@@ -75,23 +58,18 @@ def test_the_support_section_has_a_row_per_story_and_a_column_per_provider() -> 
     assert support_section([result("ollama"), other, routed], FRONTENDS).splitlines()[3:-2] == [
         "| | gemini | openai |",
         "|---|---|---|",
-        "| [text](scenarios/stories/text.yaml) | native |  |",
-        "| [tools](scenarios/stories/tools.yaml) |  | `seed` |",
+        "| [text](../scenarios/stories/text.yaml) | native |  |",
+        "| [tools](../scenarios/stories/tools.yaml) |  | `seed` |",
     ]
 
 
-def test_the_catalogue_section_counts_cases_and_names_non_goals() -> None:
-    cases = {
-        "A1": Case("one", stories=("text", "tools"), tests=("t::a",)),
-        "A2": Case("two", tests=("t::a", "t::b")),
-        "A3": Case("three", non_goal="because"),
-        "A4": Case("four", tests=("t::b",), without="a part: so it is"),
-    }
-    assert catalogue_section(cases).splitlines() == [
-        *("**3 of 4** cases are held by 2 stories and 2 tests, 1 is a stated non-goal.", ""),
-        *("- A3: because", "- A4: without a part: so it is"),
-    ]
-    assert catalogue_section({"A2": cases["A2"]}).endswith("0 are stated non-goals.")
+def test_the_status_line_counts_the_cells() -> None:
+    line = status_line([result("ollama", "lossy", "seed"), result("anthropic")])
+    assert line == "**2 cells**: 1 pass, 1 lossy, 0 unsupported, 0 fail. [The whole matrix](docs/matrix.md)"
+
+
+def test_a_mark_needs_no_explanation() -> None:
+    assert with_sections("<!-- one -->\nold\n<!-- /one -->\n", {"one": "new"}) == "<!-- one -->\nnew\n<!-- /one -->\n"
 
 
 def test_only_the_text_between_the_marks_is_replaced() -> None:
@@ -103,5 +81,5 @@ def test_only_the_text_between_the_marks_is_replaced() -> None:
 
 @pytest.mark.parametrize("text", ["", "<!-- one: how -->\n", "<!-- one: a -->\n<!-- /one -->\n" * 2])
 def test_missing_or_duplicate_marks_raise(text: str) -> None:
-    with pytest.raises(ValueError, match="`<!-- one: … -->`"):
+    with pytest.raises(ValueError, match="`<!-- one -->`"):
         with_sections(text, {"one": "new"})

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from conformance.harness.testbed import Testbed
-from conformance.matrix.cells import enumerate_cells
-from conformance.matrix.expectations import read_expectations
-from conformance.matrix.result import Result
-from conformance.matrix.runner import play_cell
-from conformance.reports.html import PAGE_TEMPLATE, TRANSCRIPT_FIELDS, render_page, table
-from mockserver.scenarios.loader import load_scenarios
+from crosswire.conformance.harness.testbed import Testbed
+from crosswire.conformance.matrix.cells import enumerate_cells
+from crosswire.conformance.matrix.expectations import read_expectations
+from crosswire.conformance.matrix.result import Result
+from crosswire.conformance.matrix.runner import play_cell
+from crosswire.conformance.reports.html import PAGE_TEMPLATE, TRANSCRIPT_FIELDS, render_page, table
+from crosswire.mockserver.scenarios.loader import load_scenarios
 
 ROOT = Path(__file__).parents[3]
 STORIES = ("text", "tools-loop", "tools-hosted-forced", "text-unknown-field")

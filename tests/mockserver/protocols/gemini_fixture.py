@@ -8,9 +8,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from mockserver.protocols.gemini import PROTOCOL
-from mockserver.protocols.reply_context import ReplyContext
-from mockserver.scenarios.model import (
+from crosswire.mockserver.protocols.gemini import PROTOCOL
+from crosswire.mockserver.protocols.reply_context import ReplyContext
+from crosswire.mockserver.scenarios.model import (
     Item,
     SayCall,
     SayStop,
@@ -18,7 +18,7 @@ from mockserver.scenarios.model import (
     SayThink,
     Usage,
 )
-from mockserver.scenarios.provider import Auth, Provider
+from crosswire.mockserver.scenarios.provider import Auth, Provider
 
 Body = dict[str, Any]
 

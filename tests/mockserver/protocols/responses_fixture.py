@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from conformance.client.openai_responses import CLIENT
-from conformance.client.protocol import HttpRequest, ParsedReply
-from mockserver.framing import CONTENT_TYPES
-from mockserver.protocols.openai_responses import PROTOCOL
-from mockserver.protocols.reply_context import RenderedReply, ReplyContext, estimate_usage
-from mockserver.scenarios.model import Ask, Item, SayCall, SayStop, Text, Tool, calls_of
-from mockserver.scenarios.provider import Auth, Provider
+from crosswire.conformance.client.openai_responses import CLIENT
+from crosswire.conformance.client.protocol import HttpRequest, ParsedReply
+from crosswire.mockserver.framing import CONTENT_TYPES
+from crosswire.mockserver.protocols.openai_responses import PROTOCOL
+from crosswire.mockserver.protocols.reply_context import RenderedReply, ReplyContext, estimate_usage
+from crosswire.mockserver.scenarios.model import Ask, Item, SayCall, SayStop, Text, Tool, calls_of
+from crosswire.mockserver.scenarios.provider import Auth, Provider
 
 Body = dict[str, Any]
 

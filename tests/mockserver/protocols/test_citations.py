@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from conformance.client import CLIENTS
-from conformance.client.protocol import HttpRequest, ParsedReply
-from mockserver.protocols import MOCK_PROTOCOLS
-from mockserver.protocols.reply_context import ReplyContext
-from mockserver.scenarios.model import Citation, Image, SayImage, SayStop, SayText, Usage
-from mockserver.scenarios.provider import Auth, Provider
+from crosswire.conformance.client import CLIENTS
+from crosswire.conformance.client.protocol import HttpRequest, ParsedReply
+from crosswire.mockserver.protocols import MOCK_PROTOCOLS
+from crosswire.mockserver.protocols.reply_context import ReplyContext
+from crosswire.mockserver.scenarios.model import Citation, Image, SayImage, SayStop, SayText, Usage
+from crosswire.mockserver.scenarios.provider import Auth, Provider
 
 CITING = ("openai-chat", "openai-responses", "anthropic", "gemini")
 

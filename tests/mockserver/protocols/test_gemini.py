@@ -15,16 +15,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from conformance.client.conversation import expected_request
-from conformance.client.gemini import CLIENT
-from conformance.client.gemini.reply_parser import parse_reply
-from conformance.client.protocol import HttpRequest, ParsedReply
-from mockserver.framing import ARRAY, CONTENT_TYPES, JSON, SSE
-from mockserver.protocols.gemini import PROTOCOL
-from mockserver.protocols.gemini.message_schema import camel, snake
-from mockserver.protocols.protocol import MalformedRequest, ParsedRequest
-from mockserver.protocols.reply_context import Failure, ReplyContext
-from mockserver.scenarios.model import (
+from crosswire.conformance.client.conversation import expected_request
+from crosswire.conformance.client.gemini import CLIENT
+from crosswire.conformance.client.gemini.reply_parser import parse_reply
+from crosswire.conformance.client.protocol import HttpRequest, ParsedReply
+from crosswire.mockserver.framing import ARRAY, CONTENT_TYPES, JSON, SSE
+from crosswire.mockserver.protocols.gemini import PROTOCOL
+from crosswire.mockserver.protocols.gemini.message_schema import camel, snake
+from crosswire.mockserver.protocols.protocol import MalformedRequest, ParsedRequest
+from crosswire.mockserver.protocols.reply_context import Failure, ReplyContext
+from crosswire.mockserver.scenarios.model import (
     Ask,
     Audio,
     Document,
@@ -45,7 +45,7 @@ from mockserver.scenarios.model import (
     Turn,
     Usage,
 )
-from mockserver.scenarios.provider import Provider
+from crosswire.mockserver.scenarios.provider import Provider
 from tests.mockserver.protocols.gemini_fixture import (
     ARRAY_PATH,
     GEMINI,

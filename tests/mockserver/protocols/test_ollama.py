@@ -14,15 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from conformance.client.conversation import expected_request
-from conformance.client.ollama import CLIENT
-from conformance.client.ollama.reply_parser import parse_reply
-from conformance.client.protocol import ParsedReply
-from mockserver.framing import CONTENT_TYPES, JSON, NDJSON
-from mockserver.protocols.ollama import PROTOCOL
-from mockserver.protocols.protocol import MalformedRequest, ParsedRequest
-from mockserver.protocols.reply_context import Failure, ReplyContext
-from mockserver.scenarios.model import (
+from crosswire.conformance.client.conversation import expected_request
+from crosswire.conformance.client.ollama import CLIENT
+from crosswire.conformance.client.ollama.reply_parser import parse_reply
+from crosswire.conformance.client.protocol import ParsedReply
+from crosswire.mockserver.framing import CONTENT_TYPES, JSON, NDJSON
+from crosswire.mockserver.protocols.ollama import PROTOCOL
+from crosswire.mockserver.protocols.protocol import MalformedRequest, ParsedRequest
+from crosswire.mockserver.protocols.reply_context import Failure, ReplyContext
+from crosswire.mockserver.scenarios.model import (
     Ask,
     Image,
     Interleave,
@@ -41,7 +41,7 @@ from mockserver.scenarios.model import (
     Turn,
     Usage,
 )
-from mockserver.scenarios.provider import Auth
+from crosswire.mockserver.scenarios.provider import Auth
 from tests.mockserver.protocols.ollama_fixture import (
     OLLAMA,
     VALUES,

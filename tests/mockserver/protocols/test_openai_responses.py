@@ -12,13 +12,13 @@ from msgspec.structs import replace
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
-from conformance.client.conversation import expected_request
-from conformance.client.openai_responses import CLIENT
-from conformance.comparison.turns import merge_turns
-from mockserver.framing import SSE, parse_sse, sse
-from mockserver.protocols.openai_responses import PROTOCOL
-from mockserver.protocols.reply_context import Failure, RenderedReply, estimate_usage
-from mockserver.scenarios.model import (
+from crosswire.conformance.client.conversation import expected_request
+from crosswire.conformance.client.openai_responses import CLIENT
+from crosswire.conformance.comparison.turns import merge_turns
+from crosswire.mockserver.framing import SSE, parse_sse, sse
+from crosswire.mockserver.protocols.openai_responses import PROTOCOL
+from crosswire.mockserver.protocols.reply_context import Failure, RenderedReply, estimate_usage
+from crosswire.mockserver.scenarios.model import (
     Ask,
     Cut,
     Garble,

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from conformance.client import CLIENTS
-from mockserver.protocols import MOCK_PROTOCOLS
-from mockserver.scenarios.model import (
+from crosswire.conformance.client import CLIENTS
+from crosswire.mockserver.protocols import MOCK_PROTOCOLS
+from crosswire.mockserver.scenarios.model import (
     Audio,
     Block,
     Document,

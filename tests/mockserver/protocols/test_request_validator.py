@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from mockserver.protocols import MOCK_PROTOCOLS
-from mockserver.scenarios.provider import Auth, Provider
+from crosswire.mockserver.protocols import MOCK_PROTOCOLS
+from crosswire.mockserver.scenarios.provider import Auth, Provider
 
 Body = dict[str, Any]
 Mutation = Callable[[Body], Any]

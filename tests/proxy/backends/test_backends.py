@@ -14,14 +14,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from proxy.backends.http import HttpBackend, _retry_after
-from proxy.backends.transport import Timeouts
-from proxy.errors import UpstreamError
-from proxy.ir import BlockDelta, Failure, ReplyEnd
-from proxy.protocols import PROTOCOLS
-from proxy.protocols.protocol import UpstreamRequest
-from proxy.routing import BackendConfig
-from proxy.wire.framing import FRAMINGS
+from crosswire.proxy.backends.http import HttpBackend, _retry_after
+from crosswire.proxy.backends.transport import Timeouts
+from crosswire.proxy.errors import UpstreamError
+from crosswire.proxy.ir import BlockDelta, Failure, ReplyEnd
+from crosswire.proxy.protocols import PROTOCOLS
+from crosswire.proxy.protocols.protocol import UpstreamRequest
+from crosswire.proxy.routing import BackendConfig
+from crosswire.proxy.wire.framing import FRAMINGS
 
 from ..proxy_fixture import KEY, TRANSPORTS
 from ..sample_messages import ENDS, TEXT, UPSTREAM_PATHS, data, dumps, reply, stream, upstream_error

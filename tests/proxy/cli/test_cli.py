@@ -19,11 +19,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from proxy.cli.exit_codes import ENVIRONMENT, FAILED, OK, USAGE
-from proxy.cli.main import main
-from proxy.cli.serve import _welcome
-from proxy.config import from_environment, load
-from proxy.protocols import PROTOCOLS
+from crosswire.proxy.cli.exit_codes import ENVIRONMENT, FAILED, OK, USAGE
+from crosswire.proxy.cli.main import main
+from crosswire.proxy.cli.serve import _welcome
+from crosswire.proxy.config import from_environment, load
+from crosswire.proxy.protocols import PROTOCOLS
 
 from ..proxy_fixture import KEY, config, one, read_answer, read_chunk, read_head, request
 from ..sample_messages import TEXT, ask, dumps, in_band_error, reply, said, stream, text_of
@@ -220,7 +220,7 @@ def test_explain_as_json(good: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 def test_explain_with_a_backend_down_that_is_none(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "--config", str(good), "--model", "m", "--down", "clowd"]) == USAGE
-    assert capsys.readouterr().err == "--down: names a backend that is none; there are cloud, home\n"
+    assert capsys.readouterr().err == "--down: names an unknown backend; known: cloud, home\n"
 
 
 def test_explain_without_a_config_or_a_key(
@@ -344,7 +344,7 @@ def free_port() -> int:
 async def start(*args: str, env: dict[str, str] | None = None) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "proxy", "serve", *args),
+        *("-m", "crosswire.proxy", "serve", *args),
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], "PYTHONWARNINGS": "error", **(env or {})},
         stdout=asyncio.subprocess.PIPE,
@@ -489,7 +489,7 @@ async def test_a_new_config_at_a_signal_and_when_the_file_changes(tmp_path: Path
         file.write_text("backends: {b: {protocol: anthropc}}")
         it.process.send_signal(signal.SIGHUP)
         async with asyncio.timeout(10):
-            while b"refused" not in (await it.ask(request("/readyz", None))).body:
+            while b"errors" not in (await it.ask(request("/readyz", None))).body:
                 pass
         assert b"newest" in (await it.ask(request("/v1/models", None))).body
         code, err = await it.stop()
@@ -608,7 +608,7 @@ async def test_without_a_config_the_environment_is_one(tmp_path: Path) -> None:
     async with upstream([http(dumps(reply("ollama")))]) as up:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-m", "proxy", "serve", "--port", "0"),
+            *("-m", "crosswire.proxy", "serve", "--port", "0"),
             cwd=tmp_path,
             env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "OLLAMA_HOST": up.url},
             stdout=asyncio.subprocess.PIPE,

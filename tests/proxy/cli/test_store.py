@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.cli.exit_codes import OK, USAGE
-from proxy.cli.main import main
+from crosswire.proxy.cli.exit_codes import OK, USAGE
+from crosswire.proxy.cli.main import main
 
 SECRET = "sk-ant-typed-by-a-person-00001234"
 
@@ -55,9 +55,9 @@ def test_a_change_that_would_stop_the_proxy_is_not_kept(capsys: pytest.CaptureFi
         (("mappings", "add", "a", "local"), "another enabled mapping has the pattern 'a' and the priority 0"),
         (("settings", "add", "keepalive", "1"), "did you mean keepalive_s?"),
         (("settings", "add", "keepalive_s", "soon"), "is not a number"),
-        (("mappings", "remove", "99"), "there is no mapping 99; `list` shows what there is"),
-        (("credentials", "disable", "groq"), "there is no credential groq/default"),
-        (("settings", "enable", "mode"), "there is no setting mode"),
+        (("mappings", "remove", "99"), "mapping 99 does not exist; `list` shows all"),
+        (("credentials", "disable", "groq"), "credential groq/default does not exist"),
+        (("settings", "enable", "mode"), "setting mode does not exist"),
     ):
         out, err = said(capsys, *argv, code=USAGE)
         assert out == ""
@@ -89,19 +89,19 @@ def test_a_broken_config_does_not_keep_its_store_from_being_mended(
 @pytest.mark.usefixtures("typed")
 def test_credentials(capsys: pytest.CaptureFixture[str], here: Path) -> None:
     out, err = said(capsys, "credentials", "add", "Claude", "--base-url", "https://eu.example/")
-    assert out == "credential anthropic/default: kept\n"
-    assert "made the master key in crosswire.key" in err
+    assert out == "credential anthropic/default: added\n"
+    assert "created the master key in crosswire.key" in err
     table, err = said(capsys, "credentials", "list")
     assert table.splitlines()[1].split() == ["anthropic", "default", "…1234", "https://eu.example", "yes"]
     assert SECRET not in table + err
     assert SECRET.encode() not in b"".join(file.read_bytes() for file in here.iterdir())
     assert "anthropic/x -> anthropic (x)" in said(capsys, "explain", "--model", "anthropic/x")[0]
     assert said(capsys, "credentials", "disable", "anthropic")[0] == "credential anthropic/default: disabled\n"
-    assert said(capsys, "credentials", "rotate")[0] == "1 credentials are sealed anew\n"
+    assert said(capsys, "credentials", "rotate")[0] == "1 credentials encrypted with the new key\n"
     assert said(capsys, "credentials", "enable", "claude")[0] == "credential anthropic/default: enabled\n"
     assert "…1234" in said(capsys, "credentials", "list")[0]
     (here / "crosswire.key").unlink()
-    assert "which is not given" in said(capsys, "credentials", "list")[0]
+    assert "which is not configured" in said(capsys, "credentials", "list")[0]
     assert said(capsys, "credentials", "remove", "anthropic")[0] == "credential anthropic/default: removed\n"
 
 
@@ -111,11 +111,11 @@ def test_where_a_key_comes_from(capsys: pytest.CaptureFixture[str], monkeypatch:
     monkeypatch.setattr(sys, "stdin", io.StringIO("\n"))
     assert "is empty or not ASCII" in said(capsys, "credentials", "add", "groq", code=USAGE)[1]
     assert (
-        "--base-url: is no http"
+        "--base-url: is not an http"
         in said(capsys, "credentials", "add", "groq", "--from-env", "MINE", "--base-url", "x", code=USAGE)[1]
     )
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
-    monkeypatch.setattr("proxy.cli.store.getpass", lambda prompt: f" {SECRET[::-1]} ")
+    monkeypatch.setattr("crosswire.proxy.cli.store.getpass", lambda prompt: f" {SECRET[::-1]} ")
     assert said(capsys, "credentials", "add", "groq", "--name", "work")[0] == "credential groq/work: changed\n"
     assert f"…{SECRET[::-1][-4:]}" in said(capsys, "credentials", "list")[0]
 
@@ -123,12 +123,12 @@ def test_where_a_key_comes_from(capsys: pytest.CaptureFixture[str], monkeypatch:
 @pytest.mark.usefixtures("typed")
 def test_a_credential_without_anybody_is_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
     out, err = said(capsys, "credentials", "add", "nobody")
-    assert "kept" in out
-    assert "warning: store: credential nobody: no backend and no provider is called so" in err
+    assert "added" in out
+    assert "warning: store: credential nobody: no backend or provider has this name" in err
 
 
 def test_settings(capsys: pytest.CaptureFixture[str]) -> None:
-    assert said(capsys, "settings", "add", "unmapped", "local")[0] == "setting unmapped: kept\n"
+    assert said(capsys, "settings", "add", "unmapped", "local")[0] == "setting unmapped: added\n"
     assert "mode: default" in said(capsys, "explain", "--model", "x")[0]
     assert said(capsys, "settings", "disable", "unmapped")[0] == "setting unmapped: disabled\n"
     assert "mode: auto" in said(capsys, "explain", "--model", "x")[0]
@@ -165,7 +165,7 @@ def test_a_store_that_cannot_be_read_stops_the_start_and_says_why(
     assert "use the newer Crosswire" in said(capsys, "explain", "--model", "x", code=USAGE)[1]
     monkeypatch.setenv("CROSSWIRE_STORE", "mysql://u:hunter2@h/d")
     err = said(capsys, "explain", "--model", "x", code=USAGE)[1]
-    assert "is no URL of a database" in err
+    assert "is not a database URL" in err
     assert "hunter2" not in err
 
 
@@ -186,10 +186,12 @@ def test_without_the_extra_the_store_says_what_to_install(
     capsys: pytest.CaptureFixture[str], here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "sqlalchemy", None)
-    for name in [name for name in sys.modules if name.startswith(("proxy.store.", "proxy.cli.store"))]:
-        if name != "proxy.store.snapshot":
+    for name in [
+        name for name in sys.modules if name.startswith(("crosswire.proxy.store.", "crosswire.proxy.cli.store"))
+    ]:
+        if name != "crosswire.proxy.store.snapshot":
             monkeypatch.delitem(sys.modules, name)
-    monkeypatch.delattr("proxy.cli.store", raising=False)
+    monkeypatch.delattr("crosswire.proxy.cli.store", raising=False)
     said(capsys, "explain", "--model", "x")  # who has no store needs none of it
     (here / "crosswire.db").touch()
     assert "pip install 'crosswire[store]'" in said(capsys, "explain", "--model", "x", code=USAGE)[1]

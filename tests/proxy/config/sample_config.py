@@ -8,7 +8,7 @@ from types import MappingProxyType
 import msgspec
 import pytest
 
-from proxy.errors import ConfigError
+from crosswire.proxy.errors import ConfigError
 
 SECRET = "sk-verysecretvalue"
 

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.config import Config, Settings, load, load_file
-from proxy.config.backends import BACKEND_KEYS
-from proxy.config.settings import SETTINGS
-from proxy.errors import ConfigError
-from proxy.headers import ROUTING
-from proxy.ir import CAPABILITIES
-from proxy.protocols import PROTOCOLS
-from proxy.routing import BackendConfig, RoutingInput, decide
+from crosswire.proxy.config import Config, Settings, load, load_file
+from crosswire.proxy.config.backends import BACKEND_KEYS
+from crosswire.proxy.config.settings import SETTINGS
+from crosswire.proxy.errors import ConfigError
+from crosswire.proxy.headers import ROUTING
+from crosswire.proxy.ir import CAPABILITIES
+from crosswire.proxy.protocols import PROTOCOLS
+from crosswire.proxy.routing import BackendConfig, RoutingInput, decide
 
 from .sample_config import CONFIG_VARIABLES, SECRET, SPECS, errors_of
 
@@ -212,7 +212,7 @@ def test_flags() -> None:
     config = read(BASE, port=1234, backend="a")
     assert (config.settings.port, config.plan.last_resort) == (1234, "a")
     assert errors_of(lambda: read(BASE, port=70000, backend="aa")) == [
-        "--port: 70000 is no port; give one from 0 to 65535",
+        "--port: 70000 is not a port; give one from 0 to 65535",
         "--backend: no backend is called 'aa'; did you mean a?",
     ]
 
@@ -229,15 +229,15 @@ ERRORS: list[tuple[str, str, int, str, str]] = [
     ("backends: null", "strict: true\nbackends:\n", 2, "backends", "is empty; give a mapping"),
     ("backends: a list", "backends:\n  - a\n", 2, "backends", "is a list; give a mapping"),
     ("a backend: null", "backends:\n  a:\n", 2, "backends.a", "is empty; give a mapping"),
-    ("a backend's name", BASE.replace("  a:", "  'a b':"), 2, "backends.'a b'", "is no name for a backend"),
-    ("syntax", "backends: {a: [\n", 2, "", "is no YAML"),
-    ("a tab", "backends:\n\ta: 1\n", 2, "", "is no YAML"),
-    ("two documents", f"{BASE}---\n{BASE}", 5, "", "is no YAML"),
-    ("a control character", BASE + "# \x07\n", 5, "", "a character that YAML forbids"),
-    ("a key twice", BASE + "    protocol: gemini\n", 5, "backends.a.protocol", "is on line 3 already"),
-    ("a backend twice", BASE + "  a: {}\n", 5, "backends.a", "is on line 2 already"),
-    ("a model twice", BASE + "    models:\n      m: x\n      m: y\n", 7, "backends.a.models.m", "on line 6 already"),
-    ("a model twice in a list", BASE + "    models: [m,\n      m]\n", 6, "backends.a.models[1]", "on line 5 already"),
+    ("a backend's name", BASE.replace("  a:", "  'a b':"), 2, "backends.'a b'", "is not a valid backend name"),
+    ("syntax", "backends: {a: [\n", 2, "", "invalid YAML"),
+    ("a tab", "backends:\n\ta: 1\n", 2, "", "invalid YAML"),
+    ("two documents", f"{BASE}---\n{BASE}", 5, "", "invalid YAML"),
+    ("a control character", BASE + "# \x07\n", 5, "", "a forbidden character"),
+    ("a key twice", BASE + "    protocol: gemini\n", 5, "backends.a.protocol", "duplicate key, first on line 3"),
+    ("a backend twice", BASE + "  a: {}\n", 5, "backends.a", "duplicate key, first on line 2"),
+    ("a model twice", BASE + "    models:\n      m: x\n      m: y\n", 7, "backends.a.models.m", "first on line 6"),
+    ("a model twice in a list", BASE + "    models: [m,\n      m]\n", 6, "backends.a.models[1]", "first on line 5"),
     (
         "two name a model",
         BASE + "    models: {m: x}\n  b:\n    protocol: gemini\n    base_url: http://g\n    models: [\n      n, m]\n",
@@ -245,23 +245,23 @@ ERRORS: list[tuple[str, str, int, str, str]] = [
         "backends.b.models.m",
         "the model 'm' is named by backends.a on line 5 too; keep one of them",
     ),
-    ("an unknown key", BASE + "colour: red\n", 5, "colour", "is no key here; known are backends, routes"),
+    ("an unknown key", BASE + "colour: red\n", 5, "colour", "unknown key; known: backends, routes"),
     ("a mistyped key", BASE + "lissten: x\n", 5, "lissten", "did you mean listen?"),
     ("port", BASE + "port: 9001\n", 5, "port", "did you mean listen?"),
     ("a backend's mistyped key", BASE + "    priorty: 1\n", 5, "backends.a.priorty", "did you mean priority?"),
     ("url", BASE + "    url: http://x\n", 5, "backends.a.url", "did you mean base_url?"),
     ("model_mapping", BASE + "    model_mapping: {}\n", 5, "backends.a.model_mapping", "did you mean models?"),
     ("key", BASE + "    key: x\n", 5, "backends.a.key", "did you mean api_key?"),
-    ("a merge", BASE + "    <<: {}\n", 5, "backends.a.'<<'", "is no key here"),
+    ("a merge", BASE + "    <<: {}\n", 5, "backends.a.'<<'", "unknown key"),
     ("no protocol", "backends:\n  a:\n    base_url: http://x\n", 2, "backends.a.protocol", "is missing; one of openai"),
     ("no base_url", "backends:\n  a:\n    protocol: gemini\n", 2, "backends.a.base_url", "is missing; give the"),
     ("unknown protocol", BASE.replace("openai-chat", "openai-chats"), 3, "backends.a.protocol", "mean openai-chat?"),
-    ("no such protocol", BASE.replace("openai-chat", "smtp"), 3, "backends.a.protocol", "'smtp' is unknown; known are"),
+    ("no such protocol", BASE.replace("openai-chat", "smtp"), 3, "backends.a.protocol", "'smtp' is unknown; known:"),
     ("protocol: a list", BASE.replace("openai-chat", "[gemini]"), 3, "backends.a.protocol", "is a list; give one of"),
-    ("ftp", BASE.replace("http:", "ftp:"), 4, "backends.a.base_url", "is no http or https URL"),
-    ("no scheme", BASE.replace("http://", ""), 4, "backends.a.base_url", "is no http or https URL"),
-    ("no host", BASE.replace("host", ""), 4, "backends.a.base_url", "is no URL"),
-    ("a bad port", BASE.replace("host", "host:99999"), 4, "backends.a.base_url", "is no URL"),
+    ("ftp", BASE.replace("http:", "ftp:"), 4, "backends.a.base_url", "is not an http or https URL"),
+    ("no scheme", BASE.replace("http://", ""), 4, "backends.a.base_url", "is not an http or https URL"),
+    ("no host", BASE.replace("host", ""), 4, "backends.a.base_url", "is not a valid URL"),
+    ("a bad port", BASE.replace("host", "host:99999"), 4, "backends.a.base_url", "is not a valid URL"),
     ("credentials", BASE.replace("host", "u:p@host"), 4, "backends.a.base_url", "has credentials in it"),
     ("a query", BASE.replace("/v1", "/v1?v=2"), 4, "backends.a.base_url", "has a query"),
     ("white space", BASE.replace("host", "ho st"), 4, "backends.a.base_url", "white space"),
@@ -276,14 +276,14 @@ ERRORS: list[tuple[str, str, int, str, str]] = [
     ("a number as text", BASE + "    api_key: 12345\n", 5, "backends.a.api_key", "is a number, not text; put it"),
     ("a truth as text", BASE + "    default_model: true\n", 5, "backends.a.default_model", "put it in quotes"),
     ("null as text", BASE + "    default_model:\n", 5, "backends.a.default_model", "is empty; give text"),
-    ("a tag", BASE + "    default_model: !x y\n", 5, "backends.a.default_model", "has a tag"),
+    ("a tag", BASE + "    default_model: !x y\n", 5, "backends.a.default_model", "has a YAML tag"),
     ("models: text", BASE + "    models: m\n", 5, "backends.a.models", "is text; give a mapping or a list"),
     ("a model of two lines", BASE + '    models: {m: "x\\ny"}\n', 5, "backends.a.models.m", "a control character"),
     ("an empty model", BASE + "    models: {m: ''}\n", 5, "backends.a.models.m", "is empty"),
     ("an unknown capability", BASE + "    capabilities:\n      - text\n      - fly\n", 7, "backends.a.capabilities[1]",
-     "'fly' is unknown; known are " + ", ".join(CAPABILITIES)),
+     "'fly' is unknown; known: " + ", ".join(CAPABILITIES)),
     ("a mistyped capability", BASE + "    capabilities: [tool]\n", 5, "backends.a.capabilities[0]", "mean tools?"),
-    ("a capability twice", BASE + "    capabilities: [text, text]\n", 5, "backends.a.capabilities[1]", "there twice"),
+    ("a capability twice", BASE + "    capabilities: [text, text]\n", 5, "backends.a.capabilities[1]", "listed twice"),
     ("capabilities: all", BASE + "    capabilities: all\n", 5, "backends.a.capabilities", "give auto, or a list"),
     ("priority: text", BASE + "    priority: high\n", 5, "backends.a.priority", "is not a whole number"),
     ("priority: quoted", BASE + "    priority: '1'\n", 5, "backends.a.priority", "without quotes"),
@@ -291,22 +291,22 @@ ERRORS: list[tuple[str, str, int, str, str]] = [
     ("max_tokens: 0", BASE + "    max_tokens: 0\n", 5, "backends.a.max_tokens", "whole number of at least 1"),
     ("an unknown quirk", BASE + "    quirks: [no_indx]\n", 5, "backends.a.quirks[0]", "did you mean no_index?"),
     ("a quirk where none is", BASE.replace("openai-chat", "anthropic").replace("/v1", "") + "    quirks: [x]\n", 5,
-     "backends.a.quirks[0]", "there is none to choose from"),
+     "backends.a.quirks[0]", "none is defined"),
     ("an unknown limit", BASE + "    limits: {stops: 1}\n", 5, "backends.a.limits.stops", "did you mean stop?"),
     ("a limit below 0", BASE + "    limits: {stop: -1}\n", 5, "backends.a.limits.stop", "of at least 0"),
     ("an own header", BASE + "    headers: {Host: x}\n", 5, "backends.a.headers.Host", "is set by the proxy itself"),
-    ("a header's name", BASE + "    headers: {'x y': z}\n", 5, "backends.a.headers.'x y'", "is no header's name"),
-    ("a header's value", BASE + '    headers: {x: "a\\r\\nb"}\n', 5, "backends.a.headers.x", "is no header's value"),
+    ("a header's name", BASE + "    headers: {'x y': z}\n", 5, "backends.a.headers.'x y'", "not a valid header name"),
+    ("a header's value", BASE + '    headers: {x: "a\\r\\nb"}\n', 5, "backends.a.headers.x", "not a valid header"),
     ("a header twice", BASE + "    headers: {x-a: b, X-A: c}\n", 5, "backends.a.headers.X-A", "in another case"),
-    ("backend relay", BASE + "    relay: always\n", 5, "backends.a.relay", "is unknown; known are auto, never"),
+    ("backend relay", BASE + "    relay: always\n", 5, "backends.a.relay", "is unknown; known: auto, never"),
     ("strict: yes", BASE + "strict: yes\n", 5, "strict", "is not true or false"),
     ("strict: True", BASE + "strict: True\n", 5, "strict", "is not true or false"),
     ("strict: quoted", BASE + "strict: 'true'\n", 5, "strict", "without quotes"),
     ("listen: a number", BASE + "listen: 9001\n", 5, "listen", "is a number, not text"),
-    ("listen: no port", BASE + "listen: localhost\n", 5, "listen", "is no host:port"),
-    ("listen: a big port", BASE + "listen: localhost:65536\n", 5, "listen", "is no host:port"),
-    ("listen: a URL", BASE + "listen: http://x:1\n", 5, "listen", "is no host:port"),
-    ("body_limit: 0", BASE + "body_limit: 0\n", 5, "body_limit", "is no size"),
+    ("listen: no port", BASE + "listen: localhost\n", 5, "listen", "is not host:port"),
+    ("listen: a big port", BASE + "listen: localhost:65536\n", 5, "listen", "is not host:port"),
+    ("listen: a URL", BASE + "listen: http://x:1\n", 5, "listen", "is not host:port"),
+    ("body_limit: 0", BASE + "body_limit: 0\n", 5, "body_limit", "is not a size"),
     ("body_limit: MB", BASE + "body_limit: 3 MB\n", 5, "body_limit", "such as 32 MiB"),
     ("a timeout of 0", BASE + "read_timeout_s: 0\n", 5, "read_timeout_s", "above 0"),
     ("a timeout below 0", BASE + "keepalive_s: -1\n", 5, "keepalive_s", "of at least 0"),
@@ -315,7 +315,7 @@ ERRORS: list[tuple[str, str, int, str, str]] = [
     ("a timeout with a unit", BASE + "keepalive_s: 15s\n", 5, "keepalive_s", "is not a number"),
     ("records below 0", BASE + "records: -1\n", 5, "records", "of at least 0"),
     ("ledger: a word", BASE + "ledger:\n  top_kk: drop\n", 6, "ledger.top_kk", "did you mean top_k?"),
-    ("ledger: an action", BASE + "ledger:\n  top_k: forget\n", 6, "ledger.top_k", "known are refuse, drop, appr"),
+    ("ledger: an action", BASE + "ledger:\n  top_k: forget\n", 6, "ledger.top_k", "known: refuse, drop, appr"),
     ("response_headers: a word", BASE + "response_headers: [x-crosswire-los]\n", 5, "response_headers[0]", "-loss?"),
     ("response_headers: text", BASE + "response_headers: some\n", 5, "response_headers", "a list of headers to keep"),
 ]  # fmt: skip

@@ -9,11 +9,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.config import Config, from_environment, load
-from proxy.errors import ConfigError
-from proxy.providers import find
-from proxy.routing import RoutingInput, decide
-from proxy.store.snapshot import Credential, Snapshot, StoredRoute
+from crosswire.proxy.config import Config, from_environment, load
+from crosswire.proxy.errors import ConfigError
+from crosswire.proxy.providers import find
+from crosswire.proxy.routing import RoutingInput, decide
+from crosswire.proxy.store.snapshot import Credential, Snapshot, StoredRoute
 
 STORED, SECOND, OWN = "sk-stored-000000000000001", "sk-stored-000000000000002", "sk-of-the-file-0000000003"
 
@@ -133,7 +133,7 @@ def test_the_stored_key_beats_the_variable() -> None:
 
 
 def test_without_a_file_a_credential_creates_a_backend() -> None:
-    with pytest.raises(ConfigError, match="no backend: none of OPENAI_API_KEY"):
+    with pytest.raises(ConfigError, match="no backend configured: none of the variables OPENAI_API_KEY"):
         from_environment({})
     config = from_environment({}, stored=Snapshot(credentials=(credential("anthropic"), credential("groq", SECOND))))
     assert keys(config, "anthropic") == ("https://api.anthropic.com", [STORED])
@@ -152,13 +152,13 @@ def test_a_stored_key_removes_the_missing_key_warning() -> None:
 @pytest.mark.parametrize(
     ("found", "says"),
     [
-        ([credential("nobody")], "credential nobody: no backend and no provider is called so"),
+        ([credential("nobody")], "credential nobody: no backend or provider has this name"),
         ([credential("azure")], "credential azure-openai: has no address; add it again with --base-url"),
         ([credential("openai", "two words")], "credential openai/default: is empty or not ASCII"),
-        ([credential("openai", base_url="ftp://h")], "credential openai/default: its base_url is no http"),
+        ([credential("openai", base_url="ftp://h")], "credential openai/default: its base_url is not an http"),
         (
             [credential("openai"), credential("openai", SECOND, "eu", base_url=GATE)],
-            "credential openai/eu: is left out, for it has another base_url than default",
+            "credential openai/eu: is ignored: its base_url differs from that of default",
         ),
     ],
 )

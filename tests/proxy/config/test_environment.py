@@ -7,11 +7,11 @@ from collections.abc import Collection
 
 import pytest
 
-from proxy.config import Settings, from_environment
-from proxy.config.environment import enabled_by_variable
-from proxy.protocols import PROTOCOLS
-from proxy.providers import PROVIDERS, find
-from proxy.routing import RoutingInput, decide, find_backend_for_model
+from crosswire.proxy.config import Settings, from_environment
+from crosswire.proxy.config.environment import enabled_by_variable
+from crosswire.proxy.protocols import PROTOCOLS
+from crosswire.proxy.providers import PROVIDERS, find
+from crosswire.proxy.routing import RoutingInput, decide, find_backend_for_model
 
 from .sample_config import SECRET, errors_of
 
@@ -166,15 +166,15 @@ def test_a_key_for_ollama() -> None:
     ("env", "starts", "says"),
     [
         ({"OPENAI_API_KEY": SECRET + "\n"}, "environment: OPENAI_API_KEY: ", "a line break"),
-        ({"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": "gate/v1"}, "environment: OPENAI_BASE_URL: ", "is no http"),
+        ({"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": "gate/v1"}, "environment: OPENAI_BASE_URL: ", "is not an http"),
         ({"ANTHROPIC_API_KEY": "k", "ANTHROPIC_BASE_URL": "http://u:p@g"}, "environment: ANTHROPIC_BASE_URL: ", "cred"),
         (
             {"ANTHROPIC_API_KEY": "k", "ANTHROPIC_BASE_URL": "http://localhost:9001"},
             "environment: ANTHROPIC_BASE_URL: ",
             "is the proxy's own address",
         ),
-        ({"OLLAMA_HOST": "host:port"}, "environment: OLLAMA_HOST: ", "is no URL"),
-        ({"OLLAMA_HOST": "ftp://host"}, "environment: OLLAMA_HOST: ", "is no http"),
+        ({"OLLAMA_HOST": "host:port"}, "environment: OLLAMA_HOST: ", "is not a valid URL"),
+        ({"OLLAMA_HOST": "ftp://host"}, "environment: OLLAMA_HOST: ", "is not an http"),
     ],
 )
 def test_mistakes_of_the_environment(env: dict[str, str], starts: str, says: str) -> None:

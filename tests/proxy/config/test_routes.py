@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from proxy.config import Config, load
-from proxy.config.routes import RULE_KEYS
-from proxy.errors import ConfigError
-from proxy.providers import OPENROUTER_VENDORS
-from proxy.routing import NamedMode, Route, RouteTarget, decide
-from proxy.routing.decision import RoutingInput
+from crosswire.proxy.config import Config, load
+from crosswire.proxy.config.routes import RULE_KEYS
+from crosswire.proxy.errors import ConfigError
+from crosswire.proxy.providers import OPENROUTER_VENDORS
+from crosswire.proxy.routing import NamedMode, Route, RouteTarget, decide
+from crosswire.proxy.routing.decision import RoutingInput
 
-README = Path(__file__).parents[3] / "README.md"
+GUIDE = Path(__file__).parents[3] / "docs" / "routing.md"
 
 BASE = """\
 backends:
@@ -140,12 +140,10 @@ def test_a_vendors_model_goes_to_the_reseller(word: str) -> None:
         assert (decision.chosen.backend, decision.chosen.model) == ("router", f"{word}/x")
 
 
-def test_the_readmes_example() -> None:
-    (example,) = re.findall(r"```yaml\n(# routing.yaml.*?)```", README.read_text("utf-8"), re.DOTALL)
-    assert set(yaml.safe_load(example)) == set(RULE_KEYS)
-    names = {"home": "ollama", "openai": "openai-chat", "openrouter": "openai-chat"}
-    backends = "".join(f"  {name}: {{protocol: {spoken}, base_url: 'http://h'}}\n" for name, spoken in names.items())
-    plan = load(f"backends:\n{backends}{example}", "c.yaml", {}).plan
+def test_the_guides_example() -> None:
+    (example,) = re.findall(r"```yaml\n(# crosswire.yaml.*?)```", GUIDE.read_text("utf-8"), re.DOTALL)
+    assert set(yaml.safe_load(example)) - {"backends"} == set(RULE_KEYS)
+    plan = load(example, "c.yaml", {}).plan
     goes = {
         ("small", None): [("home", "small"), ("openai", "gpt-5-mini")],
         ("team-gpt-5", None): [("openai", "gpt-5")],
@@ -185,11 +183,11 @@ ERRORS: list[tuple[str, str, int, str, str]] = [
     ("a mistyped key", "routes:\n  - {match: x, backand: openai}\n", 6, "routes[0].backand", "did you mean backend?"),
     ("no match", "routes:\n  - {backend: openai}\n", 6, "routes[0].match",
      "is missing; give a model's name, or a pattern"),
-    ("no backend", "routes:\n  - {match: x}\n", 6, "routes[0].backend", "is missing; known are local, openai, router"),
+    ("no backend", "routes:\n  - {match: x}\n", 6, "routes[0].backend", "is missing; known: local, openai, router"),
     ("an unknown backend", "routes:\n  - match: x\n    backend: opnai\n", 7, "routes[0].backend",
      "no backend is called 'opnai'; did you mean openai?"),
     ("an unknown fallback", "routes:\n  - match: x\n    to: [local,\n      clod]\n", 8, "routes[0].to[1]",
-     "no backend is called 'clod'; known are local, openai, router"),
+     "no backend is called 'clod'; known: local, openai, router"),
     ("an unknown backend of a target", "routes:\n  - {match: x, backend: local, fallback: [{backend: z}]}\n", 6,
      "routes[0].fallback[0].backend", "no backend is called 'z'"),
     ("a target without a backend", "routes:\n  - {match: x, to: [{model: y}]}\n", 6, "routes[0].to[0].backend",
@@ -197,12 +195,12 @@ ERRORS: list[tuple[str, str, int, str, str]] = [
     ("a target's mistyped key", "routes:\n  - {match: x, to: [{backend: local, modle: y}]}\n", 6,
      "routes[0].to[0].modle",
      "did you mean model?"),
-    ("no list", "routes:\n  - {match: x, to: local}\n", 6, "routes[0].to", "is no list; give backends, each as"),
-    ("an empty list", "routes:\n  - {match: x, to: []}\n", 6, "routes[0].to", "is no list; give backends, each as"),
+    ("no list", "routes:\n  - {match: x, to: local}\n", 6, "routes[0].to", "is not a list of backends; give each"),
+    ("an empty list", "routes:\n  - {match: x, to: []}\n", 6, "routes[0].to", "is not a list of backends; give each"),
     ("to and backend", "routes:\n  - {match: x, to: [local], backend: openai}\n", 6, "routes[0].backend",
-     "stands beside to, which holds it; keep one"),
+     "cannot be combined with to; keep one"),
     ("to and fallback", "routes:\n  - {match: x, to: [local], fallback: [openai]}\n", 6, "routes[0].fallback",
-     "stands beside to, which holds it; keep one"),
+     "cannot be combined with to; keep one"),
     ("a target twice", "routes:\n  - {match: x, to: [local, local]}\n", 6, "routes[0]",
      "names local twice for one model"),
     ("a priority", "routes:\n  - {match: x, backend: local, priority: high}\n", 6, "routes[0].priority",
@@ -219,12 +217,12 @@ ERRORS: list[tuple[str, str, int, str, str]] = [
      "routes[1]", "'x-1*' is never reached: c.yaml:6: routes[0] takes all of its names by 'x-*'; give it a"),
     ("behind a prefix", "routes:\n  - {match: openai/*, backend: local}\n", 6, "routes[0]",
      "'openai/*' is never reached: the prefix 'openai' names a backend; set prefixes: {openai: false}"),
-    ("a wildcard that is not there", "routes:\n  - {match: x-*, backend: local, model: '{2}'}\n", 6, "routes[0]",
-     "{2} stands for no wildcard: 'x-*' has 1; use up to {1}"),
+    ("a wildcard that does not exist", "routes:\n  - {match: x-*, backend: local, model: '{2}'}\n", 6, "routes[0]",
+     "{2} refers to no wildcard: 'x-*' has 1; use up to {1}"),
     ("prefixes: a list", "prefixes: [local]\n", 5, "prefixes", "is a list; give a mapping"),
     ("a prefix of nobody", "prefixes:\n  x: opnai\n", 6, "prefixes.x",
      "no backend is called 'opnai'; did you mean openai?"),
-    ("a prefix with a slash", "prefixes:\n  x/y: openai\n", 6, "prefixes.x/y", "is no word before a slash; leave"),
+    ("a prefix with a slash", "prefixes:\n  x/y: openai\n", 6, "prefixes.x/y", "is not a valid prefix; leave"),
     ("a prefix twice", "prefixes:\n  x: openai\n  X: local\n", 7, "prefixes.X", "in another case; keep one"),
     ("unmapped to nobody", "unmapped: opnai\n", 5, "unmapped", "'opnai' is unknown; did you mean openai?"),
     ("unmapped behind everything", "unmapped: local\nroutes: [{match: '*', backend: openai}]\n", 5, "unmapped",
@@ -232,13 +230,13 @@ ERRORS: list[tuple[str, str, int, str, str]] = [
     ("pins", "pins: maybe\n", 5, "pins", "is not true or false; give true or false"),
     ("a mode that is none", "modes: {eco: {backend: local}}\nmode: ecco\n", 6, "mode",
      "'ecco' is unknown; did you mean eco?"),
-    ("a mode without modes", "mode: eco\n", 5, "mode", "'eco' is unknown; there is none to choose from"),
+    ("a mode without modes", "mode: eco\n", 5, "mode", "'eco' is unknown; none is defined"),
     ("modes: a list", "modes: [eco]\n", 5, "modes", "is a list; give a mapping"),
     ("an empty mode", "modes:\n  eco: {}\n", 6, "modes.eco", "is empty; give it a backend, models or both"),
     ("a mode of nobody", "modes:\n  eco: {backend: opnai}\n", 6, "modes.eco.backend", "did you mean openai?"),
     ("a mode's key", "modes:\n  eco: {backend: local, model: {}}\n", 6, "modes.eco.model", "did you mean models?"),
     ("a mode's name", "modes:\n  größe: {backend: local}\n", 6, "modes.größe",
-     "is no name that a header can carry; use"),
+     "is not a valid mode name; clients send it in a header, so use"),
     ("an alias: a mapping", "modes:\n  eco: {models: {chat: {}}}\n", 6, "modes.eco.models.chat",
      "is a mapping; give text"),
     ("an alias of nothing", "modes:\n  eco: {models: {chat: x}}\n", 6, "modes.eco",
@@ -276,7 +274,7 @@ def test_two_local_backends() -> None:
     with pytest.raises(ConfigError) as caught:
         load(text, "c.yaml", {})
     assert caught.value.complaints == (
-        "c.yaml:3: backends.b: is local, and so is a; say which one local/ means, as prefixes: {local: a}",
+        "c.yaml:3: backends.b: is local, and so is a; choose one for the prefix local/, as prefixes: {local: a}",
     )
 
 

@@ -13,11 +13,11 @@ import msgspec
 import pytest
 import yaml
 
-from proxy.config import Config, load
-from proxy.errors import ConfigError
-from proxy.providers import PROVIDERS
-from proxy.routing import RequestFeatures, RoutingInput, SmartModel, decide
-from proxy.store.snapshot import Credential, Setting, Snapshot, StoredRoute
+from crosswire.proxy.config import Config, load
+from crosswire.proxy.errors import ConfigError
+from crosswire.proxy.providers import PROVIDERS
+from crosswire.proxy.routing import RequestFeatures, RoutingInput, SmartModel, decide
+from crosswire.proxy.store.snapshot import Credential, Setting, Snapshot, StoredRoute
 
 PRIMARY_KEY, CHEAP_KEY = "sk-ant-the-primary", "sk-the-cheap-one"
 
@@ -257,14 +257,14 @@ def test_a_rule_named_auto_beats_the_smart_model() -> None:
     assert (chosen.backend, chosen.model) == ("local", "x")
 
 
-def test_the_readmes_example() -> None:
-    readme = (Path(__file__).parents[3] / "README.md").read_text("utf-8")
-    (example,) = re.findall(r"```yaml\n(# providers\.yaml\n.*?)```", readme, re.DOTALL)
+def test_the_guides_example() -> None:
+    guide = (Path(__file__).parents[3] / "docs" / "configuration.md").read_text("utf-8")
+    (example,) = re.findall(r"```yaml\n(# providers\.yaml\n.*?)```", guide, re.DOTALL)
     config = load(example, "providers.yaml", ENV)
     assert targets(config) == [OPUS, ("home", "hermes3", "http://127.0.0.1:11434", None)]
     assert config.settings.store == "sqlite:///crosswire.db"
     assert config.warnings == ()
-    named = set(re.findall(r"[a-z][a-z.-]+", readme.partition("Known, in any case, are ")[2].partition("\n\n")[0]))
+    named = set(re.findall(r"[a-z][a-z.-]+", guide.partition("Known, in any case, are ")[2].partition("\n\n")[0]))
     assert {row.name for row in PROVIDERS} <= {name.rstrip(".") for name in named}
 
 
@@ -295,8 +295,8 @@ def test_the_nearai_key_configures_only_near_ai() -> None:
         ({"home": {"base_url": "http://h"}}, "llm_custom_providers.home.protocol: is missing"),
         ({"home": {"protocol": "ollama"}}, "llm_custom_providers.home.base_url: is missing"),
         ({"home": {"protocol": "mlx", "base_url": "http://h"}}, "llm_custom_providers.home.protocol: 'mlx' is unknown"),
-        ({"two words": {"protocol": "ollama", "base_url": "http://h"}}, "is no name for a provider"),
-        ({"line\nend": {"protocol": "ollama", "base_url": "http://h"}}, "is no name for a provider"),
+        ({"two words": {"protocol": "ollama", "base_url": "http://h"}}, "is not a valid provider name"),
+        ({"line\nend": {"protocol": "ollama", "base_url": "http://h"}}, "is not a valid provider name"),
         ({"home": {"protocol": "olama", "base_url": "http://h"}}, "did you mean ollama?"),
         ({"home": {"protocol": "ollama", "base_url": "http://h", "url": "x"}}, "did you mean base_url?"),
     ],
@@ -329,16 +329,16 @@ def test_which_keys_can_be_stored() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "says"),
     [
-        ("keepalive", "3", "is no key here; did you mean keepalive_s?"),
+        ("keepalive", "3", "unknown key; did you mean keepalive_s?"),
         ("keepalive_s", "soon", "is not a number of at least 0"),
         ("keepalive_s", "${SECRET}", "is resolved in the file only"),
-        ("admin_key", "x", "settings are not sealed"),
+        ("admin_key", "x", "settings are not encrypted"),
         ("llm_custom_providers", "{h: {api_key: x}}", "crosswire credentials add"),
         ("routes", "[]", "crosswire mappings add"),
         ("listen", "127.0.0.1:1", "only at a start"),
-        ("keepalive_s", "{", "is no YAML"),
+        ("keepalive_s", "{", "invalid YAML"),
         ("keepalive_s", "", "is empty"),
-        ("store", "sqlite:///x", "where the store is"),
+        ("store", "sqlite:///x", "the address of the store"),
     ],
 )
 def test_mistakes_of_stored_settings(key: str, value: str, says: str) -> None:
@@ -380,7 +380,7 @@ def test_stored_mappings_are_routes() -> None:
         ),
         (StoredRoute(id=7, match="a", backend="local", fallback=("nobody",)), "store: mapping 7: no backend"),
         (StoredRoute(id=7, match="a", backend="local", fallback=({"model": "x"},)), "store: mapping 7: no backend"),
-        (StoredRoute(id=7, match="gpt-*", backend="local", model="{2}"), "{2} stands for no wildcard"),
+        (StoredRoute(id=7, match="gpt-*", backend="local", model="{2}"), "{2} refers to no wildcard"),
         (StoredRoute(id=7, match="dup", backend="local"), "matched by"),
     ],
 )

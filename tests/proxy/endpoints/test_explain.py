@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from proxy.config import Config, load
-from proxy.endpoints.explain import KEYS, explain, table
-from proxy.errors import Malformed
-from proxy.protocols import PROTOCOLS
-from proxy.routing import RoutingInput, decide
+from crosswire.proxy.config import Config, load
+from crosswire.proxy.endpoints.explain import KEYS, explain, table
+from crosswire.proxy.errors import Malformed
+from crosswire.proxy.protocols import PROTOCOLS
+from crosswire.proxy.routing import RoutingInput, decide
 from tests.proxy.sample_messages import ask
 
 TEXT = """\
@@ -79,20 +79,20 @@ def test_who_is_down_now(config: Config) -> None:
     [
         ({}, "model", "is required and must be a string"),
         ({"model": 1}, "model", "must be a string"),
-        ({"model": "x", "modl": "y"}, "modl", "is no key here; did you mean model?"),
-        ({"model": "x", "zzzzz": "y"}, "zzzzz", "is no key here; known are model, needs"),
-        ({"model": "x", "needs": ["fly"]}, "needs", "no capability; known are text"),
+        ({"model": "x", "modl": "y"}, "modl", "unknown key; did you mean model?"),
+        ({"model": "x", "zzzzz": "y"}, "zzzzz", "unknown key; known: model, needs"),
+        ({"model": "x", "needs": ["fly"]}, "needs", "unknown capability; known: text"),
         ({"model": "x", "needs": 1}, "needs", "must be a string or an array of strings"),
         ({"model": "x", "tools": "yes"}, "tools", "must be true or false"),
         ({"model": "x", "prompt": 1}, "prompt", "must be a string"),
         ({"model": "x", "mode": []}, "mode", "must be a string"),
         ({"model": "x", "pin": {}}, "pin", "must be a string"),
-        ({"model": "x", "down": ["hoem"]}, "down", "names a backend that is none; there are home, cloud, eyes"),
-        ({"model": "x", "frontend": "smtp"}, "frontend", "is none of openai-chat"),
+        ({"model": "x", "down": ["hoem"]}, "down", "names an unknown backend; known: home, cloud, eyes"),
+        ({"model": "x", "frontend": "smtp"}, "frontend", "unknown protocol; known: openai-chat"),
         ({"request": [], "model": "x"}, "request", "must be an object"),
         ({"request": {}}, "request", "is required"),
         ({"request": {"contents": []}, "frontend": "gemini"}, "model", "is required, for a request of this protocol"),
-        ({"request": ask("openai-chat", "x"), "prompt": "y"}, "prompt", "stands beside request"),
+        ({"request": ask("openai-chat", "x"), "prompt": "y"}, "prompt", "cannot be combined with request"),
     ],
 )
 def test_mistakes(config: Config, body: dict[str, Any], path: str, says: str) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from proxy.endpoints.models import find_model, listed_models
-from proxy.endpoints.table import FUNCTIONS, PLAN_VIEWS, EndpointRow, endpoints
-from proxy.protocols import PROTOCOLS, detect_client_protocol
-from proxy.routing import (
+from crosswire.proxy.endpoints.models import find_model, listed_models
+from crosswire.proxy.endpoints.table import FUNCTIONS, PLAN_VIEWS, EndpointRow, endpoints
+from crosswire.proxy.protocols import PROTOCOLS, detect_client_protocol
+from crosswire.proxy.routing import (
     BackendConfig,
     NamedMode,
     NameFamily,

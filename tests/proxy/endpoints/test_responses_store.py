@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from proxy.endpoints.responses_store import QUERY_FIELDS
+from crosswire.proxy.endpoints.responses_store import QUERY_FIELDS
 
 from ..proxy_fixture import KEY, config, one, stage
 from ..sample_messages import JSON, ask, dumps, error_text, path, reply, upstream_error

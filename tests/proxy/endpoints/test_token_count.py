@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from proxy.ir import Audio, Block, Document, Image, Media, Request, Text, Tool, ToolCall, ToolResult, Turn
-from proxy.ir.token_estimate import BYTES_PER_TOKEN, IMAGE, TURN, estimate_request, estimate_text
-from proxy.server.app import gateway_of
+from crosswire.proxy.ir import Audio, Block, Document, Image, Media, Request, Text, Tool, ToolCall, ToolResult, Turn
+from crosswire.proxy.ir.token_estimate import BYTES_PER_TOKEN, IMAGE, TURN, estimate_request, estimate_text
+from crosswire.proxy.server.app import gateway_of
 
 from ..proxy_fixture import KEY, Answer, config, one, request, stage
 from ..sample_messages import JSON, ask, dumps, error_text, upstream_error
@@ -399,7 +399,7 @@ async def test_a_mistake_of_ours_is_a_plain_500(
     def fail(_: object) -> int:
         raise KeyError("an inner secret")
 
-    monkeypatch.setattr("proxy.endpoints.token_count.estimate_request", fail)
+    monkeypatch.setattr("crosswire.proxy.endpoints.token_count.estimate_request", fail)
     async with stage(config(one("ollama", "http://127.0.0.1:1"))) as it:
         answer = await it.ask(PATHS["anthropic"], ask("anthropic"))
     assert answer.status == 500

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.gateway.answer_quality import HEDGES, unsure
-from proxy.ir import Block, Refusal, Reply, StopReason, Text, ToolCall
+from crosswire.proxy.gateway.answer_quality import HEDGES, unsure
+from crosswire.proxy.ir import Block, Refusal, Reply, StopReason, Text, ToolCall
 
 
 def answer(*blocks: Block, stop: StopReason = "end") -> Reply:

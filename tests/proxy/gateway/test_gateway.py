@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from proxy.server.app import gateway_of
+from crosswire.proxy.server.app import gateway_of
 
 from ..proxy_fixture import Answer, config, one, read_answer, read_chunk, read_head, request, stage
 from ..sample_messages import (
@@ -319,7 +319,7 @@ async def test_the_last_wall(
     def fail(*_: object) -> bytes:
         raise KeyError("an inner secret")
 
-    monkeypatch.setattr("proxy.protocols.anthropic.stream_encoder.StreamEncoder.encode", fail)
+    monkeypatch.setattr("crosswire.proxy.protocols.anthropic.stream_encoder.StreamEncoder.encode", fail)
     gate = asyncio.Event()
     if not held_open:
         gate.set()
@@ -331,7 +331,7 @@ async def test_the_last_wall(
             await asyncio.sleep(0.4)
             gate.set()
             monkeypatch.undo()
-            monkeypatch.setattr("proxy.gateway.stream_writer.StreamTranscoder.transcode", fail)
+            monkeypatch.setattr("crosswire.proxy.gateway.stream_writer.StreamTranscoder.transcode", fail)
         answer = await read_answer(reader)
         writer.close()
     if held_open:

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.gateway.relay import Relay
-from proxy.ir import Reasoning, Request, Signature, Text, ToolResult, Turn
-from proxy.protocols import PROTOCOLS
-from proxy.protocols.protocol import UpstreamTarget
-from proxy.routing import BackendConfig
+from crosswire.proxy.gateway.relay import Relay
+from crosswire.proxy.ir import Reasoning, Request, Signature, Text, ToolResult, Turn
+from crosswire.proxy.protocols import PROTOCOLS
+from crosswire.proxy.protocols.protocol import UpstreamTarget
+from crosswire.proxy.routing import BackendConfig
 
 from ..proxy_fixture import config, one, stage
 from ..sample_messages import JSON, ask, dumps, path, reply, stream, stream_kind

@@ -4,8 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.ir import CAPABILITIES, Audio, Document, Image, Media, Request, ResponseFormat, Text, Tool, ToolResult, Turn
-from proxy.ir.capabilities import required_capabilities
+from crosswire.proxy.ir import (
+    CAPABILITIES,
+    Audio,
+    Document,
+    Image,
+    Media,
+    Request,
+    ResponseFormat,
+    Text,
+    Tool,
+    ToolResult,
+    Turn,
+)
+from crosswire.proxy.ir.capabilities import required_capabilities
 
 
 def request(*turns: Turn, tools: tuple[Tool, ...] = (), form: ResponseFormat | None = None) -> Request:

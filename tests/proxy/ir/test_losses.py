@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.ir import (
+from crosswire.proxy.ir import (
     Audio,
     Block,
     Document,
@@ -27,8 +27,8 @@ from proxy.ir import (
     ToolResult,
     Turn,
 )
-from proxy.ir.loss_tables import FIELD_FEATURES, LOSS_RULES
-from proxy.ir.losses import (
+from crosswire.proxy.ir.loss_tables import FIELD_FEATURES, LOSS_RULES
+from crosswire.proxy.ir.losses import (
     block_extra_losses,
     block_feature,
     declare_loss,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.ir import Reply, Text, Usage
+from crosswire.proxy.ir import Reply, Text, Usage
 
 counts = st.none() | st.integers(0, 100)
 usages = st.builds(Usage, counts, counts, counts, counts, counts)

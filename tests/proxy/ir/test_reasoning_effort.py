@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.ir import ReasoningConfig
-from proxy.ir.reasoning_effort import BUDGETS, budget, effort
+from crosswire.proxy.ir import ReasoningConfig
+from crosswire.proxy.ir.reasoning_effort import BUDGETS, budget, effort
 
 CASES: dict[str, tuple[ReasoningConfig, str | None, int | None]] = {
     "nothing asked": (ReasoningConfig(), None, None),

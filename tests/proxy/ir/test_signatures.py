@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.ir import Signature, signatures
+from crosswire.proxy.ir import Signature, signatures
 
 PROTOCOL_NAMES = ("openai-chat", "openai-responses", "anthropic", "gemini", "ollama")
 protocols = st.sampled_from(PROTOCOL_NAMES)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.ir import (
+from crosswire.proxy.ir import (
     Audio,
     BlockCitation,
     BlockDelta,

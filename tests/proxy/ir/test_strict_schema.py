@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from proxy.ir import Loss, Opaque, Request, ResponseFormat, Text, Tool, Turn
-from proxy.ir.strict_schema import is_strict, loosened
+from crosswire.proxy.ir import Loss, Opaque, Request, ResponseFormat, Text, Tool, Turn
+from crosswire.proxy.ir.strict_schema import is_strict, loosened
 
 
 def obj(**properties: Any) -> dict[str, Any]:

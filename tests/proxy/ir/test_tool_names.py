@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.ir import Opaque, Request, Text, Tool, ToolCall, ToolChoice, ToolResult, Turn
-from proxy.ir.tool_names import Alias, ToolNameMap
+from crosswire.proxy.ir import Opaque, Request, Text, Tool, ToolCall, ToolChoice, ToolResult, Turn
+from crosswire.proxy.ir.tool_names import Alias, ToolNameMap
 
 OPENAI = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 GEMINI = re.compile(r"[a-zA-Z_][a-zA-Z0-9_.:-]{0,63}")

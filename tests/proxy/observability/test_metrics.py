@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from proxy.ir import Loss, Usage
-from proxy.observability.metrics import Metrics
-from proxy.observability.request_record import Attempt, Record
-from proxy.routing import Candidate, Decision
+from crosswire.proxy.ir import Loss, Usage
+from crosswire.proxy.observability.metrics import Metrics
+from crosswire.proxy.observability.request_record import Attempt, Record
+from crosswire.proxy.routing import Candidate, Decision
 
 from ..proxy_fixture import config, one, stage
 from ..sample_messages import PROTOCOLS, ask, dumps, path, reply, stream, stream_kind

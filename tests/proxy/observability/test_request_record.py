@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from proxy.headers import printable
-from proxy.ir import Loss
-from proxy.observability.record_log import StageLog
-from proxy.observability.request_record import Record, RecordBuffer
-from proxy.routing import Candidate, Decision
+from crosswire.proxy.headers import printable
+from crosswire.proxy.ir import Loss
+from crosswire.proxy.observability.record_log import StageLog
+from crosswire.proxy.observability.request_record import Record, RecordBuffer
+from crosswire.proxy.routing import Candidate, Decision
 
 from ..proxy_fixture import KEY, config, one, stage
 from ..sample_messages import JSON, PROTOCOLS, TEXT, ask, data, dumps, path, reply, stream, stream_kind, upstream_error

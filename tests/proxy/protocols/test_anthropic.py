@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from pydantic import TypeAdapter
 
-from proxy.errors import STATUS, Malformed, failure
-from proxy.ir import (
+from crosswire.proxy.errors import STATUS, Malformed, failure
+from crosswire.proxy.ir import (
     BlockDelta,
     BlockEnd,
     BlockSignature,
@@ -53,10 +53,10 @@ from proxy.ir import (
     signatures,
     unfold,
 )
-from proxy.protocols.anthropic import PROTOCOL
-from proxy.protocols.protocol import ReplyContext, UpstreamRequest, UpstreamTarget, UrlParams
-from proxy.wire import json_fields
-from proxy.wire.framing import SSE
+from crosswire.proxy.protocols.anthropic import PROTOCOL
+from crosswire.proxy.protocols.protocol import ReplyContext, UpstreamRequest, UpstreamTarget, UrlParams
+from crosswire.proxy.wire import json_fields
+from crosswire.proxy.wire.framing import SSE
 
 NAME = "anthropic"
 EVIDENCE = Path(__file__).parents[2] / "evidence" / NAME

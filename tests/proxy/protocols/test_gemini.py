@@ -20,8 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from proxy.errors import STATUS, Malformed, failure
-from proxy.ir import (
+from crosswire.proxy.errors import STATUS, Malformed, failure
+from crosswire.proxy.ir import (
     Audio,
     BlockDelta,
     BlockEnd,
@@ -57,10 +57,10 @@ from proxy.ir import (
     signatures,
     unfold,
 )
-from proxy.protocols.gemini import PROTOCOL
-from proxy.protocols.protocol import ReplyContext, UpstreamRequest, UpstreamTarget, UrlParams
-from proxy.wire import json_fields
-from proxy.wire.framing import SSE, JSONArray
+from crosswire.proxy.protocols.gemini import PROTOCOL
+from crosswire.proxy.protocols.protocol import ReplyContext, UpstreamRequest, UpstreamTarget, UrlParams
+from crosswire.proxy.wire import json_fields
+from crosswire.proxy.wire.framing import SSE, JSONArray
 
 NAME = "gemini"
 EVIDENCE = Path(__file__).parents[2] / "evidence" / NAME

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ollama import ChatResponse, Message
 
-from proxy.errors import Malformed, UpstreamError
-from proxy.ir import (
+from crosswire.proxy.errors import Malformed, UpstreamError
+from crosswire.proxy.ir import (
     Audio,
     Block,
     BlockDelta,
@@ -49,10 +49,10 @@ from proxy.ir import (
     fold,
     unfold,
 )
-from proxy.protocols.ollama import PROTOCOL
-from proxy.protocols.protocol import ReplyContext, UpstreamRequest, UpstreamTarget, UrlParams
-from proxy.wire import json_fields
-from proxy.wire.framing import FRAME_LIMIT, FRAMINGS
+from crosswire.proxy.protocols.ollama import PROTOCOL
+from crosswire.proxy.protocols.protocol import ReplyContext, UpstreamRequest, UpstreamTarget, UrlParams
+from crosswire.proxy.wire import json_fields
+from crosswire.proxy.wire.framing import FRAME_LIMIT, FRAMINGS
 
 EVIDENCE = sorted((Path(__file__).parents[2] / "evidence" / "ollama").glob("*.json"))
 TARGET = UpstreamTarget("qwen3", "ollama")

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from proxy.errors import Malformed
-from proxy.ir import Citation, Media, Text, Usage
-from proxy.protocols.openai import content, errors, losses, media, tables, usage
-from proxy.protocols.openai_chat.tables import KINDS as CHAT_KINDS
-from proxy.protocols.openai_responses.tables import KINDS as RESPONSES_KINDS
+from crosswire.proxy.errors import Malformed
+from crosswire.proxy.ir import Citation, Media, Text, Usage
+from crosswire.proxy.protocols.openai import content, errors, losses, media, tables, usage
+from crosswire.proxy.protocols.openai_chat.tables import KINDS as CHAT_KINDS
+from crosswire.proxy.protocols.openai_responses.tables import KINDS as RESPONSES_KINDS
 
 
 @pytest.mark.parametrize(

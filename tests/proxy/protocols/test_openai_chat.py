@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from proxy.errors import STATUS, Malformed, UpstreamError, failure
-from proxy.ir import (
+from crosswire.proxy.errors import STATUS, Malformed, UpstreamError, failure
+from crosswire.proxy.ir import (
     Audio,
     Block,
     BlockDelta,
@@ -53,10 +53,10 @@ from proxy.ir import (
     signatures,
     unfold,
 )
-from proxy.protocols.openai_chat import PROTOCOL
-from proxy.protocols.protocol import ReplyContext, UpstreamRequest, UpstreamTarget, UrlParams
-from proxy.wire import json_fields
-from proxy.wire.framing import DONE, FRAME_LIMIT, FRAMINGS
+from crosswire.proxy.protocols.openai_chat import PROTOCOL
+from crosswire.proxy.protocols.protocol import ReplyContext, UpstreamRequest, UpstreamTarget, UrlParams
+from crosswire.proxy.wire import json_fields
+from crosswire.proxy.wire.framing import DONE, FRAME_LIMIT, FRAMINGS
 
 NAME = "openai-chat"
 EVIDENCE = sorted((Path(__file__).parents[2] / "evidence" / NAME).glob("*.json"))

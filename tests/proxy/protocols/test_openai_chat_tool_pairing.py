@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.ir import Block, Text, ToolCall, ToolResult, Turn
-from proxy.protocols.openai_chat.tool_pairing import LocatedBlock, pair_tool_results
+from crosswire.proxy.ir import Block, Text, ToolCall, ToolResult, Turn
+from crosswire.proxy.protocols.openai_chat.tool_pairing import LocatedBlock, pair_tool_results
 
 IDS = st.sampled_from("abcd")
 RESULTS = st.builds(ToolResult, IDS, st.just(()))

@@ -18,8 +18,8 @@ from msgspec.structs import replace
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
-from proxy.errors import STATUS, Malformed, UpstreamError, failure
-from proxy.ir import (
+from crosswire.proxy.errors import STATUS, Malformed, UpstreamError, failure
+from crosswire.proxy.ir import (
     Audio,
     BlockCitation,
     BlockDelta,
@@ -55,12 +55,12 @@ from proxy.ir import (
     signatures,
     unfold,
 )
-from proxy.ir.losses import reply_extra_losses, request_extra_losses
-from proxy.ir.tool_names import Alias
-from proxy.protocols.openai_responses import PROTOCOL
-from proxy.protocols.protocol import ReplyContext, UpstreamRequest, UpstreamTarget, UrlParams
-from proxy.wire import json_fields
-from proxy.wire.framing import SSE
+from crosswire.proxy.ir.losses import reply_extra_losses, request_extra_losses
+from crosswire.proxy.ir.tool_names import Alias
+from crosswire.proxy.protocols.openai_responses import PROTOCOL
+from crosswire.proxy.protocols.protocol import ReplyContext, UpstreamRequest, UpstreamTarget, UrlParams
+from crosswire.proxy.wire import json_fields
+from crosswire.proxy.wire.framing import SSE
 
 NAME = "openai-responses"
 EVIDENCE = Path(__file__).parents[2] / "evidence" / NAME

@@ -6,8 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.resilience.circuit_breaker import CONNECT_FAILURE, STATES, TRIPPING, BreakerSettings, CircuitBreakers
-from proxy.resilience.retry import RETRIABLE, RetryBudget, RetrySettings, backoff
+from crosswire.proxy.resilience.circuit_breaker import (
+    CONNECT_FAILURE,
+    STATES,
+    TRIPPING,
+    BreakerSettings,
+    CircuitBreakers,
+)
+from crosswire.proxy.resilience.retry import RETRIABLE, RetryBudget, RetrySettings, backoff
 
 QUICK = BreakerSettings(failures=3, window_s=10, open_s=5)
 

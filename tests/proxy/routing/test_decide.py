@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.errors import ConfigError
-from proxy.ir import CAPABILITIES
-from proxy.routing import (
+from crosswire.proxy.errors import ConfigError
+from crosswire.proxy.ir import CAPABILITIES
+from crosswire.proxy.routing import (
     BEHIND,
     ELSEWHERE,
     FAMILY,
@@ -83,10 +83,10 @@ def test_find_backend_for_model(model: str, plan: Plan, named: str | None) -> No
             id="two name a model",
         ),
         pytest.param(lambda: Plan((A, A)), "backends.a: two backends have this name; rename one", id="two of a name"),
-        pytest.param(lambda: Plan((A,), last_resort="z"), "last_resort: 'z' is no backend", id="no such last resort"),
+        pytest.param(lambda: Plan((A,), last_resort="z"), "last_resort: unknown backend 'z'", id="no such last resort"),
         pytest.param(
             lambda: Plan((A,), (NameFamily("*", "z"),)),
-            "families: '*' belongs to 'z', which is no backend",
+            "families: '*' belongs to 'z', which is not a backend",
             id="a family of nobody",
         ),
     ],

@@ -8,8 +8,8 @@ import msgspec
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from proxy.errors import ConfigError
-from proxy.routing import (
+from crosswire.proxy.errors import ConfigError
+from crosswire.proxy.routing import (
     MODES,
     BackendConfig,
     NamedMode,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.routing.patterns import (
+from crosswire.proxy.routing.patterns import (
     Patterns,
     fill_placeholders,
     is_pattern,

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from proxy.errors import ConfigError
-from proxy.routing import (
+from crosswire.proxy.errors import ConfigError
+from crosswire.proxy.routing import (
     BackendConfig,
     NamedMode,
     NameFamily,
@@ -55,14 +55,14 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
         {"routes": (Route(match="x", targets=(), location="c.yaml:1: routes[0]"),)},
         "c.yaml:1: routes[0]: has no targets",
     ),
-    "a target that is no backend": ({"routes": (route(1, "x", "a", "z"),)}, "c.yaml:1: routes[1]: 'z' is no backend"),
+    "a target that is no backend": ({"routes": (route(1, "x", "a", "z"),)}, "c.yaml:1: routes[1]: unknown backend 'z'"),
     "a text that no wildcard caught": (
         {"routes": (route(1, "x-*", "a", model="{2}"),)},
-        "c.yaml:1: routes[1]: {2} stands for no wildcard: 'x-*' has 1; use up to {1}",
+        "c.yaml:1: routes[1]: {2} refers to no wildcard: 'x-*' has 1; use up to {1}",
     ),
     "a text in a name": (
         {"routes": (route(1, "x", "a", model="{1}"),)},
-        "c.yaml:1: routes[1]: {1} stands for no wildcard: 'x' has none; remove it",
+        "c.yaml:1: routes[1]: {1} refers to no wildcard: 'x' has none; remove it",
     ),
     "behind a wider pattern of a higher priority": (
         {"routes": (route(1, "x-*", "a"), route(2, "x-1*", "b", priority=-1))},
@@ -86,7 +86,7 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a smart model of nobody": (
         {"smart": (SmartModel(name="s", cheap=RouteTarget("z"), primary=RouteTarget("a")),)},
-        "smart: 'z' is no backend",
+        "smart: unknown backend 'z'",
     ),
     "two smart models": ({"smart": (SMART, SMART)}, "c.yaml:9: smart.auto: c.yaml:9: smart.auto is called 'auto' too"),
     "an alias behind a name": (
@@ -101,18 +101,18 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
         {"modes": {"eco": NamedMode(name="eco", models={"chat": "x"})}},
         "modes: 'chat' means 'x', which leads to no backend; write it as backend/model",
     ),
-    "a mode of nobody": ({"modes": {"eco": NamedMode(name="eco", backend="z")}}, "modes: 'z' is no backend"),
+    "a mode of nobody": ({"modes": {"eco": NamedMode(name="eco", backend="z")}}, "modes: unknown backend 'z'"),
     "a mode behind everything": (
         {"modes": {"eco": NamedMode(name="eco", backend="a")}, "routes": (route(1, "*", "b"),)},
         "modes: is never reached: c.yaml:1: routes[1] takes every name by '*'",
     ),
-    "no such mode": ({"mode": "eco", "locations": {"mode": "c.yaml:3"}}, "c.yaml:3: mode: 'eco' is no mode"),
+    "no such mode": ({"mode": "eco", "locations": {"mode": "c.yaml:3"}}, "c.yaml:3: mode: unknown mode 'eco'"),
     "unmapped behind everything": (
         {"unmapped": "a", "routes": (route(1, "**", "b"),), "locations": {"unmapped": "c.yaml:4"}},
         "c.yaml:4: unmapped: is never reached: c.yaml:1: routes[1] takes every name by '**'",
     ),
-    "unmapped to nobody": ({"unmapped": "z"}, "unmapped: 'z' is no backend"),
-    "a prefix of nobody": ({"prefixes": {"x": "z"}}, "prefixes.x: 'z' is no backend"),
+    "unmapped to nobody": ({"unmapped": "z"}, "unmapped: unknown backend 'z'"),
+    "a prefix of nobody": ({"prefixes": {"x": "z"}}, "prefixes.x: unknown backend 'z'"),
 }
 
 

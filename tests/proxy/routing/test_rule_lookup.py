@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from proxy.protocols import PROTOCOLS
-from proxy.routing import (
+from crosswire.proxy.protocols import PROTOCOLS
+from crosswire.proxy.routing import (
     BackendConfig,
     Decision,
     NamedMode,

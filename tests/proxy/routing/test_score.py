@@ -8,9 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.ir import Image, Media, ReasoningConfig, Request, ResponseFormat, Text, Tool, ToolCall, ToolResult, Turn
-from proxy.routing import THRESHOLDS, TIERS, WEIGHTS, RequestFeatures, request_features, score
-from proxy.routing.score import SATURATION
+from crosswire.proxy.ir import (
+    Image,
+    Media,
+    ReasoningConfig,
+    Request,
+    ResponseFormat,
+    Text,
+    Tool,
+    ToolCall,
+    ToolResult,
+    Turn,
+)
+from crosswire.proxy.routing import THRESHOLDS, TIERS, WEIGHTS, RequestFeatures, request_features, score
+from crosswire.proxy.routing.score import SATURATION
 
 
 def said(text: str, **fields: Any) -> Request:

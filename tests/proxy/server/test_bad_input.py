@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from proxy.gateway.context import HttpResponse
-from proxy.ir import CAPABILITIES
-from proxy.ir.loss_tables import LOSS_RULES
+from crosswire.proxy.gateway.context import HttpResponse
+from crosswire.proxy.ir import CAPABILITIES
+from crosswire.proxy.ir.loss_tables import LOSS_RULES
 
 from ..fake_backends import Canned, KeptSink
 from ..proxy_fixture import KEY, config, one

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from proxy.config import Config, load_file
-from proxy.server.app import gateway_of
-from proxy.server.reload import Reloader
+from crosswire.proxy.config import Config, load_file
+from crosswire.proxy.server.app import gateway_of
+from crosswire.proxy.server.reload import Reloader
 
 from ..proxy_fixture import KEY, Stage, config, one, read_chunk, read_head, request, stage
 from ..sample_messages import TEXT, ask, dumps, reply, said, stream
@@ -63,10 +63,10 @@ async def test_a_broken_file_changes_nothing_but_what_is_said(tmp_path: Path, ca
         assert await door.reload()
         after = await it.get("/readyz")
     assert answer.status == ready.status == 200
-    assert b"the newest config was refused" in ready.body
+    assert b"the new config has errors" in ready.body
     assert f"{file}:2: backends.b.protocol".encode() in ready.body
     assert "crosswire_config_good 0.0" in metrics
-    assert "the new config was refused" in caplog.text
+    assert "the new config has errors" in caplog.text
     assert after.body == b"ready\n"
 
 
@@ -137,8 +137,8 @@ async def test_what_needs_a_new_start_is_said(tmp_path: Path, caplog: pytest.Log
     async with stage(written(file, backends)) as it:
         written(file, backends, listen="127.0.0.1:1234", body_limit=17)
         assert await reloader(it, file).reload()
-    assert "listen changes only at the next start" in caplog.text
-    assert "body_limit changes only at the next start" in caplog.text
+    assert "listen takes effect at the next start" in caplog.text
+    assert "body_limit takes effect at the next start" in caplog.text
 
 
 def test_the_stage_is_no_signal_handler() -> None:

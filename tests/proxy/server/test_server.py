@@ -15,8 +15,8 @@ from urllib.parse import quote
 import pytest
 from aiohttp import web
 
-from proxy.backends.aiohttp_transport import aiohttp_transport
-from proxy.backends.transport import Timeouts, Transport
+from crosswire.proxy.backends.aiohttp_transport import aiohttp_transport
+from crosswire.proxy.backends.transport import Timeouts, Transport
 
 from ..proxy_fixture import KEY, Answer, Stage, config, one, read_answer, read_chunk, read_head, request, stage
 from ..sample_messages import (
@@ -537,14 +537,14 @@ async def test_one_connection_for_many_requests(frontend: str) -> None:
 
 @pytest.mark.parametrize("streams", [False, True], ids=["unary", "stream"])
 async def test_without_the_extra_speed_aiohttps_client_serves(streams: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "proxy.backends.httptools_transport", None)
+    monkeypatch.setitem(sys.modules, "crosswire.proxy.backends.httptools_transport", None)
     made: list[Timeouts] = []
 
     def noted(timeouts: Timeouts) -> Callable[[], Transport]:
         made.append(timeouts)
         return aiohttp_transport(timeouts)
 
-    monkeypatch.setattr("proxy.gateway.backend_factory.aiohttp_transport", noted)
+    monkeypatch.setattr("crosswire.proxy.gateway.backend_factory.aiohttp_transport", noted)
     script = chunked(stream("gemini")) if streams else [http(dumps(reply("gemini")))]
     async with upstream(script) as up, stage(config(one("gemini", up.url))) as it:
         for frontend in PROTOCOLS:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.store.crypto import new_key
-from proxy.store.database import Store
+from crosswire.proxy.store.crypto import new_key
+from crosswire.proxy.store.database import Store
 
 from ..postgres import Missing, fresh, server
 from .sample_store import text_of

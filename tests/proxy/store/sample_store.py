@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import text
 
-from proxy.store import credentials
-from proxy.store.database import Store
+from crosswire.proxy.store import credentials
+from crosswire.proxy.store.database import Store
 
 SECRET = "sk-ant-not-to-be-seen-0123456789"
 OTHER = "sk-or-another-one-9876543210abcd"

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from proxy.store import credentials
-from proxy.store.crypto import new_key, write_keys
-from proxy.store.database import Store
+from crosswire.proxy.store import credentials
+from crosswire.proxy.store.crypto import new_key, write_keys
+from crosswire.proxy.store.database import Store
 
 from .sample_store import OTHER, SECRET, add_credential, execute, folder_bytes, text_of
 
@@ -47,7 +47,7 @@ async def test_a_tampered_row_is_detected(store: Store, statements: tuple[str, .
     found = await store.snapshot()
     assert [entry.provider for entry in found.credentials] == ["groq"]
     (warning,) = found.warnings
-    assert "was changed, cut or swapped in the database; add it again" in warning
+    assert "was changed in the database; add it again" in warning
     assert SECRET not in warning
 
 
@@ -59,7 +59,7 @@ async def test_a_truncated_row_is_detected(store: Store, left: int) -> None:
     await execute(store, "UPDATE credentials SET sealed = :sealed", sealed=bytes(sealed[:left]))
     found = await store.snapshot()
     assert found.credentials == ()
-    assert "cut" in found.warnings[0]
+    assert "changed in the database" in found.warnings[0]
 
 
 async def test_without_the_master_key_nothing_is_decrypted(store: Store, url: str, tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ async def test_without_the_master_key_nothing_is_decrypted(store: Store, url: st
         blind = Store(url, env)
         found = await blind.snapshot()
         assert found.credentials == ()
-        assert "which is not given; set CROSSWIRE_MASTER_KEY" in found.warnings[0]
+        assert "which is not configured; set CROSSWIRE_MASTER_KEY" in found.warnings[0]
         await blind.close()
 
 

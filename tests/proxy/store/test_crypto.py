@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.errors import StoreError
-from proxy.store.crypto import KeyRing, TamperedError, key_file, new_key, read_keys, write_keys
-from proxy.store.snapshot import Credential, mask_key
+from crosswire.proxy.errors import StoreError
+from crosswire.proxy.store.crypto import KeyRing, TamperedError, key_file, new_key, read_keys, write_keys
+from crosswire.proxy.store.snapshot import Credential, mask_key
 
 from .sample_store import SECRET, text_of
 
@@ -78,13 +78,13 @@ def test_the_key_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("env", "content", "mode", "says"),
     [
-        ({"CROSSWIRE_MASTER_KEY": "hunter2-secret"}, None, 0o600, "is no master key of 32 bytes"),
+        ({"CROSSWIRE_MASTER_KEY": "hunter2-secret"}, None, 0o600, "is not a master key of 32 bytes"),
         ({"CROSSWIRE_MASTER_KEY": "A" * 44}, None, 0o600, "openssl rand -base64 32"),
-        ({}, "hunter2-secret\n", 0o600, "is no master key"),
+        ({}, "hunter2-secret\n", 0o600, "is not a master key"),
         ({}, "\n", 0o600, "is empty"),
         ({}, "é", 0o600, "not ASCII"),
         ({}, text_of(b"k" * 32), 0o640, "chmod 600"),
-        ({"CROSSWIRE_MASTER_KEY_FILE": "/nowhere/at/all"}, None, 0o600, "is not there"),
+        ({"CROSSWIRE_MASTER_KEY_FILE": "/nowhere/at/all"}, None, 0o600, "does not exist"),
     ],
 )
 def test_invalid_master_keys(env: dict[str, str], content: str | None, mode: int, says: str, tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import make_url
 
-from proxy.errors import StoreError
-from proxy.store import credentials, mappings, settings
-from proxy.store.database import Store, parse_url
-from proxy.store.snapshot import EMPTY_SNAPSHOT, StoredRoute
+from crosswire.proxy.errors import StoreError
+from crosswire.proxy.store import credentials, mappings, settings
+from crosswire.proxy.store.database import Store, parse_url
+from crosswire.proxy.store.snapshot import EMPTY_SNAPSHOT, StoredRoute
 
 from .sample_store import OTHER, SECRET, add_credential, execute, folder_bytes
 
@@ -137,7 +137,7 @@ async def test_close(store: Store, env: dict[str, str], tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("nonsense", "is no database URL"),
+        ("nonsense", "is not a database URL"),
         ("mysql://h/d", "mysql is not supported"),
         ("sqlite+pysqlite:///x", r"sqlite\+pysqlite is not supported"),
         ("postgresql+psycopg2://h/d", "not supported"),
@@ -196,7 +196,7 @@ async def test_an_invalid_mapping_is_a_warning(store: Store) -> None:
         await execute(store, "UPDATE mappings SET fallback = :text WHERE pattern = 'bad'", text=broken)
         found = await store.snapshot()
         assert [entry.match for entry in found.mappings] == ["good"]
-        assert "its fallback is no list in JSON" in found.warnings[0]
+        assert "its fallback is not a JSON list" in found.warnings[0]
 
 
 async def test_a_missing_file_is_an_empty_store(tmp_path: Path) -> None:

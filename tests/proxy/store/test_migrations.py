@@ -9,10 +9,10 @@ from sqlalchemy import inspect, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.schema import MetaData
 
-from proxy.errors import StoreError
-from proxy.store.database import Store, parse_url
-from proxy.store.migrations import MIGRATIONS, migrate
-from proxy.store.schema import METADATA
+from crosswire.proxy.errors import StoreError
+from crosswire.proxy.store.database import Store, parse_url
+from crosswire.proxy.store.migrations import MIGRATIONS, migrate
+from crosswire.proxy.store.schema import METADATA
 
 from .sample_store import SECRET, add_credential, execute
 

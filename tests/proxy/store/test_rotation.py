@@ -8,11 +8,11 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from proxy.errors import StoreError
-from proxy.store import credentials
-from proxy.store.crypto import KeyRing, new_key, read_keys, write_keys
-from proxy.store.database import Store
-from proxy.store.rotation import rotate
+from crosswire.proxy.errors import StoreError
+from crosswire.proxy.store import credentials
+from crosswire.proxy.store.crypto import KeyRing, new_key, read_keys, write_keys
+from crosswire.proxy.store.database import Store
+from crosswire.proxy.store.rotation import rotate
 
 from .sample_store import SECRET, add_credential, execute, text_of
 
@@ -63,7 +63,7 @@ async def test_an_interrupted_rotation_can_continue(
     with monkeypatch.context() as patch:
         patch.setattr(credentials, "reencrypt", reencrypt)
         if cut_after == 3:
-            patch.setattr("proxy.store.rotation.write_keys", write_before_the_end)
+            patch.setattr("crosswire.proxy.store.rotation.write_keys", write_before_the_end)
         # a cut between any two steps: what serves meanwhile opens everything
         with pytest.raises(KeyboardInterrupt):
             await rotate(store, env)
@@ -102,7 +102,7 @@ async def test_rotation_by_variable(url: str) -> None:
 async def test_rotation_stops_at_an_undecryptable_credential(url: str, tmp_path: Path) -> None:
     store, env, file = await kept_by_file(url, tmp_path)
     await execute(store, "UPDATE credentials SET base_url = 'https://evil.example' WHERE provider = 'groq'")
-    with pytest.raises(StoreError, match="groq was changed"):
+    with pytest.raises(StoreError, match="groq cannot be decrypted"):
         await rotate(store, env)
     assert len(read_keys(env, file)) == 2  # the old key stays while anything needs it
     async with store.writing() as connection:

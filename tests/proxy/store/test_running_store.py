@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from proxy.config import Config, load_file
-from proxy.server.app import gateway_of
-from proxy.server.reload import Reloader
-from proxy.store import credentials, mappings
-from proxy.store.crypto import new_key
-from proxy.store.database import Store
-from proxy.store.reader import read_store
-from proxy.store.watch import Watcher
+from crosswire.proxy.config import Config, load_file
+from crosswire.proxy.server.app import gateway_of
+from crosswire.proxy.server.reload import Reloader
+from crosswire.proxy.store import credentials, mappings
+from crosswire.proxy.store.crypto import new_key
+from crosswire.proxy.store.database import Store
+from crosswire.proxy.store.reader import read_store
+from crosswire.proxy.store.watch import Watcher
 
 from ..proxy_fixture import Stage, read_chunk, read_head, request, stage
 from ..sample_messages import TEXT, ask, dumps, reply, said, stream
@@ -124,7 +124,7 @@ async def test_a_stream_keeps_its_key(tmp_path: Path, monkeypatch: pytest.Monkey
 async def command(folder: Path, *argv: str, key: str = "") -> str:
     """What a command in this folder prints; it must succeed."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "proxy", *argv),
+        *(sys.executable, "-m", "crosswire.proxy", *argv),
         cwd=folder,
         env={"PATH": os.environ["PATH"], "PYTHONWARNINGS": "error"},
         stdin=asyncio.subprocess.PIPE,
@@ -140,7 +140,7 @@ async def test_store_commands_apply_to_a_running_proxy(tmp_path: Path) -> None:
     """A proxy that began without a store serves what the commands put into one, under their keys."""
     (tmp_path / "crosswire.yaml").write_text("backends: {box: {provider: ollama}}\nstore_poll_s: 0.05\n")
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "proxy", "serve", "--port", "0"),
+        *(sys.executable, "-m", "crosswire.proxy", "serve", "--port", "0"),
         cwd=tmp_path,
         env={"PATH": os.environ["PATH"], "PYTHONWARNINGS": "error"},
         stdout=asyncio.subprocess.PIPE,
@@ -152,7 +152,7 @@ async def test_store_commands_apply_to_a_running_proxy(tmp_path: Path) -> None:
         it = Stage(web.Application(), int(welcome.partition(b"127.0.0.1:")[2].partition(b"\n")[0]))
         async with upstream([http(dumps(reply("anthropic")))]) as up:
             added = await command(tmp_path, "credentials", "add", "claude", "--base-url", up.url, key=FIRST)
-            assert "credential anthropic/default: kept" in added
+            assert "credential anthropic/default: added" in added
             assert FIRST not in added
             await command(tmp_path, "mappings", "add", "small", "anthropic", "--model", "claude-x")
             async with asyncio.timeout(60):

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy.store import settings
-from proxy.store.database import Store
-from proxy.store.watch import Watcher
+from crosswire.proxy.store import settings
+from crosswire.proxy.store.database import Store
+from crosswire.proxy.store.watch import Watcher
 
 
 class Served:
@@ -90,13 +90,13 @@ async def test_a_watcher_outlives_its_store(tmp_path: Path, caplog: pytest.LogCa
     async with watching(served):
         await asyncio.sleep(0.1)
         assert (served.seen, len(caplog.records)) == ([], 1)  # said once, not at each look
-        assert "serves on" in caplog.text
+        assert "stays in use" in caplog.text
         file.unlink()
         writer = Store(str(served.url), {})
         async with writer.writing() as connection:
             await settings.add(connection, "mode", "eco")
         assert await served.again() == 1
-        assert "can be used again" in caplog.text
+        assert "is reachable again" in caplog.text
         await writer.close()
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from proxy.errors import upstream_failure
-from proxy.ir import (
+from crosswire.proxy.errors import upstream_failure
+from crosswire.proxy.ir import (
     BlockDelta,
     BlockEnd,
     BlockStart,
@@ -25,7 +25,7 @@ from proxy.ir import (
     Text,
     Turn,
 )
-from proxy.protocols.protocol import (
+from crosswire.proxy.protocols.protocol import (
     Endpoint,
     ListedModel,
     ModelList,
@@ -36,8 +36,8 @@ from proxy.protocols.protocol import (
     UpstreamTarget,
     UrlParams,
 )
-from proxy.wire.framing import Frame
-from proxy.wire.json_fields import encode, need, parse_object, take
+from crosswire.proxy.wire.framing import Frame
+from crosswire.proxy.wire.json_fields import encode, need, parse_object, take
 
 NAME = "toy"
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.errors import Malformed
-from proxy.wire.framing import DONE, FRAME_LIMIT, FRAMINGS, SSE, Frame, JSONArray, ndjson, one_line, sse
+from crosswire.proxy.errors import Malformed
+from crosswire.proxy.wire.framing import DONE, FRAME_LIMIT, FRAMINGS, SSE, Frame, JSONArray, ndjson, one_line, sse
 
 
 def frames(kind: str, chunks: list[bytes]) -> list[Frame]:

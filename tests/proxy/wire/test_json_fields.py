@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.errors import Malformed
-from proxy.wire import json_fields
+from crosswire.proxy.errors import Malformed
+from crosswire.proxy.wire import json_fields
 
 FAULTS: dict[str, bytes | str] = {
     "nothing": b"",

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from conformance.client.openai_responses import CLIENT
-from conformance.client.protocol import HttpRequest, ParsedReply
-from mockserver.framing import parse_sse, sse
-from mockserver.protocols.openai_responses import PROTOCOL
-from mockserver.scenarios.model import SayCall, SayText, SayThink
+from crosswire.conformance.client.openai_responses import CLIENT
+from crosswire.conformance.client.protocol import HttpRequest, ParsedReply
+from crosswire.mockserver.framing import parse_sse, sse
+from crosswire.mockserver.protocols.openai_responses import PROTOCOL
+from crosswire.mockserver.scenarios.model import SayCall, SayText, SayThink
 
 from ....mockserver.protocols.responses_fixture import CALLS, Body, context, exchange, put, remove
 

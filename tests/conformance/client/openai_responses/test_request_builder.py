@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from conformance.client.conversation import expected_request
-from conformance.client.openai_responses import CLIENT
-from conformance.comparison.turns import merge_turns
-from mockserver.protocols.openai_responses import PROTOCOL
-from mockserver.protocols.protocol import MalformedRequest
-from mockserver.scenarios.model import (
+from crosswire.conformance.client.conversation import expected_request
+from crosswire.conformance.client.openai_responses import CLIENT
+from crosswire.conformance.comparison.turns import merge_turns
+from crosswire.mockserver.protocols.openai_responses import PROTOCOL
+from crosswire.mockserver.protocols.protocol import MalformedRequest
+from crosswire.mockserver.scenarios.model import (
     Ask,
     Audio,
     Document,

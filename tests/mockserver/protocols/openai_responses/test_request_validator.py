@@ -7,7 +7,7 @@ import copy
 import pytest
 from msgspec.structs import replace
 
-from mockserver.protocols.openai_responses import PROTOCOL
+from crosswire.mockserver.protocols.openai_responses import PROTOCOL
 
 from ..responses_fixture import HEADERS, PROVIDER, SIGNATURE, Body, Mutation, put, remove
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from proxy.backends.mlx.backend import MlxBackend
-from proxy.backends.mlx.model_folder import TINY, read_folder
-from proxy.ir import Event, Reply, Request, Text, Tool, Turn
-from proxy.routing import BackendConfig
+from crosswire.proxy.backends.mlx.backend import MlxBackend
+from crosswire.proxy.backends.mlx.model_folder import TINY, read_folder
+from crosswire.proxy.ir import Event, Reply, Request, Text, Tool, Turn
+from crosswire.proxy.routing import BackendConfig
 
 pytest.importorskip("mlx_lm", reason="the extra `local` is not installed: MLX has no wheels for this platform")
 

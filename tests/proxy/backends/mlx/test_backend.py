@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from proxy.backends.mlx.model_folder import TINY
-from proxy.config import Config, load
-from proxy.errors import ConfigError
+from crosswire.proxy.backends.mlx.model_folder import TINY
+from crosswire.proxy.config import Config, load
+from crosswire.proxy.errors import ConfigError
 
 from ...proxy_fixture import Stage, stage
 from ...sample_messages import TEXT, dumps, reply, said, text_of
@@ -40,9 +40,9 @@ def load_config(backends: dict[str, Any], **settings: Any) -> Config:
 # ---- the config ------------------------------------------------------------------------------------------------------
 
 INVALID: dict[str, tuple[dict[str, Any], str]] = {
-    "no such folder": ({"folder": "/nowhere/at/all"}, "local.folder: /nowhere/at/all is no folder"),
-    "an address": ({"base_url": "http://127.0.0.1:1"}, "local.base_url: means nothing to a model in this process"),
-    "a key": ({"api_key": "sk-1"}, "local.api_key: means nothing"),
+    "no such folder": ({"folder": "/nowhere/at/all"}, "local.folder: /nowhere/at/all is not a folder"),
+    "an address": ({"base_url": "http://127.0.0.1:1"}, "local.base_url: does not apply to a model in this process"),
+    "a key": ({"api_key": "sk-1"}, "local.api_key: does not apply"),
     "an unknown limit": ({"limits": {"batches": 3}}, "did you mean batch"),
     "an unknown quirk": ({"quirks": ["no_thinks"]}, "no_think"),
 }
@@ -55,12 +55,12 @@ def test_invalid_config_is_reported_at_start(keys: dict[str, Any], what: str) ->
 
 
 def test_only_a_local_model_has_a_folder() -> None:
-    with pytest.raises(ConfigError, match="only protocol mlx has one"):
+    with pytest.raises(ConfigError, match="applies to local models only"):
         load_config({"b": {"protocol": "ollama", "base_url": "http://127.0.0.1:1", "folder": "x"}})
 
 
 def test_without_the_extra_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("proxy.config.mlx.find_spec", lambda name: None)
+    monkeypatch.setattr("crosswire.proxy.config.mlx.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install 'crosswire\[local\]'"):
         load_config({"local": LOCAL})
     load_config({"b": {"protocol": "ollama", "base_url": "http://127.0.0.1:1"}})
@@ -68,8 +68,8 @@ def test_without_the_extra_the_error_says_what_to_install(monkeypatch: pytest.Mo
 
 LAZY_IMPORT_PROGRAM = """
 import sys
-from proxy.config import load
-from proxy.server.app import make_app
+from crosswire.proxy.config import load
+from crosswire.proxy.server.app import make_app
 make_app(load('{backends: {local: {protocol: mlx}}}', 'f', {}))
 print(sorted({"mlx", "mlx_lm", "transformers", "llguidance", "numpy"} & set(sys.modules)))
 """
@@ -177,7 +177,7 @@ async def test_fallback_to_the_cloud_if_the_local_model_fails(keys: Any, stream:
 def test_the_program_exits_cleanly_during_a_stream(tmp_path: Path) -> None:
     file = tmp_path / "crosswire.yaml"
     file.write_text("listen: 127.0.0.1:0\ndrain_s: 0.1\nbackends: {local: {protocol: mlx}}\n")
-    command = [sys.executable, "-m", "proxy", "serve", "--config", str(file)]
+    command = [sys.executable, "-m", "crosswire.proxy", "serve", "--config", str(file)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:  # noqa: S603
         assert program.stdout is not None
         url = program.stdout.readline().split()[-1]

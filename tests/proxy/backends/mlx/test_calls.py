@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from proxy.errors import ClientError
-from proxy.ir import ReasoningConfig, Reply, ResponseFormat, Sampling, Text, Tool, ToolCall, ToolChoice
+from crosswire.proxy.errors import ClientError
+from crosswire.proxy.ir import ReasoningConfig, Reply, ResponseFormat, Sampling, Text, Tool, ToolCall, ToolChoice
 
 from .local_model import WEATHER, local_model, make_request
 

@@ -10,8 +10,18 @@ from typing import Any
 
 import pytest
 
-from proxy.errors import ClientError, RequestError, UpstreamError
-from proxy.ir import BlockDelta, Failure, ReasoningConfig, ReplyStart, Request, Sampling, Text, ToolChoice, fold
+from crosswire.proxy.errors import ClientError, RequestError, UpstreamError
+from crosswire.proxy.ir import (
+    BlockDelta,
+    Failure,
+    ReasoningConfig,
+    ReplyStart,
+    Request,
+    Sampling,
+    Text,
+    ToolChoice,
+    fold,
+)
 
 from .local_model import WEATHER, local_model, make_request
 
@@ -228,7 +238,7 @@ def faulty_runtime(fails: dict[str, int]) -> Any:
     """Returns a loader of the bundled model with these faults, to which a test may add while it runs."""
 
     def load(model: Any, bounds: Any) -> Any:
-        from proxy.backends.mlx.backend import load_runtime
+        from crosswire.proxy.backends.mlx.backend import load_runtime
 
         if fails.get("load", 0) > 0:
             fails["load"] -= 1

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.backends.mlx.model_folder import TINY, BadFolder, ModelInfo, read_folder
+from crosswire.proxy.backends.mlx.model_folder import TINY, BadFolder, ModelInfo, read_folder
 
 
 def test_the_bundled_model_is_small_and_complete() -> None:
@@ -23,7 +23,7 @@ BROKEN = {
     "tokenizer.json": ("holds no tokenizer.json", None),
     "config.json not JSON": ("is not JSON", "{"),
     "config.json no object": ("holds no JSON object", "[]"),
-    "config.json of no model": ("names no model_type", "{}"),
+    "config.json of no model": ("has no model_type", "{}"),
 }
 
 
@@ -40,7 +40,7 @@ def test_the_error_names_what_is_missing(
 
 
 def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(BadFolder, match="nothing is ever downloaded"):
+    with pytest.raises(BadFolder, match="models are never downloaded"):
         read_folder(tmp_path / "org" / "model")
 
 

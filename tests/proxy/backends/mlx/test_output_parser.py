@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.backends.mlx.output_parser import Delimiters, Fragment, OutputParser, Part
+from crosswire.proxy.backends.mlx.output_parser import Delimiters, Fragment, OutputParser, Part
 
 DELIMITERS = Delimiters("<think>", "</think>", "<tool_call>", "</tool_call>")
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from proxy.backends.mlx.model_folder import TINY, read_folder
-from proxy.backends.mlx.request import MlxRequest
+from crosswire.proxy.backends.mlx.model_folder import TINY, read_folder
+from crosswire.proxy.backends.mlx.request import MlxRequest
 
 from . import local_model  # noqa: F401 - skips where the extra is not installed
 
@@ -57,7 +57,7 @@ TOKENIZER_PROPERTIES = (
 
 
 def runtime(folder: Path = TINY) -> Any:
-    from proxy.backends.mlx.runtime import Runtime
+    from crosswire.proxy.backends.mlx.runtime import Runtime
 
     return Runtime(read_folder(folder), batch=4, prefill=32, cache_bytes=1 << 20)
 
@@ -98,7 +98,7 @@ TEMPLATES = {
 
 @pytest.mark.parametrize(("template", "what"), TEMPLATES.values(), ids=list(TEMPLATES))
 def test_a_model_that_cannot_chat_is_not_loaded(template: str | None, what: str, tmp_path: Path) -> None:
-    from proxy.backends.mlx.runtime import ModelLoadError
+    from crosswire.proxy.backends.mlx.runtime import ModelLoadError
 
     folder = tmp_path / "model"
     shutil.copytree(TINY, folder)

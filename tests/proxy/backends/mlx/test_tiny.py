@@ -11,8 +11,8 @@ from random import SystemRandom
 from typing import Any
 
 import training
-from proxy.backends.mlx.model_folder import TINY
-from proxy.ir import Reply, Request, ResponseFormat, Text, Tool, ToolCall, ToolResult, Turn
+from crosswire.proxy.backends.mlx.model_folder import TINY
+from crosswire.proxy.ir import Reply, Request, ResponseFormat, Text, Tool, ToolCall, ToolResult, Turn
 from training.probe import KINDS, Probe, probes
 
 from .local_model import local_model

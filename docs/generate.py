@@ -1,0 +1,385 @@
+"""Writes the generated pages of the documentation: `python docs/generate.py`, or `--check` to only compare.
+
+The pages are configuration-keys.md, commands.md, losses.md and complaints.md, and the sections of architecture.md
+between markers. They are drawn from the program's own tables. The matrix's page is written by the suite.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # the tables of the tests, and the programs of this checkout
+
+import yaml  # noqa: E402
+
+from crosswire.conformance.__main__ import main as conformance_main  # noqa: E402
+from crosswire.mockserver.__main__ import main as mock_main  # noqa: E402
+from crosswire.proxy.cli import store  # noqa: E402
+from crosswire.proxy.cli.config_source import config_of  # noqa: E402
+from crosswire.proxy.cli.main import STORE_COMMANDS  # noqa: E402
+from crosswire.proxy.cli.main import main as proxy_main  # noqa: E402
+from crosswire.proxy.config import PROTOCOL_SPECS  # noqa: E402
+from crosswire.proxy.config.precedence import FILE_ONLY, VARIABLES  # noqa: E402
+from crosswire.proxy.config.reference import KEYS_REFERENCE, SECTIONS, KeyInfo, section_of  # noqa: E402
+from crosswire.proxy.ir import CAPABILITIES  # noqa: E402
+from crosswire.proxy.ir.loss_tables import FIELD_FEATURES, LOSS_RULES  # noqa: E402
+from crosswire.proxy.providers import PROVIDERS  # noqa: E402
+from tests.source_tree import modules  # noqa: E402
+from tests.test_floors import FLOORS  # noqa: E402
+
+DOCS = ROOT / "docs"
+EXPECTATIONS = ROOT / "conformance/matrix/expectations.yaml"
+CATALOGUE = ROOT / "conformance/complaints/catalogue.yaml"
+COMMAND = "python docs/generate.py"
+NOTE = f"<!-- Written by `{COMMAND}`; edit the tables that it reads, not this page. -->"
+
+
+# ---- Markdown --------------------------------------------------------------------------------------------------------
+
+
+def code(text: object) -> str:
+    """Text as code; empty for None."""
+    return "" if text is None else f"`{text}`"
+
+
+def codes(words: Iterable[object]) -> str:
+    return ", ".join(code(word) for word in words)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table; pipes in cells are escaped."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def page(title: str, *parts: str) -> str:
+    return "\n\n".join((NOTE, f"# {title}", *parts)) + "\n"
+
+
+# ---- configuration-keys.md -------------------------------------------------------------------------------------------
+
+
+def configuration_keys() -> str:
+    parts = [
+        "Every key of `crosswire.yaml`, with its type, its default and an example. In a path, `*` is a name that you "
+        "choose and `[]` an entry of a list. An unknown key is an error when the proxy starts; `crosswire check` shows "
+        "all errors at once.",
+        "A value may hold `${NAME}` or `${NAME:-default}`, which is replaced by an environment variable.",
+    ]
+    for prefix, (title, text) in SECTIONS.items():
+        rows = [key_row(info) for info in KEYS_REFERENCE if section_of(info.path) == prefix]
+        parts += [f"## {title}", text, table(("key", "type", "default", "example", "meaning"), rows)]
+    variables = table(("variable", "key"), [(code(name), code(key)) for name, key in VARIABLES.items()])
+    file_only = table(("key", "why"), [(code(key), why) for key, why in sorted(FILE_ONLY.items())])
+    parts += [
+        *("## Environment variables", "These variables set a key; they override the file.", variables),
+        *("## Keys that the store cannot hold", "`crosswire settings add` takes any other key.", file_only),
+        *("## Capabilities", "The words in `capabilities`.", table(("word", "meaning"), word_rows(CAPABILITIES))),
+    ]
+    for name, spec in PROTOCOL_SPECS.items():
+        if spec.quirks or spec.limits:
+            parts.append(f"## Quirks and limits of {name}")
+        if spec.quirks:
+            parts.append(table(("quirk", "the host …"), word_rows(spec.quirks)))
+        if spec.limits:
+            parts.append(
+                table(("limit", "default"), [(code(key), f"{value:g}") for key, value in sorted(spec.limits.items())])
+            )
+    rows = [
+        (code(p.name), codes(p.aliases), p.protocol, p.base_url or "each account's own", code(p.key_variable))
+        for p in PROVIDERS
+    ]
+    parts += [
+        "## Providers",
+        "A backend with one of these names, or with `provider: NAME`, needs no other key.",
+        table(("name", "also", "protocol", "address", "key from"), rows),
+    ]
+    return page("Configuration keys", *parts)
+
+
+def key_row(info: KeyInfo) -> tuple[str, ...]:
+    name = info.path.rpartition(".")[2]
+    default = info.without if info.default is None else code(info.default)
+    return code(name), info.type, default, code(f"{name}: {info.example}"), info.meaning
+
+
+def word_rows(words: Mapping[str, str]) -> list[tuple[str, str]]:
+    return [(code(word), meaning) for word, meaning in words.items()]
+
+
+# ---- commands.md -----------------------------------------------------------------------------------------------------
+
+
+class Parsed(Exception):
+    """Carries the parser that a program made, in place of the arguments that it would have parsed."""
+
+    def __init__(self, parser: argparse.ArgumentParser) -> None:
+        self.parser = parser
+
+
+def parser_of(main: Callable[[Sequence[str]], object], *argv: str) -> argparse.ArgumentParser:
+    """The parser with which a program parses these arguments."""
+
+    def stop(parser: argparse.ArgumentParser, *_: object) -> None:
+        raise Parsed(parser)
+
+    with patch.object(argparse.ArgumentParser, "parse_args", stop):
+        try:
+            main(list(argv))
+        except Parsed as found:
+            return found.parser
+    raise RuntimeError("the program parsed nothing")
+
+
+def commands() -> str:
+    parts = ["Each program prints the same with `--help`."]
+    crosswire = parser_of(proxy_main)
+    parts += ["## crosswire", f"{crosswire.description}"]
+    for name, text, command in subcommands(crosswire):
+        if name not in STORE_COMMANDS:
+            parts += command_parts(f"crosswire {name}", text, command)
+    for name in STORE_COMMANDS:
+        group = parser_of(lambda argv, name=name: store.main(name, argv, config_of))  # type: ignore[misc]
+        parts += command_parts(group.prog, group.description or "", group)
+        for verb, text, command in subcommands(group):
+            parts += command_parts(f"{group.prog} {verb}", text, command, level=4)
+    parts += ["## crosswire-mock", *command_parts("crosswire-mock", "", parser_of(mock_main))]
+    parts += command_parts("crosswire-mock check", "", parser_of(mock_main, "check"))
+    parts += ["## crosswire-matrix", *command_parts("crosswire-matrix run", "", parser_of(conformance_main, "run"))]
+    parts += command_parts("crosswire-matrix replay", "", parser_of(conformance_main, "replay"))
+    return page("Commands", *parts)
+
+
+def subcommands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, str, argparse.ArgumentParser]]:
+    """Name, help text and parser of each subcommand."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for choice in action._choices_actions:
+                yield choice.dest, choice.help or "", action.choices[choice.dest]
+
+
+def command_parts(name: str, text: str, parser: argparse.ArgumentParser, level: int = 3) -> list[str]:
+    """The heading, the description and the table of arguments of one command."""
+    rows = [
+        (code(signature(action)), argument_help(action))
+        for action in parser._actions
+        if not isinstance(action, argparse._HelpAction | argparse._SubParsersAction)
+    ]
+    description = parser.description or text
+    parts = [f"{'#' * level} {name}", f"{description[:1].upper()}{description[1:].rstrip('.')}."]
+    return [*parts, table(("argument", "meaning"), rows)] if rows else parts
+
+
+def signature(action: argparse.Action) -> str:
+    """An argument as its usage shows it: `--name VALUE`, `[FILE]`, `{a,b}`."""
+    value = "" if action.nargs == 0 else str(action.metavar or (action.dest.upper() if action.option_strings else ""))
+    if action.choices is not None and action.metavar is None:
+        value = "{" + ",".join(map(str, action.choices)) + "}"
+    if action.nargs == "*":
+        value = f"[{value} ...]"
+    if action.option_strings:
+        return " ".join(filter(None, (", ".join(action.option_strings), value)))
+    shown = value or action.dest
+    return f"[{shown}]" if action.nargs == "?" else shown
+
+
+def argument_help(action: argparse.Action) -> str:
+    text = (action.help or "") % {**vars(action), "prog": ""}
+    default = action.default
+    if isinstance(default, Path):
+        default = default.relative_to(ROOT) if default.is_relative_to(ROOT) else default
+    if action.required and action.option_strings:
+        text = f"{text} (required)".strip()
+    elif "default" not in text and default not in (None, False, 0, [], argparse.SUPPRESS) and action.nargs != 0:
+        text = f"{text} (default: {code(default)})".strip()
+    return text
+
+
+# ---- losses.md -------------------------------------------------------------------------------------------------------
+
+SIDES = {
+    ("backend", "losses"): "Losses of a request to such a backend",
+    ("backend", "refuses"): "Requests that such a backend is never given",
+    ("frontend", "losses"): "Losses of a reply to such a client",
+    ("frontend", "refuses"): "Replies that such a client is never given",
+}
+"""The parts of a protocol's expectations that the page shows, and their titles."""
+
+
+def losses() -> str:
+    fields: dict[str, list[str]] = {}
+    for field, feature in FIELD_FEATURES.items():
+        fields.setdefault(feature, []).append(field)
+    rows = [
+        (code(feature), rule.action, rule.meaning, codes(fields.get(feature, ())))
+        for feature, rule in LOSS_RULES.items()
+    ]
+    parts = [
+        "A loss is something that a request or a reply says and that the other side's protocol cannot. It has one of "
+        f"these {len(LOSS_RULES)} words, the same one in the header `x-crosswire-loss`, in the record, in the metric "
+        "`crosswire_losses_total`, in `crosswire convert` and in the matrix.",
+        "**refuse**: a backend that cannot take it gets no such request. **drop**: it is left out. **approximate**: "
+        "the nearest that the target has takes its place. The key `ledger` changes the action of single words, and the "
+        "header `x-crosswire-strict: 1` makes every loss an error.",
+        table(("word", "by default", "what it is", "fields"), rows),
+        "## What each protocol cannot express",
+        f"From [{EXPECTATIONS.name}](../{EXPECTATIONS.relative_to(ROOT)}), by which the suite judges: a loss or a "
+        "refusal that is not listed there fails, and so does a listed one that is not declared.",
+    ]
+    for name, sides in yaml.safe_load(EXPECTATIONS.read_text("utf-8"))["protocols"].items():
+        parts.append(f"### {name}")
+        for (side, kind), title in SIDES.items():
+            allowed = sides.get(side, {}).get(kind, {})
+            if allowed:
+                parts += [f"**{title}**", table(("word", "the vendor's rule", "source"), allowance_rows(allowed))]
+    return page("Losses", *parts)
+
+
+def allowance_rows(allowed: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, str]]:
+    """A row for each rule, with all words that it allows."""
+    words: dict[tuple[str, str], list[str]] = {}
+    for word, entry in allowed.items():
+        words.setdefault((entry["rule"], entry["url"]), []).append(word)
+    for (rule, url), names in words.items():
+        yield codes(names), rule, f"<{url}>"
+
+
+# ---- complaints.md ---------------------------------------------------------------------------------------------------
+
+
+def complaints() -> str:
+    text = CATALOGUE.read_text("utf-8")
+    cases: dict[str, dict[str, Any]] = yaml.safe_load(text)
+    parts = [
+        "What users of LLM gateways have reported, what must be on the wire instead, and what holds it here: stories, "
+        "which the matrix plays with every client and provider, and tests.",
+        f"{len(cases)} cases; from [{CATALOGUE.name}](../{CATALOGUE.relative_to(ROOT)}).",
+    ]
+    for title, names in sections_of(text):
+        rows = [complaint_row(name, cases[name]) for name in names]
+        parts += [
+            f"## {title[:1].upper()}{title[1:]}",
+            table(("case", "what must hold", "seen in", "held by"), rows),
+        ]
+    return page("Complaints", *parts)
+
+
+def sections_of(text: str) -> list[tuple[str, list[str]]]:
+    """The catalogue's sections, which its comments name, and the ids of the cases in each."""
+    found: list[tuple[str, list[str]]] = []
+    for line in text.splitlines():
+        if head := re.fullmatch(r"# -+ (.+?) -+", line):
+            found.append((head[1], []))
+        elif case := re.match(r"(\w+):", line):
+            found[-1][1].append(case[1])
+    return found
+
+
+def complaint_row(name: str, case: Mapping[str, Any]) -> tuple[str, ...]:
+    must = case["must"]
+    for key, prefix in (("without", "Without"), ("non_goal", "No goal:")):
+        if key in case:
+            must = f"{must} {prefix} {case[key]}"
+    held = [f"[{story}](../scenarios/stories/{story}.yaml)" for story in case.get("stories", ())]
+    files = dict.fromkeys(test.partition("::")[0] for test in case.get("tests", ()))
+    held += [f"[{Path(file).name}](../{file})" for file in files]
+    return name, must, case.get("seen", ""), ", ".join(held)
+
+
+# ---- sections of architecture.md -------------------------------------------------------------------------------------
+
+OTHER_FOLDERS = {
+    "scenarios/providers": "Who is played: one YAML file for each provider.",
+    "scenarios/stories": "What happens: one YAML file for each exchange.",
+    "tests": "Tests; mirrors `proxy/`, `mockserver/` and `conformance/`.",
+    "tests/evidence": "Literal vendor requests, replies and streams, each with its URL.",
+    "tests/complaints": "Tests of the cases in the catalogue of complaints, through the whole proxy.",
+    "tests/sdk": "The official SDKs as clients of the proxy.",
+    "docs": "This documentation, and `generate.py`, which writes parts of it.",
+}
+"""Folders without a Python package that says what it is."""
+
+
+def folders() -> str:
+    """One line for each folder: its package's docstring."""
+    rows = []
+    for file in modules().values():
+        if file.name == "__init__.py":
+            rows.append((str(file.parent.relative_to(ROOT)), first_sentence(file)))
+    rows += [(top, first_sentence(ROOT / top / "__init__.py")) for top in ("benchmarks", "training")]
+    rows += OTHER_FOLDERS.items()
+    return table(("folder", "what it holds"), [(code(f"{path}/"), text) for path, text in rows])
+
+
+def first_sentence(file: Path) -> str:
+    text = ast.get_docstring(ast.parse(file.read_text("utf-8")))
+    if not text:
+        raise SystemExit(f"{file.relative_to(ROOT)}: give it a docstring; {COMMAND} lists every folder by it")
+    return " ".join(text.partition("\n\n")[0].split())
+
+
+def floors() -> str:
+    """A table for each program: its floors from the ground up."""
+    parts = []
+    for program, tower in FLOORS.items():
+        rows = [
+            (str(number), code("; ".join(place.replace(" ", ", ") for place in places)))
+            for number, places in enumerate(tower)
+        ]
+        parts += [f"**{program}**", table(("floor", "modules"), rows)]
+    return "\n\n".join(parts)
+
+
+ARCHITECTURE_SECTIONS: dict[str, Callable[[], str]] = {"folders": folders, "floors": floors}
+
+
+def architecture() -> str:
+    text = (DOCS / "architecture.md").read_text("utf-8")
+    for name, draw in ARCHITECTURE_SECTIONS.items():
+        opening, closing = f"<!-- {name}: written by `{COMMAND}` -->", f"<!-- /{name} -->"
+        before, found, rest = text.partition(opening)
+        _, end, after = rest.partition(closing)
+        if not (found and end):
+            raise SystemExit(f"docs/architecture.md: needs a place between {opening} and {closing}")
+        text = f"{before}{opening}\n\n{draw()}\n\n{closing}{after}"
+    return text
+
+
+# ---- the command line ------------------------------------------------------------------------------------------------
+
+PAGES: dict[str, Callable[[], str]] = {
+    "configuration-keys.md": configuration_keys,
+    "commands.md": commands,
+    "losses.md": losses,
+    "complaints.md": complaints,
+    "architecture.md": architecture,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog=COMMAND, description="Write the generated pages of the documentation.")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a page is stale")
+    args = parser.parse_args(argv)
+    stale = []
+    for name, draw in PAGES.items():
+        file, text = DOCS / name, draw()
+        if not file.is_file() or file.read_text("utf-8") != text:
+            stale.append(name)
+            if not args.check:
+                file.write_text(text, "utf-8")
+    if args.check and stale:
+        print(f"stale: {', '.join(stale)}; write them with: {COMMAND}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,38 @@
+"""Reference of the config's keys as data: path, type, default, example and meaning of each.
+
+`docs/configuration-keys.md` is written from it. In a path `*` is a name that the config chooses, `[]` a list's entry.
+"""
+
+from __future__ import annotations
+
+from .backends import BACKENDS_KEYS
+from .key_info import REQUIRED, KeyInfo
+from .providers import PROVIDERS_KEYS
+from .routing import ROUTING_KEYS
+from .settings import SETTINGS_KEYS
+
+__all__ = ["KEYS_REFERENCE", "REQUIRED", "SECTIONS", "KeyInfo", "section_of"]
+
+SECTIONS: dict[str, tuple[str, str]] = {
+    "": (
+        "The proxy",
+        "Top-level keys. Times are in seconds; a size is a number of bytes, or a number with KiB, MiB or GiB.",
+    ),
+    "retry": ("Retries", "Keys under `retry`: how often, how long and at whose cost a failed attempt is repeated."),
+    "breaker": ("Circuit breakers", "Keys under `breaker`: when a backend that keeps failing is left alone."),
+    "backends.*": ("Backends", "Keys of each backend, under `backends` by its name."),
+    "routes[]": ("Routes", "Keys of each entry of `routes`. Exact names come first, then priority, then specificity."),
+    "modes.*": ("Modes", "Keys of each mode, under `modes` by its name."),
+    "smart.*": ("Smart models", "Keys of each virtual model, under `smart` by its name."),
+    "llm_custom_providers.*": ("Custom providers", "Keys of each provider, under `llm_custom_providers` by its name."),
+    "nearai": ("NEAR AI", "Keys under `nearai`, which change that provider; they mean what those of a provider mean."),
+}
+"""Prefix of a path to the title and the introduction of its section, in the order of the page."""
+
+KEYS_REFERENCE: tuple[KeyInfo, ...] = (*SETTINGS_KEYS, *BACKENDS_KEYS, *ROUTING_KEYS, *PROVIDERS_KEYS)
+"""Every key of the config."""
+
+
+def section_of(path: str) -> str:
+    """Returns the prefix in SECTIONS of a key's path; the empty prefix for a top-level key."""
+    return path.rpartition(".")[0]
