@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +63,67 @@ def json_deviation(base: Any, other: Any, path: str = "$") -> dict[str, Any]:
             else:
                 out |= json_deviation(base[key], other[key], f"{path}.{key}")
         return out
-    if type(base) is type(other) is list and len(base) == len(other):
-        out = {}
-        for i, (one, two) in enumerate(zip(base, other, strict=True)):
-            out |= json_deviation(one, two, f"{path}[{i}]")
-        return out
-    return {} if base == other and type(base) is type(other) else {path: other}
+    if type(base) is type(other) is list:
+        return _list_deviation(base, other, path)
+    if base == other and type(base) is type(other):
+        return {}
+    return _event_deviation(base, other, path) or {path: other}
+
+
+def _list_deviation(base: list[Any], other: list[Any], path: str) -> dict[str, Any]:
+    """Compares two lists item by item: `path[3]` is item 3 of the base, `path[+3]` items that come before it.
+
+    Lists of different lengths are aligned first, so that one event more does not print the rest of a stream again.
+    """
+    if len(base) == len(other):
+        spans = [(0, len(base), 0, len(other))]
+    else:
+        shapes, other_shapes = ([_shape(item) for item in items] for items in (base, other))
+        spans = [code[1:] for code in SequenceMatcher(None, shapes, other_shapes).get_opcodes()]
+    out: dict[str, Any] = {}
+    for start, end, other_start, other_end in spans:
+        paired = min(end - start, other_end - other_start)
+        for n in range(paired):
+            out |= json_deviation(base[start + n], other[other_start + n], f"{path}[{start + n}]")
+        out |= {f"{path}[{n}]": "(absent)" for n in range(start + paired, end)}
+        if other_start + paired < other_end:
+            out[f"{path}[+{end}]"] = other[other_start + paired : other_end]
+    return out
+
+
+def _event_deviation(base: Any, other: Any, path: str) -> dict[str, Any]:
+    """Compares two events of a stream by the fields of their JSON; empty where they are no such events."""
+    if type(base) is not str or type(other) is not str:
+        return {}
+    (head, fields), (other_head, other_fields) = _event(base), _event(other)
+    if head != other_head or not isinstance(fields, dict) or not isinstance(other_fields, dict):
+        return {}
+    return json_deviation(fields, other_fields, path)
+
+
+def _event(text: str) -> tuple[str, Any]:
+    """The part of an event before its JSON, and the JSON, or None where there is none."""
+    head, mark, data = text.rpartition("data: ")
+    try:
+        return head + mark, json.loads(data)
+    except ValueError:
+        return text, None
+
+
+def _shape(item: Any) -> str:
+    """A text that is equal for items to be compared with each other: of an event its head and the fields it has."""
+    if type(item) is not str:
+        return json.dumps(item, sort_keys=True)
+    head, fields = _event(item)
+    return head if fields is None else head + json.dumps(_fields_of(fields))
+
+
+def _fields_of(value: Any) -> Any:
+    """The names of the fields at every depth, and the values of `type`."""
+    match value:
+        case dict():
+            return {key: inner if key == "type" else _fields_of(inner) for key, inner in value.items()}
+        case list():
+            return [_fields_of(inner) for inner in value]
+        case _:
+            return None

@@ -96,8 +96,9 @@ def _client_body(step: Step, result: Result) -> Any:
     if model:
         text = text.replace(f'"{model}"', '"(model)"')
     if result.cell.stream and step.response.status == 200:
-        lines = text.split("\n")
-        return [*lines, "(the connection broke)"] if step.response.broken else lines
+        is_sse = step.response.headers.get("content-type", "").startswith("text/event-stream")
+        events = text.split("\n\n" if is_sse else "\n")
+        return [*events, "(the connection broke)"] if step.response.broken else events
     try:
         return json.loads(text)
     except ValueError:

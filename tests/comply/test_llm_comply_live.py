@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import pytest
 from llm_comply import result as results
 from llm_comply.tests import get_tests
-from test_llm_comply import FRONTENDS, close_client, run, scenarios
 
 from crosswire.conformance.harness.testbed import Testbed
 from crosswire.conformance.local_model.expectations import LOCAL_PROVIDER, is_installed, read_local_expectations
+
+from .test_llm_comply import FRONTENDS, close_client, run, scenarios
 
 pytestmark = [
     pytest.mark.skipif(

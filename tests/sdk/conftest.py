@@ -6,11 +6,12 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from drivers import DRIVERS
-from drivers.session import SdkSession, open_session
-from sdk_stories import SCENARIOS
 
 from crosswire.conformance.harness.testbed import Testbed, proxy_config
+
+from .drivers import DRIVERS
+from .drivers.session import SdkSession, open_session
+from .sdk_stories import SCENARIOS
 
 PREFIXES = ("OPENAI_", "ANTHROPIC_", "GOOGLE_", "GEMINI_", "OLLAMA_")
 """Prefixes of the variables from which SDKs take keys and URLs."""

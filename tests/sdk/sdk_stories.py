@@ -6,11 +6,11 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from drivers.driver import Answer, Settings, ToolOutput, UserTurn
-
 from crosswire.mockserver.scenarios.loader import Scenarios, load_scenarios
 from crosswire.mockserver.scenarios.model import Item, SayStop, SayText, calls_of, text_of
 from crosswire.mockserver.scenarios.story import Exchange
+
+from .drivers.driver import Answer, Settings, ToolOutput, UserTurn
 
 SCENARIOS: Scenarios = load_scenarios(Path(__file__).parents[2] / "scenarios")
 

@@ -11,14 +11,15 @@ import anthropic
 import ollama
 import openai
 import pytest
-from drivers import DRIVERS
-from drivers.session import SdkSession, open_session
 from google.genai import errors as google_errors
 from google.genai import types as google_types
 from pydantic import TypeAdapter
-from sdk_stories import SCENARIOS
 
 from crosswire.conformance.harness.testbed import Testbed, proxy_config
+
+from .drivers import DRIVERS
+from .drivers.session import SdkSession, open_session
+from .sdk_stories import SCENARIOS
 
 MODELS = {name: next(iter(provider.models)) for name, provider in SCENARIOS.providers.items()}
 """One model of each provider."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import openai
 import pytest
-from drivers import DRIVERS
-from drivers.driver import CLIENT_KEY, SdkError, Settings, UserTurn, run_conversation
-from drivers.openai_responses import ResponseFailed
-from drivers.session import SdkSession
 from msgspec import Struct
-from sdk_stories import SCENARIOS, expected_content, settings_of, user_turn_of
 
 from crosswire.mockserver.scenarios.model import SayError
+
+from .drivers import DRIVERS
+from .drivers.driver import CLIENT_KEY, SdkError, Settings, UserTurn, run_conversation
+from .drivers.openai_responses import ResponseFailed
+from .drivers.session import SdkSession
+from .sdk_stories import SCENARIOS, expected_content, settings_of, user_turn_of
 
 
 class ExpectedError(Struct, frozen=True):

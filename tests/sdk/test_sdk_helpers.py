@@ -6,12 +6,13 @@ from typing import Any
 
 import anthropic
 import pytest
-from drivers import DRIVERS
-from drivers.driver import Answer, Call, Conversation, Settings
-from drivers.session import SdkSession
 from google.genai import types
 from msgspec.structs import replace
-from sdk_stories import SCENARIOS, content_of, expected_content, reply_of, settings_of, stop_of, user_turn_of
+
+from .drivers import DRIVERS
+from .drivers.driver import Answer, Call, Conversation, Settings
+from .drivers.session import SdkSession
+from .sdk_stories import SCENARIOS, content_of, expected_content, reply_of, settings_of, stop_of, user_turn_of
 
 STORIES = ("text", "function_calling", "tools-text-beside", "tools-parallel")
 """Without `tools-interleaved`: the helper of `openai` parses a call as complete when another one starts."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from drivers import DRIVERS
-from drivers.driver import Settings, ToolOutput, UserTurn, run_conversation
-from drivers.session import SdkSession, open_session
 
 from crosswire.conformance.harness.testbed import Testbed
 from crosswire.conformance.local_model.expectations import LOCAL_PROVIDER, is_installed, read_local_expectations
+
+from .drivers import DRIVERS
+from .drivers.driver import Settings, ToolOutput, UserTurn, run_conversation
+from .drivers.session import SdkSession, open_session
 
 pytestmark = pytest.mark.skipif(
     not is_installed(), reason="the extra `local` is not installed: MLX has no wheels for this platform"

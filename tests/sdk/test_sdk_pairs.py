@@ -6,10 +6,14 @@ The stories define the requests and the expected answers; each SDK's driver send
 from __future__ import annotations
 
 import pytest
-from drivers import DRIVERS
-from drivers.driver import Usage, run_conversation
-from drivers.session import SdkSession
-from sdk_stories import (
+
+from crosswire.mockserver.protocols.reply_context import estimate_usage
+from crosswire.mockserver.scenarios.model import Item, SayUsage, in_sequence
+
+from .drivers import DRIVERS
+from .drivers.driver import Usage, run_conversation
+from .drivers.session import SdkSession
+from .sdk_stories import (
     SCENARIOS,
     content_of,
     expected_content,
@@ -19,9 +23,6 @@ from sdk_stories import (
     stop_of,
     user_turn_of,
 )
-
-from crosswire.mockserver.protocols.reply_context import estimate_usage
-from crosswire.mockserver.scenarios.model import Item, SayUsage, in_sequence
 
 STORIES = (
     "text",

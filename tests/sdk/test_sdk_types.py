@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from drivers import DRIVERS
-from drivers.driver import Settings, UserTurn
-from drivers.session import SdkSession
-from drivers.validator import strict_validator
 from pydantic import BaseModel
+
+from .drivers import DRIVERS
+from .drivers.driver import Settings, UserTurn
+from .drivers.session import SdkSession
+from .drivers.validator import strict_validator
 
 Spoil = Callable[[dict[str, Any]], Any]
 

@@ -1,0 +1,1 @@
+"""Tests with llm-comply, a compliance suite by another author."""

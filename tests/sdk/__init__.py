@@ -1,0 +1,1 @@
+"""Tests with the official SDKs as clients of the proxy."""
