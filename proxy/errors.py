@@ -3,6 +3,7 @@
 CrosswireError
 ├── ConfigError          the config is invalid: all errors at once, raised before anything is served
 │   └── StoreError       the store's database cannot be used, or rejected a change
+│       └── MissingStoreError  there is no store in it yet
 ├── Malformed            a JSON value violates its protocol; the caller knows whether client or backend sent it
 └── RequestError         ends one request; carries the Failure for the client
     ├── ClientError      the client's request is invalid: 4xx
@@ -30,6 +31,7 @@ STATUS: dict[str, int] = {
     "too_slow": 408,
     "too_large": 413,
     "media_type": 415,
+    "misdirected": 421,
     "unprocessable": 422,
     "upgrade_required": 426,
     "rate_limit": 429,
@@ -43,6 +45,7 @@ STATUS: dict[str, int] = {
     "overloaded": 503,
     "draining": 503,
     "upstream_timeout": 504,
+    "loop": 508,
 }
 """Every kind of failure and its HTTP status for the client; protocols map the kinds to their own error types."""
 
@@ -55,6 +58,7 @@ _FIXED_MESSAGES = {
     "overloaded": "The backend is overloaded; try again later.",
     "upstream_timeout": "The backend took too long to answer.",
     "upstream_garbage": "The backend's answer is not of its protocol.",
+    "loop": "The backend found this request in a loop of proxies; check the base_url of this backend.",
 }
 """Kinds whose message never comes from the upstream."""
 
@@ -76,6 +80,10 @@ class StoreError(ConfigError):
 
     def __init__(self, complaint: str) -> None:
         super().__init__([complaint])
+
+
+class MissingStoreError(StoreError):
+    """There is no store in the database that is configured for one."""
 
 
 class Malformed(CrosswireError):
@@ -135,6 +143,8 @@ def upstream_failure(
     the rest (the proxy's key, the backend's own failures) the message is fixed. `kind` overrides the kind of the status
     where the protocol's error type is more specific.
     """
+    if status == 508:
+        kind = "loop"  # another proxy says so, and no protocol has a more specific type for it
     kind = kind or _kind_of_status(status)
     fixed = _FIXED_MESSAGES.get(kind)
     text = fixed or (message or "The backend refused the request without saying why.")[:MESSAGE_LIMIT]

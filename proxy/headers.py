@@ -16,6 +16,9 @@ STRICT = "x-crosswire-strict"
 CONTROL = (STRICT, BACKEND, MODE)
 """Every header of a client that controls the gateway."""
 
+VIA = "x-crosswire-via"
+"""The ids of the proxies that a request came through, separated by commas; the sign of a loop."""
+
 # ---- what a response carries -----------------------------------------------------------------------------------------
 
 REQUEST_ID = "x-request-id"

@@ -117,7 +117,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
         *("proxy.server.*", "proxy.backends.aiohttp_transport", "mockserver.server"),
         *("conformance.harness.testbed", "conformance.replay.socket_replay"),
     ),
-    "yarl": ("proxy.backends.http", "proxy.backends.aiohttp_transport"),
+    "yarl": ("proxy.backends.http", "proxy.backends.aiohttp_transport", "proxy.config.urls"),
     "httptools": ("proxy.backends.httptools_transport",),
     "uvloop": ("proxy.cli.serve",),
     # the extra `local`, imported with the first request to such a backend, on its engine's thread

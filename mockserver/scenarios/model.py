@@ -36,6 +36,7 @@ COARSE_KINDS: dict[str, str] = {
     "model_not_found": "not_found",
     "method_not_allowed": "bad_request",
     "upgrade_required": "bad_request",
+    "misdirected": "bad_request",
     "too_slow": "bad_request",
     "upstream_auth": "internal",
     "no_credentials": "internal",
@@ -44,6 +45,7 @@ COARSE_KINDS: dict[str, str] = {
     "upstream_garbage": "internal",
     "upstream_unreachable": "internal",
     "draining": "overloaded",
+    "loop": "internal",
     "upstream_timeout": "timeout",
 }
 """Finer error kinds that a story may name -> the coarse kind that a client receives."""

@@ -31,6 +31,10 @@ https://yaml.org/spec/1.2.2/#1032-tag-resolution
 """
 
 
+VALUE_LIMIT = 100_000
+"""Maximum number of values of one file: a few aliases of aliases would otherwise expand to billions."""
+
+
 class Mistake(Struct, frozen=True, order=True):
     """A mistake in a file, printed as `file:line: message`."""
 
@@ -69,11 +73,16 @@ class YamlDocument:
             mark = getattr(problem, "problem_mark", None)
             message = getattr(problem, "problem", None) or str(problem)
             self.mistakes.append(Mistake(file, mark.line + 1 if mark else 1, f"invalid YAML: {message}"))
+        except RecursionError:
+            self.mistakes.append(Mistake(file, 1, "invalid YAML: nested too deeply, or an alias within its own anchor"))
         finally:
             loader.dispose()
 
     def _build(self, loader: _Loader, node: yaml.Node, path: str) -> Any:
         self.lines[path] = node.start_mark.line + 1
+        if len(self.lines) > VALUE_LIMIT:
+            message = f"more than {VALUE_LIMIT} values, counting each use of an alias"
+            raise yaml.MarkedYAMLError(problem=message, problem_mark=node.start_mark)
         if isinstance(node, yaml.SequenceNode):
             return [self._build(loader, child, f"{path}[{at}]") for at, child in enumerate(node.value)]
         if not isinstance(node, yaml.MappingNode):

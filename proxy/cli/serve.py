@@ -8,22 +8,28 @@ import json
 import logging
 import os
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 
-from ..config import Config, configured_store
-from ..config.source import config_file, missing_library
+from ..config import DEFAULT_STORE_URL, Config, configured_store
+from ..config.source import ConfigLoader, config_file, missing_library
 from ..errors import StoreError
 from ..gateway.gateway import Gateway
+from ..observability.log_output import LogOutput
 from ..protocols import DEFAULT, PROTOCOLS
 from ..routing import Plan, Route
 from ..server.app import gateway_of, make_app
 from ..server.lifecycle import serve
 from ..server.reload import Reloader
-from .config_source import add_config_arguments, config_of
-from .exit_codes import ENVIRONMENT, OK
+from .config_source import add_config_arguments
+from .exit_codes import ENVIRONMENT, FAILED, OK
 
 log = logging.getLogger("crosswire")
+
+STDERR = 2
+"""Standard error as a file descriptor: what Python keeps for it is not used, for a thread may be stuck in it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,11 +53,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    level = logging.INFO if args.verbose else logging.WARNING
-    logging.basicConfig(level=level, format="%(asctime)s %(message)s", stream=sys.stderr)
+    output = LogOutput(STDERR)
+    logging.basicConfig(level=logging.INFO if args.verbose else logging.WARNING, handlers=[output])
     if args.verbose > 1:
         logging.getLogger("crosswire").setLevel(logging.DEBUG)  # the libraries' own debug lines are left out
-    config = config_of(args)
+    loader = ConfigLoader(config_file(args.config), port=args.port, backend=args.backend)
+    config = loader.load()
+    settings = config.settings
+    output.set_limits(settings.log_buffer, settings.log_end_s)
     for warning in config.warnings:
         print(f"warning: {warning}", file=sys.stderr)
 
@@ -61,16 +70,19 @@ def run(args: argparse.Namespace) -> int:
         except OSError as fault:
             print(f"--log-file, --records: {fault.filename} cannot be written: {fault.strerror}", file=sys.stderr)
             return ENVIRONMENT
-        app.cleanup_ctx.append(lambda app: _store_watch(gateway_of(app), args))
-        host, port = config.settings.host, config.settings.port
+        gateway = gateway_of(app)
+        loader.report = partial(_report_store, gateway)
+        app.cleanup_ctx.append(lambda app: _store_watch(gateway, loader))
+        host, port = settings.host, settings.port
         try:
             await serve(
                 app,
                 host,
                 port,
                 started=lambda port: print(_welcome(config, port), flush=True),
-                load=lambda: config_of(args),
+                load=loader.load,
                 file=config_file(args.config),
+                stopping=partial(_end_after, settings.drain_s + settings.exit_s),
             )
         except OSError as fault:
             print(f"cannot listen on {host}:{port}: {fault.strerror}; choose another with --port", file=sys.stderr)
@@ -84,15 +96,36 @@ def run(args: argparse.Namespace) -> int:
         return OK
 
 
-async def _store_watch(gateway: Gateway, args: argparse.Namespace) -> AsyncIterator[None]:
+def _end_after(seconds: float) -> None:
+    """Ends the process after this time, whatever keeps it: a disk that stalls, a database that does not answer."""
+
+    def end() -> None:
+        os.write(STDERR, b"the shutdown took too long; what was under way is cut\n")
+        os._exit(FAILED)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+
+
+def _report_store(gateway: Gateway, complaint: str | None) -> None:
+    """Keeps why the store cannot be read, for /readyz and the metrics, and logs it once."""
+    if complaint is not None and gateway.store_complaint is None:
+        log.warning("%s; what was read from it before serves on", complaint)
+    if complaint is None and gateway.store_complaint is not None:
+        log.warning("the store can be used again")
+    gateway.store_complaint = complaint
+
+
+async def _store_watch(gateway: Gateway, loader: ConfigLoader) -> AsyncIterator[None]:
     """Applies changes of the store while the proxy runs, as those of the config file are."""
-    task = asyncio.ensure_future(_watch_store(gateway, args))
+    task = asyncio.ensure_future(_watch_store(gateway, loader))
     yield
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
 
-async def _watch_store(gateway: Gateway, args: argparse.Namespace) -> None:
+async def _watch_store(gateway: Gateway, loader: ConfigLoader) -> None:
     settings = gateway.config.settings
     while configured_store(gateway.config.settings) is None:  # noqa: ASYNC110 - nothing notifies of a file that appears
         await asyncio.sleep(settings.store_poll_s or 1.0)
@@ -103,16 +136,25 @@ async def _watch_store(gateway: Gateway, args: argparse.Namespace) -> None:
         return
     try:
         watcher = Watcher(
-            where=lambda: configured_store(gateway.config.settings),
+            where=lambda: _store_url(gateway),
             env=os.environ,
             interval=lambda: gateway.config.settings.store_poll_s,
             serving=lambda: gateway.config.revision,
-            changed=Reloader(gateway, lambda: config_of(args), None).reload,
+            changed=Reloader(gateway, loader.load, None).reload,
+            report=partial(_report_store, gateway),
         )
     except StoreError as fault:
         log.warning("%s", fault)
     else:
         await watcher.watch()
+
+
+def _store_url(gateway: Gateway) -> str | None:
+    """The URL of the store; the default one's also while its file is gone, if it has been read."""
+    address = configured_store(gateway.config.settings)
+    if address is not None:
+        return address.url
+    return DEFAULT_STORE_URL if gateway.config.revision else None
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

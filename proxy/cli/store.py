@@ -17,7 +17,7 @@ from typing import TypeAlias, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..config import DEFAULT_STORE, Config, store_url
+from ..config import DEFAULT_STORE_URL, Config, store_address
 from ..config.source import config_file
 from ..config.urls import parse_base_url
 from ..config.yaml_reader import INVALID_KEY, is_valid_key
@@ -31,8 +31,6 @@ from ..store.snapshot import Snapshot
 from .exit_codes import OK, USAGE
 
 T = TypeVar("T")
-
-_HERE = f"sqlite:///{DEFAULT_STORE}"
 
 Run = Callable[[argparse.Namespace], int]
 Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -97,7 +95,7 @@ def _parsers(load: Load) -> dict[str, argparse.ArgumentParser]:
 def _group(name: str, what: str, load: Load) -> tuple[argparse.ArgumentParser, Verbs]:
     group = argparse.ArgumentParser(prog=f"crosswire {name}", description=what)
     group.add_argument("--config", type=Path, metavar="FILE", help="the config that names the store")
-    group.add_argument("--store", metavar="URL", help=f"the store (default: the config's, else {_HERE})")
+    group.add_argument("--store", metavar="URL", help=f"the store (default: the config's, else {DEFAULT_STORE_URL})")
     group.set_defaults(load=load, port=None, backend=None)
     return group, group.add_subparsers(required=True, metavar="VERB")
 
@@ -308,7 +306,8 @@ def _tried(args: argparse.Namespace, snapshot: Snapshot) -> tuple[Sequence[str],
 
 
 def _store(args: argparse.Namespace) -> Store:
-    return Store(args.store or store_url(config_file(args.config), os.environ) or _HERE, os.environ)
+    found = None if args.store else store_address(config_file(args.config), os.environ)
+    return Store(args.store or (DEFAULT_STORE_URL if found is None else found.url), os.environ)
 
 
 async def _with(store: Store, run: Callable[[Store], Awaitable[T]]) -> T:

@@ -42,16 +42,17 @@ from .urls import is_this_host
 from .yaml_reader import ConfigReader, did_you_mean, quote_safely
 
 __all__ = [
-    "DEFAULT_STORE",
+    "DEFAULT_STORE_URL",
     "KEYS",
     "SETTINGS",
     "Config",
     "Settings",
+    "StoreAddress",
     "configured_store",
     "from_environment",
     "load",
     "load_file",
-    "store_url",
+    "store_address",
 ]
 
 KEYS = ("backends", *RULE_KEYS, *SMART_MODEL_KEYS, *SETTINGS)
@@ -77,9 +78,18 @@ class Config(Struct, frozen=True):
 DEFAULT_STORE = Path("crosswire.db")
 """SQLite file in the working folder that is the store if it exists and none is configured."""
 
+DEFAULT_STORE_URL = f"sqlite:///{DEFAULT_STORE}"
 
-def store_url(path: Path | None, env: Mapping[str, str]) -> str | None:
-    """Returns the store's URL from the environment or this config file, or the default store's if its file exists.
+
+class StoreAddress(Struct, frozen=True):
+    """The URL of a store, and whether it may be missing."""
+
+    url: str
+    create: bool = False
+
+
+def store_address(path: Path | None, env: Mapping[str, str]) -> StoreAddress | None:
+    """Returns the store of the environment or of this config file, or the default store if its file exists.
 
     Errors in the file are ignored; loading it reports them.
     """
@@ -88,12 +98,14 @@ def store_url(path: Path | None, env: Mapping[str, str]) -> str | None:
     root = reader.compose(text)
     found = merge_sources(reader, reader.mapping(root, "", KEYS) if root is not None else {}, (), KEYS)
     settings = read_settings(reader, {"store": found["store"]} if "store" in found else {})
-    return settings.store if "store" in found else configured_store(settings)
+    return None if "store" in found and settings.store is None else configured_store(settings)
 
 
-def configured_store(settings: Settings) -> str | None:
-    """Returns the store's URL from these settings, or the default store's if its file exists."""
-    return f"sqlite:///{DEFAULT_STORE}" if settings.store is None and DEFAULT_STORE.is_file() else settings.store
+def configured_store(settings: Settings) -> StoreAddress | None:
+    """Returns the store of these settings, or the default store if its file exists."""
+    if settings.store is not None:
+        return StoreAddress(settings.store, settings.store_create)
+    return StoreAddress(DEFAULT_STORE_URL, create=True) if DEFAULT_STORE.is_file() else None
 
 
 def load_file(
@@ -200,6 +212,7 @@ def _build_config(
 ) -> Config:
     """Builds the config: applies the flags, reads the rules, runs the checks across keys, and raises all errors."""
     reader, settings, stored = raw.reader, raw.settings, raw.stored
+    reader.complaints += ((0, error) for error in stored.errors)
     rules = read_rules(reader, raw.nodes, backends)
     resolver = Resolver(reader, backends, raw.providers, raw.protocols)
     if port is not None:

@@ -26,6 +26,8 @@ FILE_ONLY: dict[str, str] = {
     "backends": "keep them in the file; the store has only their credentials",
     "body_limit": "it changes only at a start",
     "listen": "it changes only at a start",
+    "log_buffer": "it changes only at a start",
+    "open": "it changes only at a start",
     "records": "it changes only at a start",
     "routes": "keep them as mappings: crosswire mappings add",
     "store": "it is the address of the store",

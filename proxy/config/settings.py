@@ -14,7 +14,7 @@ from .. import headers
 from ..ir.loss_tables import LOSS_RULES, Action
 from ..resilience.circuit_breaker import BreakerSettings
 from ..resilience.retry import RetrySettings
-from .urls import is_loopback
+from .urls import ascii_host, host_error, is_loopback
 from .yaml_reader import FORBIDDEN_IN_NAMES, INVALID_KEY, ConfigReader, is_valid_key
 
 Relay = Literal["auto", "never"]
@@ -27,6 +27,17 @@ _LISTEN = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:\[\]/@]+):([0-9]{1,5})")
 _STORE = re.compile(r"(sqlite|postgres(ql)?)(\+[a-z0-9]+)?://\S+")
 _PASSWORD = re.compile(r"(//[^/:@]*):[^/]*@")
 _SIZE = re.compile(r"([0-9]+) ?(KiB|MiB|GiB)?")
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/?#@\\]+")
+
+ADMIN_KEY_LENGTH = 16
+"""The fewest characters of an admin key: one that cannot be guessed."""
+
+
+class CorsSettings(Struct, frozen=True, kw_only=True):
+    """Pages of browsers that may call the proxy from another origin."""
+
+    origins: frozenset[str] = frozenset()
+    """Their origins, as `Origin` says them: `https://app.example.org`."""
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -34,6 +45,13 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     host: str = "127.0.0.1"
     port: int = 9001
+    open: bool = False
+    """Whether the address may be one that other machines can reach, although no client needs a key."""
+    hosts: frozenset[str] = frozenset()
+    """Names by which clients may call the proxy, beside loopback and the address of the socket."""
+    cors: CorsSettings = CorsSettings()
+    hop_limit: int = 5
+    """Number of proxies that a request may have come through; the next one refuses it as a loop."""
     body_limit: int = 32 * MIB
     """Maximum size of a request body."""
     body_timeout_s: float = 60
@@ -49,8 +67,16 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Time without output to a streaming client before a ping is sent."""
     drain_s: float = 10
     """Time limit for open requests at shutdown."""
+    exit_s: float = 5
+    """Time limit for the rest of the shutdown; after it the process ends whatever is still under way."""
+    log_buffer: int = 16 * MIB
+    """Bytes that may wait to be written to a log, of each log; what comes beyond is dropped and counted."""
+    log_end_s: float = 1
+    """Time limit at shutdown for writing what waits, of each log."""
     reload_s: float = 2
     """Interval for checking the config file for changes; 0 means only at SIGHUP."""
+    reload_settle_s: float = 1
+    """Time for which a changed config file must stay as it is before it is read, so that none is read half-written."""
     retry: RetrySettings = RetrySettings()
     breaker: BreakerSettings = BreakerSettings()
     records: int = 1000
@@ -62,10 +88,12 @@ class Settings(Struct, frozen=True, kw_only=True):
     response_headers: frozenset[str] = frozenset(headers.ROUTING)
     store: str | None = None
     """URL of the database of mappings, settings and credentials; it may hold a password."""
+    store_create: bool = False
+    """Whether that database may be missing; the first row makes it."""
     store_poll_s: float = 2
     """Interval for checking the store for changes; 0 means never."""
     admin_key: str | None = None
-    """Key that allows reading the records from another machine."""
+    """Key of the operator's endpoints; without one only programs on this machine may use them."""
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         """Returns the fields with the admin key and the store's password masked."""
@@ -87,9 +115,15 @@ def read_settings(reader: ConfigReader, found: Mapping[str, yaml.Node]) -> Setti
             continue
         if key == "listen":
             given["host"], given["port"] = value
+        elif key == "store":
+            given["store"], given["store_create"] = value
         else:
             given[key] = value
-    return Settings(**given)
+    settings = Settings(**given)
+    if not is_loopback(settings.host) and not settings.open:
+        what = "other machines could reach it and spend the keys of these backends"
+        reader.complain(found["listen"], "listen", f"{what}; use 127.0.0.1, or allow it with the line: open: true")
+    return settings
 
 
 def _read_listen(reader: ConfigReader, node: yaml.Node, path: str) -> tuple[str, int] | None:
@@ -101,10 +135,42 @@ def _read_listen(reader: ConfigReader, node: yaml.Node, path: str) -> tuple[str,
         reader.complain(node, path, "is not host:port; write it as 127.0.0.1:9001 or [::1]:9001")
         return None
     host = match[1].strip("[]")
-    if not is_loopback(host):
-        what = "other machines can reach it and spend the keys of these backends; use 127.0.0.1 unless you mean that"
-        reader.warn(node, path, what)
+    if (wrong := host_error(host)) is not None:
+        reader.complain(node, path, wrong)
+        return None
     return host, int(match[2])
+
+
+def _read_hosts(reader: ConfigReader, node: yaml.Node, path: str) -> frozenset[str]:
+    hosts = set()
+    for item, host in _read_texts(reader, node, path):
+        bare = host.strip("[]")
+        if (wrong := host_error(bare)) is not None:
+            reader.complain(item, path, f"{wrong}, and give no port, path or wildcard")
+        else:
+            hosts.add(ascii_host(bare))
+    return frozenset(hosts)
+
+
+def _read_cors(reader: ConfigReader, node: yaml.Node, path: str) -> CorsSettings:
+    found = reader.mapping(node, path, ("origins",))
+    origins = set()
+    for item, origin in _read_texts(reader, found["origins"], f"{path}.origins") if "origins" in found else ():
+        if not _ORIGIN.fullmatch(origin):
+            what = "is no origin; write scheme, host and port as the browser does, such as https://app.example.org"
+            reader.complain(item, f"{path}.origins", f"{what}; all pages at once cannot be allowed")
+        else:
+            origins.add(origin)
+    return CorsSettings(origins=frozenset(origins))
+
+
+def _read_texts(reader: ConfigReader, node: yaml.Node, path: str) -> list[tuple[yaml.Node, str]]:
+    """Reads a list of texts, each with its node."""
+    if not isinstance(node, yaml.SequenceNode):
+        reader.text_list(node, path, None)  # complains
+        return []
+    texts = ((item, reader.text(item, f"{path}[{index}]")) for index, item in enumerate(node.value))
+    return [(item, text) for item, text in texts if text is not None]
 
 
 def _read_size(reader: ConfigReader, node: yaml.Node, path: str) -> int | None:
@@ -118,12 +184,34 @@ def _read_size(reader: ConfigReader, node: yaml.Node, path: str) -> int | None:
     return int(match[1]) * SIZES[match[2] or ""]
 
 
-def _read_store(reader: ConfigReader, node: yaml.Node, path: str) -> str | None:
+def _read_store(reader: ConfigReader, node: yaml.Node, path: str) -> tuple[str, bool] | None:
+    """Reads the store's URL, and whether it may be missing: a URL, or a mapping of `url` and `create`."""
+    if not isinstance(node, yaml.MappingNode):
+        url = _read_store_url(reader, node, path)
+        return None if url is None else (url, False)
+    found = reader.mapping(node, path, ("url", "create"))
+    if "url" not in found:
+        reader.complain(node, f"{path}.url", "is missing; give a database's URL, such as sqlite:///crosswire.db")
+        return None
+    url = _read_store_url(reader, found["url"], f"{path}.url")
+    create = reader.flag(found["create"], f"{path}.create") if "create" in found else None
+    return None if url is None else (url, bool(create))
+
+
+def _read_store_url(reader: ConfigReader, node: yaml.Node, path: str) -> str | None:
     text = reader.text(node, path, "give a database's URL, such as sqlite:///crosswire.db")
     if text is not None and not _STORE.fullmatch(text):
         what = "is not a database URL; write sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE"
         reader.complain(node, path, what)
         return None
+    return text
+
+
+def _read_admin_key(reader: ConfigReader, node: yaml.Node, path: str) -> str | None:
+    text = read_secret(reader, node, path)
+    if text is not None and is_valid_key(text) and len(text) < ADMIN_KEY_LENGTH:
+        what = f"has fewer than {ADMIN_KEY_LENGTH} characters, so it can be guessed"
+        reader.complain(node, path, f"{what}; make one with: openssl rand -hex {ADMIN_KEY_LENGTH}")
     return text
 
 
@@ -207,6 +295,10 @@ def read_secret(reader: ConfigReader, node: yaml.Node, path: str) -> str | None:
 
 SETTINGS: dict[str, Callable[[ConfigReader, yaml.Node, str], Any]] = {
     "listen": _read_listen,
+    "open": read_flag,
+    "hosts": _read_hosts,
+    "cors": _read_cors,
+    "hop_limit": lambda reader, node, path: reader.integer(node, path, 1),
     "body_limit": _read_size,
     "max_frame": _read_size,
     "body_timeout_s": _read_seconds,
@@ -216,6 +308,10 @@ SETTINGS: dict[str, Callable[[ConfigReader, yaml.Node, str], Any]] = {
     "keepalive_s": _read_seconds,
     "drain_s": lambda reader, node, path: reader.number(node, path, 0),
     "reload_s": lambda reader, node, path: reader.number(node, path, 0),
+    "reload_settle_s": lambda reader, node, path: reader.number(node, path, 0),
+    "exit_s": _read_seconds,
+    "log_buffer": _read_size,
+    "log_end_s": lambda reader, node, path: reader.number(node, path, 0),
     "retry": _read_retry,
     "breaker": _read_breaker,
     "records": lambda reader, node, path: reader.integer(node, path, 0),
@@ -225,6 +321,6 @@ SETTINGS: dict[str, Callable[[ConfigReader, yaml.Node, str], Any]] = {
     "response_headers": _read_response_headers,
     "store": _read_store,
     "store_poll_s": lambda reader, node, path: reader.number(node, path, 0),
-    "admin_key": read_secret,
+    "admin_key": _read_admin_key,
 }
 """Key of the config to its reader function."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import StoreError
 from ..store.snapshot import EMPTY_SNAPSHOT, Snapshot
-from . import Config, from_environment, load_file, store_url
+from . import DEFAULT_STORE_URL, Config, StoreAddress, from_environment, load_file, store_address
 
 DEFAULT_FILE = Path("crosswire.yaml")
 
@@ -35,14 +36,58 @@ def load_config(
 
 def read_configured_store(file: Path | None) -> Snapshot:
     """Reads the store that the file or the environment names; empty where none is named."""
-    url = store_url(file, os.environ)
-    if url is None:
+    return _read(store_address(file, os.environ))
+
+
+def _read(address: StoreAddress | None) -> Snapshot:
+    if address is None:
         return EMPTY_SNAPSHOT
     try:
         from ..store.reader import read_store
     except ModuleNotFoundError as missing:
         raise missing_library(missing) from None
-    return read_store(url)
+    return read_store(address.url, create=address.create)
+
+
+class ConfigLoader:
+    """Loads the config of a running proxy, again and again; where its store fails, with what was read of it last.
+
+    `report` is told why the store cannot be read, and None once it can.
+    """
+
+    def __init__(self, file: Path | None, *, port: int | None = None, backend: str | None = None) -> None:
+        self._file = file
+        self._port = port
+        self._backend = backend
+        self._address: StoreAddress | None = None
+        self._last: Snapshot | None = None
+        self.report: Callable[[str | None], None] = lambda complaint: None
+
+    def load(self) -> Config:
+        """Loads the config; raises ConfigError where it has mistakes, or its store was never read."""
+        snapshot, address, complaint = self._read()
+        config = load_config(self._file, snapshot, port=self._port, backend=self._backend)
+        self._last, self._address = snapshot, address
+        self.report(complaint)
+        return config
+
+    def _read(self) -> tuple[Snapshot, StoreAddress | None, str | None]:
+        last, address = self._last, store_address(self._file, os.environ)
+        # the default store is none once its file is gone, which is a failure of a store that was there
+        is_same = last is not None and (address == self._address or (address is None and _is_default(self._address)))
+        try:
+            snapshot = _read(address if not is_same else self._address)
+            if is_same and last is not None and last.revision and not snapshot.revision:
+                raise StoreError("store: is gone, though it was there before")
+        except StoreError as fault:
+            if not is_same or last is None:
+                raise
+            return last, self._address, str(fault)
+        return snapshot, address if not is_same else self._address, None
+
+
+def _is_default(address: StoreAddress | None) -> bool:
+    return address is not None and address.url == DEFAULT_STORE_URL
 
 
 def missing_library(missing: ModuleNotFoundError) -> StoreError:

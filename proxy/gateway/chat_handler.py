@@ -22,7 +22,7 @@ from .candidate_selection import select_candidate
 from .chat_call import ChatCall
 from .context import HttpResponse, RequestContext
 from .decision_log import log_decision, log_request, log_success
-from .forwarded_headers import forwarded_headers
+from .hops import upstream_headers
 from .loss_policy import LossPolicy
 from .relay import Relay
 from .stream_writer import ResponseWriter
@@ -113,11 +113,7 @@ class ChatHandler:
         target = backend.target(candidate.model or request.model)
         policy = LossPolicy(self._asks_strict or config.strict, self._runtime.loss_actions)
         # a backend of the client's own protocol gets the client's headers, relayed or converted
-        forwarded = (
-            forwarded_headers(self._frontend, incoming.headers, config.betas)
-            if config.protocol == self._frontend.name
-            else {}
-        )
+        forwarded = upstream_headers(self._frontend, incoming.headers, config, self._runtime.hop_of(config.name))
         relay = (
             None if self._must_convert(request, candidate) else Relay.between(self._frontend, request, config, target)
         )

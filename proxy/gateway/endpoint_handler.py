@@ -21,7 +21,7 @@ from ..wire import json_fields
 from .attempts import AttemptLoop, FailoverChain, PreparedCall
 from .candidate_selection import select_candidate
 from .context import HttpResponse, RequestContext
-from .forwarded_headers import forwarded_headers
+from .hops import upstream_headers
 from .loss_policy import LossPolicy
 
 T = TypeVar("T")
@@ -162,9 +162,8 @@ class EndpointHandler:
         if call.path is None:
             answer = call.read(b"")
         else:
-            is_own = backend.config.protocol == self.request.frontend.name
-            frontend = self.request.frontend
-            fields = forwarded_headers(frontend, self.request.headers, backend.config.betas) if is_own else {}
+            hop = context.runtime.hop_of(name)
+            fields = upstream_headers(self.request.frontend, self.request.headers, backend.config, hop)
             raw = await backend.send(call.method, call.path, call.body, fields)
             context.log_body("backend_response", raw)
             context.mark_stage("backend")

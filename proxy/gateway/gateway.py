@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 from ..errors import RequestError, failure
@@ -13,6 +13,7 @@ from ..protocols.protocol import Protocol
 from .chat_handler import ChatHandler, ChatRequest
 from .context import HttpResponse, RequestContext
 from .endpoint_handler import EndpointHandler, EndpointRequest
+from .hops import check_hops
 from .runtime import Runtime
 from .stream_writer import ClientGone, ResponseWriter
 
@@ -39,7 +40,7 @@ class Gateway(Runtime):
         """
         new_id = self.ids()
         context = RequestContext(self, request.frontend, new_id("req_"))
-        return await self._handle(context, ChatHandler(context, request, new_id).run(writer))
+        return await self._handle(context, request.headers, ChatHandler(context, request, new_id).run(writer))
 
     async def handle_endpoint(
         self,
@@ -49,7 +50,7 @@ class Gateway(Runtime):
     ) -> HttpResponse:
         """Answers a request beside the chat; `operation` names it in its record."""
         context = RequestContext(self, request.frontend, self.ids()("req_"), operation)
-        return await self._handle(context, function(EndpointHandler(context, request)))
+        return await self._handle(context, request.headers, function(EndpointHandler(context, request)))
 
     def reject(self, frontend: Protocol, fault: Failure) -> HttpResponse:
         """An error for what never became a request (its body, its path), in the frontend's shape."""
@@ -63,7 +64,9 @@ class Gateway(Runtime):
         for task in self._under_way:
             task.cancel()
 
-    async def _handle(self, context: RequestContext, work: Coroutine[Any, Any, R]) -> R | HttpResponse:
+    async def _handle(
+        self, context: RequestContext, fields: Mapping[str, str], work: Coroutine[Any, Any, R]
+    ) -> R | HttpResponse:
         """Runs a handler, counts it as under way, and turns whatever it raises into an error response."""
         self.metrics.in_flight += 1
         task = asyncio.current_task()
@@ -74,6 +77,11 @@ class Gateway(Runtime):
             if self.draining:
                 work.close()
                 return context.error_response(failure("draining", "The proxy is shutting down; try again elsewhere."))
+            try:
+                check_hops(fields, self.instance, context.config.settings.hop_limit)
+            except RequestError:
+                work.close()
+                raise
             return await work
         except RequestError as error:
             return context.error_response(error.failure)

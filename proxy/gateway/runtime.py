@@ -11,6 +11,7 @@ from ..backends.backend import Backend
 from ..backends.http import SECRET_LENGTH
 from ..config import Config
 from ..ir.loss_tables import LOSS_RULES
+from ..observability.log_output import escape_messages
 from ..observability.metrics import Metrics
 from ..observability.record_log import RecordFiles, StageLog
 from ..observability.request_record import RecordBuffer
@@ -18,6 +19,7 @@ from ..protocols.protocol import NewId
 from ..resilience.circuit_breaker import CircuitBreakers
 from ..resilience.retry import RetryBudget
 from ..routing import BackendConfig
+from .hops import may_be_proxy, new_instance_id
 
 Ids = Callable[[], NewId]
 """Called once for each request; returns the function that makes that request's ids."""
@@ -27,7 +29,10 @@ MakeBackend = Callable[[BackendConfig, Config], Backend]
 
 
 class Runtime:
-    """The state that all requests share. `clock` gives unix seconds, `now` monotonic seconds."""
+    """The state that all requests share. `clock` gives unix seconds, `now` monotonic seconds.
+
+    `instance` is the id by which the proxy recognises its own requests; workers of one proxy share it.
+    """
 
     def __init__(
         self,
@@ -39,7 +44,9 @@ class Runtime:
         ids: Ids,
         stages: StageLog | None = None,
         record_files: RecordFiles | None = None,
+        instance: str | None = None,
     ) -> None:
+        escape_messages()
         self.config = config
         self.clock = clock
         self.now = now
@@ -52,6 +59,9 @@ class Runtime:
         self.retry_budget = RetryBudget(config.settings.retry, now())
         self.config_complaints: tuple[str, ...] = ()
         """Why the newest config was refused, while the one before it serves."""
+        self.store_complaint: str | None = None
+        """Why the store cannot be read, while what was read of it last serves."""
+        self.instance = instance or new_instance_id()
         self._make_backend = make_backend
         self.backends: Mapping[str, Backend] = {
             backend.name: make_backend(backend, config) for backend in config.plan.backends
@@ -66,6 +76,11 @@ class Runtime:
         self.loss_actions = {word: rule.action for word, rule in LOSS_RULES.items()} | dict(settings.ledger)
         self.kept_headers = settings.response_headers
         self._secrets = _secrets(self.config)
+        self._proxies = frozenset(backend.name for backend in self.config.plan.backends if may_be_proxy(backend))
+
+    def hop_of(self, backend: str) -> str | None:
+        """The id that tells this backend where a request came through; None for a provider of the registry."""
+        return self.instance if backend in self._proxies else None
 
     def apply_config(self, config: Config) -> None:
         """Serves by this config from now on; requests under way end on the one that they began with.
@@ -105,6 +120,8 @@ class Runtime:
         """The metrics in Prometheus' text format, with each circuit breaker's state as it is now."""
         now = self.now()
         self.metrics.breakers = {name: self.breakers.state(name, now) for name in self.backends}
+        self.metrics.store_good = self.store_complaint is None
+        self.metrics.dropped = {log.what: log.dropped for log in (self.stages, self.record_files) if log is not None}
         return self.metrics.render()
 
     async def close(self) -> None:
@@ -125,8 +142,15 @@ def _connection_settings(config: Config) -> tuple[object, ...]:
 
 
 def _secrets(config: Config) -> re.Pattern[bytes] | None:
-    """A pattern that matches every secret of the config; None without secrets."""
+    """A pattern that matches every secret of the config; None without secrets.
+
+    A short key is masked where it stands alone only: within a word it is a coincidence.
+    """
     settings, backends = config.settings, config.plan.backends
-    keys = {key for b in backends for key in (b.api_key, *b.spare_keys, *b.headers.values())} | {settings.admin_key}
-    long = sorted((key for key in keys if key and len(key) >= SECRET_LENGTH), key=len, reverse=True)
-    return re.compile(b"|".join(re.escape(key.encode()) for key in long)) if long else None
+    keys = {settings.admin_key, *(key for b in backends for key in (b.api_key, *b.spare_keys))}
+    keys |= {value for b in backends for value in b.headers.values() if len(value) >= SECRET_LENGTH}
+    patterns = [
+        re.escape(key.encode()) if len(key) >= SECRET_LENGTH else rb"(?<![\w-])%b(?![\w-])" % re.escape(key.encode())
+        for key in sorted(filter(None, keys), key=len, reverse=True)
+    ]
+    return re.compile(b"|".join(patterns)) if patterns else None

@@ -67,6 +67,10 @@ class Metrics(Collector):
         self.in_flight = 0
         self.config_good = True
         """Whether the newest config serves."""
+        self.store_good = True
+        """Whether the store can be read."""
+        self.dropped: Mapping[str, int] = {}
+        """The entries that each log has lost."""
         self.breakers: Mapping[str, State] = {}
         """The breaker of each backend, as it is right now."""
         self._requests = _Counter(
@@ -135,6 +139,12 @@ class Metrics(Collector):
         yield breakers
         good = "1 while the newest config serves, 0 while an older one does"
         yield GaugeMetricFamily("crosswire_config_good", good, value=float(self.config_good))
+        store = "1 while the store can be read, 0 while what was read of it last serves"
+        yield GaugeMetricFamily("crosswire_store_good", store, value=float(self.store_good))
+        dropped = CounterMetricFamily("crosswire_log_dropped", "Entries of logs that were lost", labels=("log",))
+        for name, number in self.dropped.items():
+            dropped.add_metric((name,), number)
+        yield dropped
         yield GaugeMetricFamily("crosswire_requests_in_flight", "Requests under way", value=self.in_flight)
 
     def _counters(self) -> Iterable[_Counter]:

@@ -1,94 +1,69 @@
-"""Writes the stage log and the files of records, each in a thread of its own."""
+"""Writes the stage log and the files of records; both hold what clients ask, so they are their owner's alone."""
 
 from __future__ import annotations
 
-import logging
-import queue
-import threading
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from .log_writer import MIB, LineWriter, LogWriter, open_private
 from .request_record import Record
 
-log = logging.getLogger("crosswire")
 
-
-class _Writer:
-    """Writes in a thread of its own, so that the loop never waits; an error is logged once and ends the writing."""
-
-    what: str
-
-    def __init__(self, name: str) -> None:
-        self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        broken = False
-        while (entry := self._queue.get()) is not None:
-            if broken:
-                continue
-            try:
-                self._write(entry)
-            except OSError as fault:  # a full disk, mostly; requests go on without their log
-                broken = True
-                log.error("the %s ends here, %s cannot be written: %s", self.what, fault.filename, fault.strerror)
-        self._end()
-
-    def _write(self, entry: Any) -> None:
-        raise NotImplementedError
-
-    def _end(self) -> None:
-        """Releases what the writer holds, after the last entry."""
-
-    def close(self) -> None:
-        """Write what is left, then end the thread."""
-        self._queue.put(None)
-        self._thread.join()
-
-
-class StageLog(_Writer):
+class StageLog(LineWriter):
     """JSON lines of the four stages of each request."""
 
     what = "stage log"
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("ab")
-        super().__init__("stage-log")
+    def __init__(self, path: Path, limit: int = 16 * MIB, end_s: float = 1.0) -> None:
+        super().__init__(open_private(path), str(path), limit, end_s)
 
     def write(self, entry: dict[str, Any]) -> None:
-        self._queue.put(msgspec.json.encode(entry) + b"\n")
-
-    def _write(self, entry: bytes) -> None:
-        try:
-            self._file.write(entry)
-            if self._queue.empty():
-                self._file.flush()
-        except OSError as fault:
-            fault.filename = self._file.name
-            raise
+        """Queues an entry."""
+        self.put(msgspec.json.encode(entry) + b"\n")
 
     def _end(self) -> None:
         with suppress(OSError):
-            self._file.close()
+            os.close(self._handle)
 
 
-class RecordFiles(_Writer):
-    """A JSON file for each record, named by its id, in a folder that is made if it is not there."""
+class RecordFiles(LogWriter):
+    """A JSON file for each record, named by its id, in a folder that is made if it is not there.
 
-    what = "writing of records"
+    A file is written under another name and renamed, so that under its own it is whole.
+    """
 
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+    what = "files of records"
+
+    def __init__(self, folder: Path, limit: int = 16 * MIB, end_s: float = 1.0) -> None:
         self._folder = folder
-        super().__init__("record-files")
+        self._make_folder()
+        super().__init__(limit, end_s)
 
     def write(self, record: Record) -> None:
-        self._queue.put(record)
+        """Queues a record."""
+        self.put(msgspec.json.encode(record.rendered()), record.id)
 
-    def _write(self, entry: Record) -> None:
-        text = msgspec.json.format(msgspec.json.encode(entry.rendered()), indent=2)
-        (self._folder / f"{entry.id}.json").write_bytes(text + b"\n")
+    def _make_folder(self) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def _write(self, name: str, data: bytes) -> None:
+        text = msgspec.json.format(data, indent=2) + b"\n"
+        unfinished = self._folder / f".{name}.unfinished"
+        try:
+            handle = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            self._make_folder()
+            handle = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            with open(handle, "wb") as file:
+                file.write(text)
+            unfinished.rename(self._folder / f"{name}.json")
+        except OSError as fault:
+            fault.filename = str(unfinished)
+            with suppress(OSError):
+                unfinished.unlink()
+            raise

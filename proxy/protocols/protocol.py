@@ -209,6 +209,8 @@ class Protocol(Struct, frozen=True, kw_only=True):
     """The client's headers that a backend of the same protocol gets; no credential is among them."""
     beta_header: str | None = None
     """The one of them that lists beta flags, which a backend's `betas` filters."""
+    takes_forms: bool = False
+    """Whether a body of JSON may have a form's content type, or none, as the protocol's documentation sends it."""
     path_prefixes: tuple[str, ...] = ()
     """Beginnings of paths at which an error has this protocol's shape, whatever the client sends."""
     request_id_header: str | None = None

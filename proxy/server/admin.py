@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from hmac import compare_digest
-
 from aiohttp import web
 
 from ..endpoints.explain import explain
 from ..errors import Malformed, failure
-from ..gateway.gateway import Gateway
 from ..ir import Failure
 from ..protocols import DEFAULT
 from ..wire import json_fields
+from .access import content_type_failure, host_failure, operator_failure
 from .requests import read_body
 from .responses import json_response, to_aiohttp
 from .state import GATEWAY
-
-LOOPBACK = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
 
 
 def add_routes(router: web.UrlDispatcher) -> None:
@@ -35,33 +31,43 @@ async def readyz(request: web.Request) -> web.Response:
     gateway = request.app[GATEWAY]
     if gateway.draining:
         return web.Response(status=503, text="draining\n")
-    # an older config serves as well as ever, so the proxy is ready; the body says what is wrong with the newest
+    # what was loaded last serves as well as ever, so the proxy is ready; the body says what is wrong with the newest
     complaints = [
         f"the new config has errors, the previous one stays in use: {line}" for line in gateway.config_complaints
     ]
+    if gateway.store_complaint is not None:
+        complaints.append(f"{gateway.store_complaint}; what was read from it before serves on")
+    fault = host_failure(request, gateway.config.settings.hosts, exempt=()) or operator_failure(request, gateway)
+    if complaints and fault is not None:  # the names of files are for the operator
+        complaints = ["not all that is configured serves; the log says why"]
     return web.Response(text="\n".join(["ready", *complaints, ""]))
 
 
 async def metrics(request: web.Request) -> web.Response:
+    """The metrics, for the operator."""
     gateway = request.app[GATEWAY]
+    if (denied := operator_failure(request, gateway)) is not None:
+        return to_aiohttp(gateway.reject(DEFAULT, denied))
     return web.Response(body=gateway.render_metrics(), headers={"content-type": gateway.metrics.content_type})
 
 
 async def request_record(request: web.Request) -> web.Response:
-    """The record of one request; for loopback or an admin, as it shows the plan."""
+    """The record of one request, for the operator, as it shows the plan."""
     gateway = request.app[GATEWAY]
-    record = gateway.records.get(request.match_info["id"]) if is_admin(request, gateway) else None
+    if (denied := operator_failure(request, gateway)) is not None:
+        return to_aiohttp(gateway.reject(DEFAULT, denied))
+    record = gateway.records.get(request.match_info["id"])
     if record is None:
         return to_aiohttp(gateway.reject(DEFAULT, failure("not_found", "No record of this request.")))
     return json_response(record.rendered())
 
 
 async def explain_request(request: web.Request) -> web.Response:
-    """Explains how a request would be routed, without sending it; for loopback or an admin."""
+    """Explains how a request would be routed, without sending it; for the operator."""
     gateway = request.app[GATEWAY]
-    if not is_admin(request, gateway):
-        return to_aiohttp(gateway.reject(DEFAULT, failure("not_found", "No such path for this caller.")))
-    body = await read_body(request)
+    if (denied := operator_failure(request, gateway)) is not None:
+        return to_aiohttp(gateway.reject(DEFAULT, denied))
+    body = content_type_failure(request, DEFAULT) or await read_body(request)
     if isinstance(body, Failure):
         return to_aiohttp(gateway.reject(DEFAULT, body))
     try:
@@ -72,12 +78,3 @@ async def explain_request(request: web.Request) -> web.Response:
     except RecursionError:
         error = failure("bad_request", "Invalid request: nested too deeply.")
     return to_aiohttp(gateway.reject(DEFAULT, error))
-
-
-def is_admin(request: web.Request, gateway: Gateway) -> bool:
-    """Whether the caller may see records: it is on loopback, or has the config's admin key."""
-    if request.remote in LOOPBACK:
-        return True
-    key = gateway.config.settings.admin_key
-    given = request.headers.get("authorization", "").removeprefix("Bearer ")
-    return key is not None and compare_digest(given.encode(errors="surrogateescape"), key.encode())

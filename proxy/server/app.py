@@ -25,6 +25,7 @@ from ..observability.record_log import RecordFiles, StageLog
 from ..protocols import PROTOCOLS, detect_client_protocol, protocol_of_path
 from ..protocols.protocol import Protocol, UrlParams
 from . import admin
+from .access import add_cors_headers, check_access, content_type_failure
 from .requests import chat_url, read_body, read_headers
 from .responses import AiohttpResponseWriter, to_aiohttp
 from .state import GATEWAY
@@ -42,18 +43,21 @@ def make_app(
     stage_log: Path | None = None,
     records: Path | None = None,
     env: Mapping[str, str] = os.environ,
+    instance: str | None = None,
 ) -> web.Application:
     """The proxy for this config, or for the config in this file. `clock` gives unix seconds, `ids` a request's ids.
 
     `env` resolves such a file's `${NAME}` and the variables beside it. `stage_log` is a file for the stages of each
-    request, `records` a folder for a record of each.
+    request, `records` a folder for a record of each. `instance` is the id that the workers of one proxy share.
     """
     if isinstance(config, Path):
         config = load_file(config, env)
-    stages = StageLog(stage_log) if stage_log is not None else None
-    files = RecordFiles(records) if records is not None else None
-    gateway = Gateway(config, make_backend, clock=clock, ids=ids, stages=stages, record_files=files)
-    app = web.Application(client_max_size=config.settings.body_limit)
+    limits = config.settings.log_buffer, config.settings.log_end_s
+    stages = StageLog(stage_log, *limits) if stage_log is not None else None
+    files = RecordFiles(records, *limits) if records is not None else None
+    gateway = Gateway(config, make_backend, clock=clock, ids=ids, stages=stages, record_files=files, instance=instance)
+    app = web.Application(client_max_size=config.settings.body_limit, middlewares=[check_access])
+    app.on_response_prepare.append(add_cors_headers)
     app[GATEWAY] = gateway
     router = app.router
     for protocol in PROTOCOLS.values():
@@ -85,7 +89,7 @@ def _chat_handler(gateway: Gateway, protocol: Protocol) -> Handler:
     """The handler of one protocol's chats, and of what else clients post to the same path."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        body = await read_body(request)
+        body = content_type_failure(request, protocol) or await read_body(request)
         if isinstance(body, Failure):
             return to_aiohttp(gateway.reject(protocol, body))
         url = chat_url(request)
@@ -110,7 +114,9 @@ def _endpoint_handler(gateway: Gateway, row: EndpointRow) -> Handler:
 
     async def handle(request: web.Request) -> web.StreamResponse:
         protocol = row.protocol or detect_client_protocol(request.headers, request.query)
-        body = await read_body(request) if row.endpoint.has_body else b""
+        body: bytes | Failure = b""
+        if row.endpoint.has_body:
+            body = content_type_failure(request, protocol) or await read_body(request)
         if isinstance(body, Failure):
             return to_aiohttp(gateway.reject(protocol, body))
         url = UrlParams(request.match_info.get("tail") or request.match_info.get("name"), row.endpoint.method)

@@ -49,10 +49,12 @@ async def serve(
     started: Callable[[int], None],
     load: Callable[[], Config] | None = None,
     file: Path | None = None,
+    stopping: Callable[[], None] = lambda: None,
 ) -> None:
     """Serves until SIGINT or SIGTERM, then drains: no new requests, and those under way may end. A second signal cuts.
 
-    `load` reads the config again, at SIGHUP and when `file` changed. `started` is told the port.
+    `load` reads the config again, at SIGHUP and when `file` changed. `started` is told the port, and `stopping` is
+    called at the signal.
     """
     gateway = app[GATEWAY]
     settings = gateway.config.settings
@@ -70,13 +72,16 @@ async def serve(
             reloader = Reloader(gateway, load, file)
             watching.add(asyncio.ensure_future(reloader.watch()))
             # a task that nothing refers to may be collected before it ends
-            loop.add_signal_handler(signal.SIGHUP, lambda: watching.add(asyncio.ensure_future(reloader.reload())))
+            loop.add_signal_handler(
+                signal.SIGHUP, lambda: watching.add(asyncio.ensure_future(reloader.reload_settled()))
+            )
         # what lives as long as the proxy need not be looked at in every collection
         gc.collect()
         gc.freeze()
         gc.set_threshold(10_000, 20, 50)
         started(runner.addresses[0][1])
         await stop.wait()
+        stopping()
         stop.clear()
         gateway.draining = True
         if not gateway.idle.is_set():

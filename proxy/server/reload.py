@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from ..config import Config
 from ..errors import ConfigError
@@ -13,9 +14,12 @@ from ..gateway.runtime import Runtime
 
 log = logging.getLogger("crosswire")
 
+Stamp: TypeAlias = "tuple[int, int, int] | None"
+"""A file's modification time, size and inode; None while there is no file."""
+
 
 class Reloader:
-    """Reads the config with `load` and applies it if it has no mistake."""
+    """Reads the config with `load` and applies it if it has no mistake; whatever is raised, the older one serves."""
 
     def __init__(self, runtime: Runtime, load: Callable[[], Config], file: Path | None) -> None:
         self._runtime = runtime
@@ -29,38 +33,74 @@ class Reloader:
         serves."""
         async with self._lock:
             self._seen = self._stamp()
-            old = self._runtime.config.settings
-            try:
-                config = await asyncio.to_thread(self._load)
-            except ConfigError as fault:
-                self._runtime.config_complaints = fault.complaints
-                self._runtime.metrics.reloaded(False)
-                what = "\n  ".join(fault.complaints)
-                log.warning("the new config has errors, the previous one stays in use:\n  %s", what)
-                return False
-            self._runtime.apply_config(config)
-            self._runtime.metrics.reloaded(True)
-            log.warning("the new config is in use")
-            for warning in config.warnings:
-                log.warning("%s", warning)
-            new = config.settings
-            for key in ("host", "port", "body_limit", "records"):
-                if getattr(new, key) != getattr(old, key):
-                    log.warning(
-                        "a change of %s takes effect at the next start", "listen" if key in ("host", "port") else key
-                    )
-            return True
+            return self._take(await self._loaded())
+
+    async def reload_settled(self) -> bool:
+        """Reloads once the file stays as it is for `reload_settle_s` seconds, so that no half-written one is taken."""
+        async with self._lock:
+            while True:
+                self._seen = await self._settled()
+                found = await self._loaded()
+                if self._stamp() == self._seen:  # else it was written while it was read
+                    return self._take(found)
 
     async def watch(self) -> None:
-        """Checks the file for ever, every `reload_s` seconds."""
+        """Checks the file for ever, every `reload_s` seconds; nothing that is raised ends it."""
         while True:
             interval = self._runtime.config.settings.reload_s
             await asyncio.sleep(interval or 1.0)
-            if interval and self._stamp() != self._seen:
-                await self.reload()
+            try:
+                if interval and self._stamp() != self._seen:
+                    await self.reload_settled()
+            except Exception:
+                log.exception("the config file could not be looked at; it is looked at again")
 
-    def _stamp(self) -> tuple[int, int, int] | None:
-        """The file's modification time, size and inode; None while there is no file."""
+    async def _loaded(self) -> Config | Sequence[str]:
+        """The config, or what is wrong with it."""
+        try:
+            return await asyncio.to_thread(self._load)
+        except ConfigError as fault:
+            return fault.complaints
+        except Exception as fault:
+            return _unexpected(fault)
+
+    def _take(self, found: Config | Sequence[str]) -> bool:
+        """Applies a loaded config; returns False, and logs why, where it cannot be."""
+        old = self._runtime.config.settings
+        if isinstance(found, Config):
+            try:
+                self._runtime.apply_config(found)
+            except Exception as fault:
+                found = _unexpected(fault)
+        if not isinstance(found, Config):
+            self._runtime.config_complaints = tuple(found)
+            self._runtime.metrics.reloaded(False)
+            log.warning("the new config has errors, the previous one stays in use:")
+            for complaint in found:
+                log.warning("  %s", complaint)
+            return False
+        self._runtime.metrics.reloaded(True)
+        log.warning("the new config is in use")
+        for warning in found.warnings:
+            log.warning("%s", warning)
+        new = found.settings
+        for key in ("host", "port", "body_limit", "records", "log_buffer"):
+            if getattr(new, key) != getattr(old, key):
+                name = "listen" if key in ("host", "port") else key
+                log.warning("a change of %s takes effect at the next start", name)
+        return True
+
+    async def _settled(self) -> Stamp:
+        """Waits until the file is not being written, and returns its stamp."""
+        seen = self._stamp()
+        while True:
+            await asyncio.sleep(self._runtime.config.settings.reload_settle_s)
+            now = self._stamp()
+            if now == seen:
+                return seen
+            seen = now
+
+    def _stamp(self) -> Stamp:
         if self._file is None:
             return None
         try:
@@ -68,3 +108,9 @@ class Reloader:
         except OSError:
             return None
         return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _unexpected(fault: Exception) -> tuple[str]:
+    """The complaint for an exception that is no error of a config; its traceback is logged."""
+    log.error("the config could not be loaded", exc_info=fault)
+    return (f"it could not be loaded ({type(fault).__name__}); the log has the cause",)

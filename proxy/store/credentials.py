@@ -34,13 +34,14 @@ class CredentialSummary(Struct, frozen=True):
 
 
 async def decrypt_all(connection: AsyncConnection, ring: KeyRing | None) -> tuple[list[Credential], list[str]]:
-    """Returns all credentials that can be decrypted, by provider and name, and an error message for each other one."""
+    """Returns all credentials that can be decrypted, by provider and name, and an error message for each other one that
+    is enabled."""
     found: list[Credential] = []
     errors: list[str] = []
     for row in await connection.execute(_select_all()):
         key, error = _decrypt(row, ring)
         if error is not None:
-            errors.append(f"store: {error}")
+            errors += [f"store: {error}"] if row.enabled else []
         else:
             found.append(
                 Credential(

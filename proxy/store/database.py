@@ -13,13 +13,13 @@ from sqlite3 import OperationalError
 from typing import Any
 
 import asyncpg
-from sqlalchemy import event, select, update
+from sqlalchemy import event, inspect, select, update
 from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from ..errors import StoreError
+from ..errors import MissingStoreError, StoreError
 from . import credentials, mappings, settings
 from .crypto import KeyRing, read_keys
 from .migrations import migrate
@@ -63,6 +63,7 @@ class Store:
         self._url = parse_url(url)
         self._env = env
         self._engine: AsyncEngine | None = None
+        self._opened_inode: int | None = None
 
     def __repr__(self) -> str:
         return f"Store({self.masked_url})"
@@ -85,21 +86,20 @@ class Store:
     # ---- reading -----------------------------------------------------------------------------------------------------
 
     async def revision(self) -> int:
-        """Returns the change counter; 0 also while the SQLite file does not exist."""
-        if self._is_absent():
+        """Returns the change counter; 0 also while there is no store."""
+        try:
+            async with self.reading() as connection:
+                return int((await connection.execute(select(STORE.c.revision))).scalar_one())
+        except MissingStoreError:
             return 0
-        async with self.reading() as connection:
-            return int((await connection.execute(select(STORE.c.revision))).scalar_one())
 
     async def snapshot(self) -> Snapshot:
-        """Reads the whole store in one transaction, with credentials decrypted.
-
-        The snapshot is empty while the SQLite file does not exist.
-        """
-        if self._is_absent():
+        """Reads the whole store in one transaction, with credentials decrypted; empty while there is no store."""
+        try:
+            async with self.reading() as connection:
+                return await self.read_snapshot(connection)
+        except MissingStoreError:
             return EMPTY_SNAPSHOT
-        async with self.reading() as connection:
-            return await self.read_snapshot(connection)
 
     async def read_snapshot(self, connection: AsyncConnection) -> Snapshot:
         """Reads the whole store as this transaction sees it."""
@@ -111,7 +111,8 @@ class Store:
             mappings=tuple(found),
             settings=tuple(await settings.list_all(connection)),
             credentials=tuple(decrypted),
-            warnings=(*mapping_errors, *errors),
+            warnings=tuple(mapping_errors),
+            errors=tuple(errors),
         )
 
     async def ring(self, connection: AsyncConnection) -> KeyRing | None:
@@ -124,9 +125,9 @@ class Store:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """Opens a transaction for reading, which sees one consistent state."""
+        """Opens a transaction for reading, which sees one state; raises MissingStoreError without a store."""
         with self._store_errors():
-            engine = await self._open()
+            engine = await self._open(create=False)
             # SQLite transactions see a consistent state at their default isolation level
             level = {} if self.file is not None else {"isolation_level": "REPEATABLE READ"}
             async with engine.connect() as raw_connection:
@@ -138,10 +139,10 @@ class Store:
     async def writing(self) -> AsyncIterator[AsyncConnection]:
         """Opens a transaction for writing, which increments the change counter; writers wait for each other.
 
-        An exception rolls it back.
+        The first one makes the store. An exception rolls it back.
         """
         with self._store_errors():
-            engine = await self._open()
+            engine = await self._open(create=True)
             async with engine.connect() as raw_connection:
                 connection = await raw_connection.execution_options(immediate=True)
                 async with connection.begin():
@@ -156,15 +157,28 @@ class Store:
 
     # ---- opening -----------------------------------------------------------------------------------------------------
 
-    def _is_absent(self) -> bool:
-        return self._engine is None and self.file is not None and not self.file.exists()
+    def _inode(self) -> int | None:
+        """The SQLite file's inode; None where there is no file."""
+        try:
+            return None if self.file is None else self.file.stat().st_ino
+        except FileNotFoundError:
+            return None
 
-    async def _open(self) -> AsyncEngine:
-        """Returns the engine; the first call creates the SQLite file and runs the migrations."""
+    async def _open(self, *, create: bool) -> AsyncEngine:
+        """Returns the engine; the first call runs the migrations.
+
+        With `create` it makes the SQLite file and the tables, without it raises MissingStoreError where there are none.
+        """
+        inode = self._inode()
+        if self._engine is not None and inode != self._opened_inode:
+            await self.close()  # another file is there, or none: what is open is read by nobody else
         if self._engine is None:
             file = self.file
             if file is not None:
-                os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))  # never readable by others
+                if inode is None and not create:
+                    raise MissingStoreError(f"store: {self.masked_url} is missing")
+                # never readable by others
+                os.close(os.open(file, os.O_RDWR | (os.O_CREAT if create else 0), 0o600))
                 engine = create_async_engine(self._url, connect_args={"timeout": BUSY_MS / 1000})
                 event.listen(engine.sync_engine, "connect", _prepare_sqlite)
                 event.listen(engine.sync_engine, "begin", _begin_sqlite)
@@ -174,11 +188,13 @@ class Store:
                 async with engine.connect() as raw_connection:
                     connection = await raw_connection.execution_options(immediate=True)
                     async with connection.begin():
+                        if not create and not await connection.run_sync(_has_tables):
+                            raise MissingStoreError(f"store: there is no store in {self.masked_url}")
                         await migrate(connection)
             except BaseException:
                 await engine.dispose()
                 raise
-            self._engine = engine
+            self._engine, self._opened_inode = engine, self._inode()
         return self._engine
 
     @contextmanager
@@ -192,6 +208,10 @@ class Store:
             if self._url.password:
                 text = text.replace(str(self._url.password), "***")
             raise StoreError(f"store: {self.masked_url} cannot be used: {text}") from None
+
+
+def _has_tables(connection: Connection) -> bool:
+    return inspect(connection).has_table(STORE.name)
 
 
 def _prepare_sqlite(connection: Any, _: ConnectionPoolEntry) -> None:

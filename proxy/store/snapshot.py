@@ -49,13 +49,17 @@ class Credential(Struct, frozen=True, kw_only=True):
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):
-    """The store's content; `warnings` are printable messages about rows that are invalid and left out."""
+    """The store's content; `warnings` and `errors` are printable messages about rows that are invalid and left out.
+
+    With errors nothing is served: a key that cannot be decrypted is no key that is not there.
+    """
 
     revision: int = 0
     mappings: tuple[StoredRoute, ...] = ()
     settings: tuple[Setting, ...] = ()
     credentials: tuple[Credential, ...] = ()
     warnings: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
 
 
 EMPTY_SNAPSHOT = Snapshot()

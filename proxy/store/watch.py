@@ -11,13 +11,16 @@ from .database import Store
 
 log = logging.getLogger("crosswire")
 
+END_S = 2.0
+"""Seconds at the end that a look under way has to come back."""
+
 
 class Watcher:
     """Calls `changed` when the store's revision differs from the one in use, which `serving` returns.
 
     `where` returns the store's URL and `interval` the seconds between two polls; both are called every time, because a
-    new config may change them. A rejected revision is not tried again. An unreachable store is logged once, and the
-    proxy keeps the content that it read last.
+    new config may change them. A rejected revision is not tried again. `report` is told why the store cannot be read,
+    and None whenever it can; the proxy keeps the content that it read last.
     """
 
     def __init__(
@@ -27,16 +30,17 @@ class Watcher:
         interval: Callable[[], float],
         serving: Callable[[], int],
         changed: Callable[[], Awaitable[object]],
+        report: Callable[[str | None], None],
     ) -> None:
         self._where = where
         self._env = env
         self._interval = interval
         self._serving = serving
         self._changed = changed
+        self._report = report
         self._url: str | None = None
         self._store: Store | None = None
         self._refused: int | None = None
-        self._reachable = True
 
     async def watch(self) -> None:
         """Polls until cancelled; then closes the store."""
@@ -45,12 +49,17 @@ class Watcher:
                 await asyncio.sleep(self._interval() or 1.0)
                 if not self._interval():
                     continue
+                look = asyncio.ensure_future(self._look())
+                look.add_done_callback(lambda done: done.cancelled() or done.exception())  # it is read below, or late
                 try:
-                    await self._look()
+                    await asyncio.shield(look)
+                except asyncio.CancelledError:
+                    # a driver that is cancelled within a call may leave its thread behind, which keeps the process
+                    await asyncio.wait((look,), timeout=END_S)
+                    look.cancel()
+                    raise
                 except StoreError as error:
-                    if self._reachable:
-                        log.warning("%s; the content that was read before stays in use", error)
-                    self._reachable = False
+                    self._report(str(error))
                 except Exception:
                     log.exception("polling the store failed; it will be polled again")
         finally:
@@ -63,9 +72,9 @@ class Watcher:
         if self._store is None:
             return
         revision = await self._store.revision()
-        if not self._reachable:
-            log.warning("the store is reachable again")
-            self._reachable = True
+        if self._serving() and not revision:
+            raise StoreError(f"store: {self._store.masked_url} is gone, though it was there before")
+        self._report(None)
         if revision in (self._serving(), self._refused):
             return
         await self._changed()

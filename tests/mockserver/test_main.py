@@ -6,6 +6,7 @@ import asyncio
 import re
 import shutil
 import sys
+import time
 from pathlib import Path
 
 import aiohttp
@@ -31,6 +32,32 @@ def test_check_names_file_and_line(tmp_path: Path, capsys: pytest.CaptureFixture
         assert f"{story}:{lines - 1}: $.extra: unknown key" in printed
         assert f"{story}:{lines}: $.why: duplicate key" in printed
         assert printed.endswith("2 mistakes\n")
+
+
+BOMBS: dict[str, tuple[str, str]] = {
+    "a billion laughs": (
+        "a0: &a0 [l, l, l, l, l, l, l, l, l, l]\n"
+        + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12)),
+        "more than 100000 values",
+    ),
+    "an alias within its own anchor": ("why: &a [*a]\n", "nested too deeply"),
+    "50,000 deep": ("[" * 50_000, "nested too deeply"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), BOMBS.values(), ids=BOMBS)
+def test_check_of_a_file_that_expands_without_end(
+    text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(FOLDER, tmp_path / "s")
+    story = tmp_path / "s" / "stories" / "text.yaml"
+    story.write_text(text)
+    began = time.monotonic()
+    assert main(["check", str(tmp_path / "s")]) == 1
+    assert time.monotonic() - began < 20
+    printed = capsys.readouterr().err
+    assert f"{story}:" in printed
+    assert f"invalid YAML: {message}" in printed
 
 
 @pytest.mark.parametrize("arguments", [["check", "nowhere"], ["nowhere"]])

@@ -20,7 +20,7 @@ from crosswire.proxy.backends.aiohttp_transport import aiohttp_transport
 from crosswire.proxy.backends.httptools_transport import httptools_transport
 from crosswire.proxy.config import Config, load
 from crosswire.proxy.protocols.protocol import NewId
-from crosswire.proxy.server.app import make_app
+from crosswire.proxy.server.app import gateway_of, make_app
 from crosswire.proxy.server.lifecycle import make_runner
 
 TRANSPORTS = {"httptools": httptools_transport, "aiohttp": aiohttp_transport}
@@ -84,7 +84,7 @@ class Stage:
         """One request on a connection of its own, read to the end of the connection."""
         reader, writer = await self.connect()
         try:
-            writer.write(request(path, body, headers, method=method))
+            writer.write(request(path, body, {"host": f"127.0.0.1:{self.port}", **(headers or {})}, method=method))
             return await read_answer(reader, head_only=method == "HEAD")
         finally:
             writer.close()
@@ -94,7 +94,9 @@ class Stage:
 
     async def record(self, answer: Answer) -> dict[str, Any]:
         """What the proxy remembers of this answer's request."""
-        found = await self.get(f"/crosswire/requests/{answer.headers['x-request-id']}")
+        key = gateway_of(self.app).config.settings.admin_key
+        fields = {"authorization": f"Bearer {key}"} if key else {}
+        found = await self.get(f"/crosswire/requests/{answer.headers['x-request-id']}", fields)
         assert found.status == 200, found
         value = json.loads(found.body)
         assert isinstance(value, dict)
@@ -109,7 +111,7 @@ def request(
 ) -> bytes:
     """A request's bytes, as a plain client writes them."""
     data = json.dumps(body).encode() if isinstance(body, dict) else body
-    fields: dict[str, str] = {"host": "proxy.test", "connection": "close"}
+    fields: dict[str, str] = {"host": "127.0.0.1", "connection": "close"}
     if data is not None:
         fields |= {"content-type": "application/json", "content-length": str(len(data))}
     fields |= {name.lower(): value for name, value in (headers or {}).items()}
@@ -135,7 +137,9 @@ async def read_chunk(reader: asyncio.StreamReader) -> bytes | None:
 async def read_answer(reader: asyncio.StreamReader, *, head_only: bool = False) -> Answer:
     """One answer, whole or as far as it came."""
     status, headers = await read_head(reader)
-    if head_only:
+    if head_only or status == 204:
+        return Answer(status, headers, await reader.read() if head_only else b"", True)
+    if "content-length" not in headers and "transfer-encoding" not in headers:  # HTTP/1.0: up to the end
         return Answer(status, headers, await reader.read(), True)
     if headers.get("transfer-encoding") != "chunked":
         length = int(headers["content-length"])

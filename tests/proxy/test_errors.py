@@ -66,6 +66,7 @@ MEANINGS: dict[int, tuple[str, int, bool]] = {
     500: ("upstream_error", 502, False),
     503: ("overloaded", 503, False),
     504: ("upstream_timeout", 504, False),
+    508: ("loop", 508, False),
     529: ("overloaded", 503, False),
     302: ("upstream_error", 502, False),
     999: ("upstream_error", 502, False),

@@ -48,6 +48,7 @@ ERROR_TYPES: dict[str, str] = {
     "overloaded": "overloaded_error",
     "draining": "overloaded_error",
     "upstream_timeout": "timeout_error",
+    "loop": "api_error",
 }
 """Any other kind becomes an `invalid_request_error` if its HTTP status is below 500, else an `api_error`."""
 # "529 - overloaded_error: The API is temporarily overloaded." (same page)

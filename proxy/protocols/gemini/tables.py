@@ -114,6 +114,7 @@ ERROR_STATUSES: dict[int, str] = {
     502: "INTERNAL",
     503: "UNAVAILABLE",
     504: "DEADLINE_EXCEEDED",
+    508: "INTERNAL",
 }
 """HTTP status to error status; any other one becomes `INVALID_ARGUMENT`."""
 KINDS: dict[str, str] = {
@@ -127,7 +128,7 @@ KINDS: dict[str, str] = {
     "DEADLINE_EXCEEDED": "upstream_timeout",
 }
 """Error status of an upstream to our kind, if it is more precise than the HTTP status."""
-STATUSES: dict[str, int] = {name: status for status, name in ERROR_STATUSES.items() if status != 502}
+STATUSES: dict[str, int] = {name: status for status, name in ERROR_STATUSES.items() if status not in (502, 508)}
 """HTTP status to assume for an error without a code inside a 200 stream."""
 
 RETRY_INFO = "type.googleapis.com/google.rpc.RetryInfo"

@@ -44,6 +44,8 @@ PROTOCOL = Protocol(
     example_model="llama3.2",
     paths=("/api/chat",),
     path_prefixes=("/api/",),
+    # "curl http://localhost:11434/api/chat -d '{": https://docs.ollama.com/api/chat
+    takes_forms=True,
     decode_request=decode_request,
     encode_reply=encode_reply,
     stream_encoder=StreamEncoder,

@@ -22,6 +22,7 @@ ERROR_TYPES: dict[str, str] = {
     "overloaded": "server_error",
     "draining": "server_error",
     "upstream_timeout": "server_error",
+    "loop": "server_error",
 }
 """The `type` of an error by the kind of failure.
 

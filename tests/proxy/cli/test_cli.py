@@ -8,11 +8,12 @@ import io
 import json
 import os
 import re
+import resource
 import shlex
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -98,8 +99,8 @@ def test_check_names_every_mistake_with_file_line_and_path(bad: Path, capsys: py
 
 
 def test_check_prints_warnings_and_passes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = tmp_path / "open.yaml"
-    file.write_text("listen: 0.0.0.0:9001" + GOOD)
+    file = tmp_path / "twice.yaml"
+    file.write_text(GOOD.replace("http://127.0.0.1:2", "http://127.0.0.1:2/v1"))
     assert main(["check", str(file)]) == OK
     assert capsys.readouterr().out.startswith("warning: ")
 
@@ -326,7 +327,7 @@ class Program:
         async with asyncio.timeout(10):
             _, err = await self.process.communicate()
         assert self.process.returncode is not None
-        return self.process.returncode, err.decode()
+        return self.process.returncode, (err or b"").decode()
 
 
 async def rest(reader: asyncio.StreamReader) -> None:
@@ -341,23 +342,32 @@ def free_port() -> int:
         return int(it.getsockname()[1])
 
 
-async def start(*args: str, env: dict[str, str] | None = None) -> asyncio.subprocess.Process:
+async def start(
+    *args: str, env: dict[str, str] | None = None, stderr: int = asyncio.subprocess.PIPE
+) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "crosswire.proxy", "serve", *args),
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], "PYTHONWARNINGS": "error", **(env or {})},
         stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+        stderr=stderr,
     )
 
 
 @contextlib.asynccontextmanager
-async def serving(tmp_path: Path, backends: dict[str, Any], *args: str, **settings: Any) -> AsyncIterator[Program]:
+async def serving(
+    tmp_path: Path,
+    backends: dict[str, Any],
+    *args: str,
+    env: dict[str, str] | None = None,
+    stderr: int = asyncio.subprocess.PIPE,
+    **settings: Any,
+) -> AsyncIterator[Program]:
     file = tmp_path / "crosswire.yaml"
     full = {name: {"api_key": KEY, **keys} for name, keys in backends.items()}
     file.write_text(json.dumps({"backends": full, **settings}))
-    process = await start("--config", str(file), "--port", "0", *args)
+    process = await start("--config", str(file), "--port", "0", *args, env=env, stderr=stderr)
     assert process.stdout is not None
     try:
         async with asyncio.timeout(20):
@@ -400,7 +410,7 @@ def test_the_curl_line_of_other_configs() -> None:
     assert "  gemini-* -> gemini (the same)" in shown
     assert '"model": "gemini-2.5-flash"' in shown
     assert "sk-secret" not in shown
-    anything = _welcome(config(one("ollama", "http://x", default_model="llama"), listen="0.0.0.0:80"), 80)
+    anything = _welcome(config(one("ollama", "http://x", default_model="llama"), listen="0.0.0.0:80", open=True), 80)
     assert "  any -> b (llama)" in anything
     words = shlex.split(anything[anything.index("curl ") :])
     assert words[1] == "http://127.0.0.1:80/v1/chat/completions"
@@ -475,7 +485,7 @@ async def test_a_new_config_at_a_signal_and_when_the_file_changes(tmp_path: Path
     file = tmp_path / "crosswire.yaml"
     async with (
         upstream([http(dumps(reply("anthropic")))]) as up,
-        serving(tmp_path, one("anthropic", up.url, models={"old": "old"}), reload_s=0) as it,
+        serving(tmp_path, one("anthropic", up.url, models={"old": "old"}), reload_s=0, reload_settle_s=0.01) as it,
     ):
         config = json.loads(file.read_text())
         for name, settings, asked in (("new", {"reload_s": 0.02}, True), ("newest", {"reload_s": 0}, False)):
@@ -495,6 +505,41 @@ async def test_a_new_config_at_a_signal_and_when_the_file_changes(tmp_path: Path
         code, err = await it.stop()
     assert code == 0
     assert "did you mean anthropic?" in err
+
+
+async def test_a_store_that_goes_away_is_said_and_its_last_content_serves(tmp_path: Path) -> None:
+    url, file = f"sqlite:///{tmp_path}/s.db", tmp_path / "crosswire.yaml"
+    settings = {"store": url, "store_poll_s": 0.02, "reload_settle_s": 0.01}
+
+    async def until_ready_says(it: Program, words: bytes) -> None:
+        async with asyncio.timeout(10):
+            while words not in (await it.ask(request("/readyz", None))).body:
+                pass
+
+    def on_store(*argv: str) -> int:
+        return main([argv[0], "--store", url, "--config", str(file), *argv[1:]])
+
+    async with upstream([http(dumps(reply("anthropic")))]) as up:
+        file.write_text(json.dumps({"backends": one("anthropic", up.url)}))
+        assert await asyncio.to_thread(on_store, "mappings", "add", "small", "b", "--model", "m-1") == OK
+        async with serving(tmp_path, one("anthropic", up.url), **settings) as it:
+            (tmp_path / "s.db").rename(tmp_path / "away")
+            await until_ready_says(it, b"is gone, though it was there before; what was read from it before serves on")
+            metrics = (await it.ask(request("/metrics", None))).body
+            file.write_text(file.read_text().replace('"store_poll_s"', '"keepalive_s": 3, "store_poll_s"'))
+            it.process.send_signal(signal.SIGHUP)
+            for _ in range(3):
+                answer = await it.ask(request("/v1/messages", ask("anthropic", "small")))
+                assert (answer.status, answer.headers["x-crosswire-model"]) == (200, "m-1")
+            (tmp_path / "away").rename(tmp_path / "s.db")
+            await until_ready_says(it, b"ready\n")
+            while (await it.ask(request("/readyz", None))).body != b"ready\n":
+                pass
+            good = (await it.ask(request("/metrics", None))).body
+            code, err = await it.stop()
+    assert b"crosswire_store_good 0.0" in metrics
+    assert b"crosswire_store_good 1.0" in good
+    assert (code, err.count("serves on"), err.count("can be used again")) == (0, 1, 1)
 
 
 async def test_a_graceful_shutdown(tmp_path: Path) -> None:
@@ -552,6 +597,87 @@ async def test_an_idle_proxy_stops_at_once(tmp_path: Path, how: signal.Signals) 
         _, writer = await it.send(request("/livez", None, {"connection": "keep-alive"}))
         assert await it.stop(how) == (0, "")
         writer.close()
+
+
+@pytest.fixture
+def stalled(tmp_path: Path) -> Iterator[tuple[Path, int]]:
+    """A full pipe that nobody reads, and a descriptor to write to it: what a stalled disk is for a process."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    writer = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writer, b"x" * 4096)
+    os.set_blocking(writer, True)
+    yield pipe, writer
+    os.close(reader)
+    os.close(writer)
+
+
+@pytest.mark.parametrize("what", ["the stage log", "standard error"])
+async def test_a_stalled_log_stops_neither_requests_nor_the_end(
+    tmp_path: Path, stalled: tuple[Path, int], what: str
+) -> None:
+    pipe, writer = stalled
+    err = writer if what == "standard error" else asyncio.subprocess.PIPE
+    args = ["-v"] if what == "standard error" else ["--log-file", str(pipe)]
+    async with (
+        upstream([http(dumps(reply("anthropic")))]) as up,
+        serving(tmp_path, one("anthropic", up.url), *args, stderr=err, log_buffer=20_000, log_end_s=0.1) as it,
+    ):
+        body = ask("anthropic", text="x" * 10_000)
+        for _ in range(20):
+            assert (await it.ask(request("/v1/messages", body))).status == 200
+        if what == "the stage log":
+            metrics = (await it.ask(request("/metrics", None))).body.decode()
+            found = re.search(r'crosswire_log_dropped_total{log="stage log"} ([0-9.]+)', metrics)
+            assert found
+            assert float(found[1]) > 40
+        code, _ = await it.stop()
+    assert code == 0
+
+
+async def test_a_shutdown_that_something_holds_up_ends_by_force(tmp_path: Path, stalled: tuple[Path, int]) -> None:
+    pipe, _ = stalled
+    backends = one("ollama", "http://127.0.0.1:1")
+    limits = {"drain_s": 0, "exit_s": 0.3, "log_end_s": 60}
+    async with serving(tmp_path, backends, "--log-file", str(pipe), **limits) as it:
+        assert (await it.ask(request("/api/chat", b"{"))).status == 400
+        code, err = await it.stop()
+    assert code == FAILED
+    assert "the shutdown took too long" in err
+
+
+async def test_log_files_of_a_full_disk_go_on_once_there_is_room(tmp_path: Path) -> None:
+    """The disk's end is a limit of the process here, which is raised while it runs."""
+    log, folder = tmp_path / "s.jsonl", tmp_path / "r"
+    args = ("--log-file", str(log), "--records", str(folder))
+    async with (
+        upstream([http(dumps(reply("anthropic")))]) as up,
+        serving(tmp_path, one("anthropic", up.url), *args) as it,
+    ):
+        body = ask("anthropic", text="x" * 3000)
+        _, hard = resource.prlimit(it.process.pid, resource.RLIMIT_FSIZE)
+        for limit, lost in ((100, True), (hard, False)):
+            resource.prlimit(it.process.pid, resource.RLIMIT_FSIZE, (limit, hard))
+            answer = await it.ask(request("/v1/messages", body))
+            assert answer.status == 200
+            if lost:
+                async with asyncio.timeout(10):
+                    for lost_entries in (b'{log="stage log"} 4.0', b'{log="files of records"} 1.0'):
+                        while lost_entries not in (await it.ask(request("/metrics", None))).body:
+                            pass
+        code, err = await it.stop()
+    assert code == 0
+    assert err.count("loses entries") == 2
+    assert err.count("is written again") == 2
+    first, *lines = log.read_text().splitlines()
+    assert len(first) == 100  # what the full disk took of the first line; after it every line is whole
+    assert [json.loads(line)["stage"] for line in lines][-1] == "client_response"
+    for file in folder.iterdir():
+        assert json.loads(file.read_bytes())["id"] == file.stem
+    assert answer.headers["x-request-id"] in {json.loads(file.read_bytes())["request_id"] for file in folder.iterdir()}
 
 
 async def test_broken_streams_leave_no_trace_in_the_log(tmp_path: Path) -> None:

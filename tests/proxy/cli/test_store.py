@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import sqlite3
 import sys
@@ -195,3 +196,81 @@ def test_without_the_extra_the_store_says_what_to_install(
     said(capsys, "explain", "--model", "x")  # who has no store needs none of it
     (here / "crosswire.db").touch()
     assert "pip install 'crosswire[store]'" in said(capsys, "explain", "--model", "x", code=USAGE)[1]
+
+
+# ---- a store that is not there ---------------------------------------------------------------------------------------
+
+MISSING = "is missing or empty; correct it, add the first row (crosswire credentials add"
+
+
+@pytest.mark.parametrize("how", ["the file", "the environment"])
+def test_a_missing_store_is_a_mistake(
+    capsys: pytest.CaptureFixture[str], here: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    backends = "backends: {local: {provider: ollama}}\n"
+    if how == "the file":
+        (here / "crosswire.yaml").write_text(f"{backends}store: sqlite:///keys.db\n")
+    else:
+        monkeypatch.setenv("CROSSWIRE_STORE", "sqlite:///keys.db")
+    for argv in (("check",), ("explain", "--model", "m"), ("serve",)):
+        assert MISSING in said(capsys, *argv, code=USAGE)[1]
+    assert "is missing" in said(capsys, "mappings", "list", code=USAGE)[1]
+    assert sorted(file.name for file in here.iterdir()) == ["crosswire.yaml"]
+    said(capsys, "mappings", "add", "x", "local")
+    said(capsys, "check")
+    said(capsys, "mappings", "remove", "1")
+    said(capsys, "check")  # a store without rows is one all the same
+
+
+def test_a_store_of_a_failed_change_is_still_missing(capsys: pytest.CaptureFixture[str], here: Path) -> None:
+    (here / "crosswire.yaml").write_text("backends: {local: {provider: ollama}}\nstore: sqlite:///keys.db\n")
+    said(capsys, "mappings", "add", "x", "nobody", code=USAGE)
+    assert MISSING in said(capsys, "check", code=USAGE)[1]
+
+
+def test_a_store_that_may_be_made_later(capsys: pytest.CaptureFixture[str], here: Path) -> None:
+    text = "backends: {local: {provider: ollama}}\nstore: {url: 'sqlite:///keys.db', create: true}\n"
+    (here / "crosswire.yaml").write_text(text)
+    said(capsys, "check")
+    assert not (here / "keys.db").exists()
+    said(capsys, "mappings", "add", "x", "local", "--model", "y")
+    assert "x -> local (y)" in said(capsys, "explain", "--model", "x")[0]
+
+
+def test_a_database_of_something_else_stays_as_it_is(capsys: pytest.CaptureFixture[str], here: Path) -> None:
+    with sqlite3.connect(here / "other.db") as other:
+        other.execute("CREATE TABLE mine (x INTEGER)")
+    other.close()
+    (here / "crosswire.yaml").write_text("backends: {local: {provider: ollama}}\nstore: sqlite:///other.db\n")
+    assert MISSING in said(capsys, "check", code=USAGE)[1]
+    with sqlite3.connect(here / "other.db") as other:
+        assert other.execute("SELECT name FROM sqlite_master").fetchall() == [("mine",)]
+    other.close()
+
+
+# ---- a master key that does not fit ----------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("typed")
+@pytest.mark.parametrize("how", ["another", "none", "half a rotation"])
+def test_a_wrong_master_key_is_a_mistake(
+    capsys: pytest.CaptureFixture[str], here: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Nothing is served with half of its keys; the commands that mend it work meanwhile."""
+    said(capsys, "credentials", "add", "groq")
+    key = (here / "crosswire.key").read_text().strip()
+    if how == "none":
+        (here / "crosswire.key").unlink()
+    else:
+        monkeypatch.setenv("CROSSWIRE_MASTER_KEY", base64.b64encode(bytes(32)).decode())
+    for argv in (("check",), ("explain", "--model", "m"), ("serve",)):
+        err = said(capsys, *argv, code=USAGE)[1]
+        assert "store: the credential groq is encrypted with the master key " in err
+        assert "which is not configured; set CROSSWIRE_MASTER_KEY" in err
+        assert SECRET not in err
+        assert key not in err
+    if how == "half a rotation":
+        monkeypatch.setenv("CROSSWIRE_MASTER_KEY", f"{base64.b64encode(bytes(32)).decode()},{key}")
+    else:
+        said(capsys, "credentials", "disable", "groq")  # what is not used need not be read
+    assert "no mistakes" in said(capsys, "check")[0]

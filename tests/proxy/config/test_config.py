@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from crosswire.proxy.config import Config, Settings, load, load_file
 from crosswire.proxy.config.backends import BACKEND_KEYS
-from crosswire.proxy.config.settings import SETTINGS
+from crosswire.proxy.config.settings import SETTINGS, CorsSettings
 from crosswire.proxy.errors import ConfigError
 from crosswire.proxy.headers import ROUTING
 from crosswire.proxy.ir import CAPABILITIES
@@ -124,6 +124,30 @@ def test_defaults() -> None:
         ("response_headers: true", ("response_headers",), (frozenset(ROUTING),)),
         ("response_headers: [x-crosswire-loss]", ("response_headers",), (frozenset(("x-crosswire-loss",)),)),
         ("admin_key: ${KEY}", ("admin_key",), (SECRET,)),
+        ("listen: 0.0.0.0:1\nopen: true", ("host", "port", "open"), ("0.0.0.0", 1, True)),  # noqa: S104
+        (
+            "hosts: [Ai.Example, '::1', '[2001:db8:0::1]']",
+            ("hosts",),
+            (frozenset(("ai.example", "::1", "2001:db8::1")),),
+        ),
+        ("hosts: [münchen.example.]", ("hosts",), (frozenset(("xn--mnchen-3ya.example",)),)),
+        (
+            "cors: {origins: ['https://a.example']}",
+            ("cors",),
+            (CorsSettings(origins=frozenset(("https://a.example",))),),
+        ),
+        ("cors: {}", ("cors",), (CorsSettings(),)),
+        ("hop_limit: 2", ("hop_limit",), (2,)),
+        ("reload_settle_s: 0", ("reload_settle_s",), (0,)),
+        ("exit_s: 0.5", ("exit_s",), (0.5,)),
+        ("log_buffer: 1 MiB", ("log_buffer",), (MIB,)),
+        ("log_end_s: 0", ("log_end_s",), (0,)),
+        ("store: {url: 'sqlite:///x.db'}", ("store",), ("sqlite:///x.db",)),
+        (
+            "store: {url: 'sqlite:///x.db', create: true}",
+            ("store", "store_create"),
+            ("sqlite:///x.db", True),
+        ),
     ],
 )
 def test_settings(line: str, field: tuple[str, ...], value: tuple[object, ...]) -> None:
@@ -192,20 +216,58 @@ def test_backends_override_settings() -> None:
 @pytest.mark.parametrize(
     ("text", "warning"),
     [
-        ("listen: 0.0.0.0:9001\n" + BASE, "c.yaml:1: listen: other machines can reach it"),
-        ("listen: example.org:9001\n" + BASE, "c.yaml:1: listen: other machines can reach it"),
         (
             BASE.replace("openai-chat", "anthropic"),
             "c.yaml:4: backends.a.base_url: ends in /v1, which anthropic adds",
         ),
         (BASE + "listen: '[::1]:9001'\n", None),
         (BASE + "listen: 127.1.2.3:9001\n", None),
+        (BASE + "listen: 0.0.0.0:9001\nopen: true\n", None),
     ],
 )
 def test_warnings(text: str, warning: str | None) -> None:
     warnings = read(text).warnings
     assert len(warnings) == (warning is not None)
     assert warning is None or warnings[0].startswith(warning)
+
+
+HOSTS: dict[str, bool] = {
+    "api.example.org": True,
+    "localhost": True,
+    "a_b.internal": True,
+    "trailing.dot.": True,
+    "127.0.0.1": True,
+    "[::1]": True,
+    "[fe80::1%25eth0]": True,
+    "127.1": True,
+    "münchen.example": True,
+    "xn--mnchen-3ya.example": True,
+    "xn--fa-hia.de": True,
+    "a..b": False,
+    ".a": False,
+    "xn--zzzzzz": False,
+    "xn--": False,
+    f"{'a' * 64}.example": False,
+    f"{'a.' * 130}example": False,
+    "999.999.999.999": False,
+    "1.2.3.4.5": False,
+    "a,b": False,
+    "a%20b": False,
+    "exa%mple": False,
+    "*": False,
+}
+"""Hosts of a base URL, and whether a resolver could look them up."""
+
+
+@pytest.mark.parametrize(("host", "good"), HOSTS.items(), ids=list(HOSTS))
+def test_hosts_that_cannot_be_are_mistakes_with_file_and_line(host: str, good: bool) -> None:
+    text = BASE.replace("http://host/v1", f"http://{host}/v1")
+    if good:
+        assert only(text).base_url.isascii()
+        return
+    (complaint,) = errors_of(lambda: read(text))
+    assert complaint.startswith("c.yaml:4: backends.a.base_url: is no ")
+    assert len(host) < 3 or host not in complaint
 
 
 def test_flags() -> None:
@@ -245,7 +307,7 @@ ERRORS: list[tuple[str, str, int, str, str]] = [
         "backends.b.models.m",
         "the model 'm' is named by backends.a on line 5 too; keep one of them",
     ),
-    ("an unknown key", BASE + "colour: red\n", 5, "colour", "unknown key; known: backends, routes"),
+    ("an unknown key", BASE + "zebra: red\n", 5, "zebra", "unknown key; known: backends, routes"),
     ("a mistyped key", BASE + "lissten: x\n", 5, "lissten", "did you mean listen?"),
     ("port", BASE + "port: 9001\n", 5, "port", "did you mean listen?"),
     ("a backend's mistyped key", BASE + "    priorty: 1\n", 5, "backends.a.priorty", "did you mean priority?"),
@@ -302,6 +364,23 @@ ERRORS: list[tuple[str, str, int, str, str]] = [
     ("strict: yes", BASE + "strict: yes\n", 5, "strict", "is not true or false"),
     ("strict: True", BASE + "strict: True\n", 5, "strict", "is not true or false"),
     ("strict: quoted", BASE + "strict: 'true'\n", 5, "strict", "without quotes"),
+    ("listen: any address", BASE + "listen: 0.0.0.0:1\n", 5, "listen", "with the line: open: true"),
+    ("listen: another machine's name", BASE + "listen: ai.example:1\n", 5, "listen", "with the line: open: true"),
+    ("listen: a name that is none", BASE + "listen: a..b:1\n", 5, "listen", "is no host name"),
+    ("open: a word", BASE + "open: yes\n", 5, "open", "is not true or false"),
+    ("hosts: a text", BASE + "hosts: a.example\n", 5, "hosts", "give a list"),
+    ("hosts: a port", BASE + "hosts: ['a.example:80']\n", 5, "hosts", "give no port, path or wildcard"),
+    ("hosts: a wildcard", BASE + "hosts: ['*.example']\n", 5, "hosts", "give no port, path or wildcard"),
+    ("hosts: a URL", BASE + "hosts:\n  - http://a.example\n", 6, "hosts", "give no port, path or wildcard"),
+    ("cors: all", BASE + "cors: {origins: ['*']}\n", 5, "cors.origins", "all pages at once cannot be allowed"),
+    ("cors: a path", BASE + "cors: {origins: ['https://a.example/']}\n", 5, "cors.origins", "is no origin"),
+    ("cors: no origin that can be said", BASE + "cors: {origins: ['null']}\n", 5, "cors.origins", "is no origin"),
+    ("cors: a list", BASE + "cors: ['https://a.example']\n", 5, "cors", "is a list"),
+    ("cors: another key", BASE + "cors: {methods: []}\n", 5, "cors.methods", "known: origins"),
+    ("hop_limit: 0", BASE + "hop_limit: 0\n", 5, "hop_limit", "at least 1"),
+    ("store: no URL", BASE + "store: {create: true}\n", 5, "store.url", "is missing"),
+    ("store: create", BASE + "store: {url: 'sqlite:///x', create: 1}\n", 5, "store.create", "is not true or false"),
+    ("admin_key: short", BASE + "admin_key: 0123456789abcde\n", 5, "admin_key", "openssl rand -hex 16"),
     ("listen: a number", BASE + "listen: 9001\n", 5, "listen", "is a number, not text"),
     ("listen: no port", BASE + "listen: localhost\n", 5, "listen", "is not host:port"),
     ("listen: a big port", BASE + "listen: localhost:65536\n", 5, "listen", "is not host:port"),

@@ -23,6 +23,8 @@ FAMILIES = {
     "crosswire_breaker_state": "gauge",
     "crosswire_config_reloads": "counter",
     "crosswire_config_good": "gauge",
+    "crosswire_store_good": "gauge",
+    "crosswire_log_dropped": "counter",
     "crosswire_request_seconds": "histogram",
     "crosswire_first_token_seconds": "histogram",
     "crosswire_tokens": "counter",

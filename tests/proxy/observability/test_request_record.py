@@ -224,7 +224,7 @@ async def test_no_secret_is_in_the_log(tmp_path: Path) -> None:
     """Not the client's credentials, not ours; not even where an upstream repeats ours in a good answer."""
     log = tmp_path / "stages.jsonl"
     secrets = {"authorization": "Bearer clients-own", "x-api-key": "clients-own", "cookie": "clients-own"}
-    keys = {"headers": {"x-tenant": "s3cret-header-value"}}
+    keys = {"headers": {"x-tenant": "s3cret-header-value"}}  # a key of any length, a header from 8 characters on
     echo = f"{KEY} and s3cret-header-value and open-sesame-please"
     scripts = [[http(dumps(reply("openai-chat", text=echo)))], chunked([data({"x": echo}), *stream("openai-chat")])]
     cfg = one("openai-chat", "", **keys)
@@ -238,6 +238,19 @@ async def test_no_secret_is_in_the_log(tmp_path: Path) -> None:
         assert word not in text
     assert "*** and *** and ***" in text
     assert KEY in up.requests[0].headers["authorization"]
+
+
+@pytest.mark.parametrize("key", ["k7-x", "EMPTY", "x"])
+async def test_a_short_key_is_masked_where_it_stands_alone(key: str, tmp_path: Path) -> None:
+    log = tmp_path / "stages.jsonl"
+    echo = f"{key}, ({key}) and un{key}ed"
+    async with (
+        upstream([http(dumps(reply("ollama", text=echo)))]) as up,
+        stage(config(one("ollama", up.url, api_key=key)), stage_log=log) as it,
+    ):
+        await it.ask("/api/chat", ask("ollama"))
+    assert f"***, (***) and un{key}ed" in log.read_text("utf-8")
+    assert [entry["stage"] for entry in lines(log)] == STAGES
 
 
 async def test_a_body_over_several_lines_is_one_line(tmp_path: Path) -> None:
@@ -263,13 +276,14 @@ async def test_a_body_that_is_no_json_is_text(tmp_path: Path) -> None:
     assert found[2]["error"]["kind"] == "upstream_garbage"
 
 
-def test_a_full_disk_ends_the_log_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_full_disk_costs_entries_and_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     it = StageLog(Path("/dev/full"))
     for _ in range(3):
         it.write({"a": "x" * 100_000})
     it.close()
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
-    assert "stage log" in caplog.text
+    assert "the stage log loses entries: /dev/full cannot be written: No space left on device" in caplog.text
+    assert it.dropped == 3
 
 
 def test_the_log_is_appended_to(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from crosswire.proxy.server.reload import Reloader
 from ..proxy_fixture import KEY, Stage, config, one, read_chunk, read_head, request, stage
 from ..sample_messages import TEXT, ask, dumps, reply, said, stream
 from ..scripted_upstream import LAST, chunk, head, http, upstream
+
+QUICK = {"reload_s": 0.01, "reload_settle_s": 0.02}
 
 
 def written(file: Path, backends: dict[str, Any], **settings: Any) -> Config:
@@ -120,15 +124,150 @@ async def test_a_change_of_the_file_is_noticed(tmp_path: Path) -> None:
     file = tmp_path / "c.yaml"
     async with (
         upstream([http(dumps(reply("anthropic")))]) as up,
-        stage(written(file, one("anthropic", up.url), reload_s=0.01)) as it,
+        stage(written(file, one("anthropic", up.url), **QUICK)) as it,
     ):
         watching = asyncio.ensure_future(reloader(it, file).watch())
         await asyncio.sleep(0.03)
-        written(file, one("anthropic", up.url, models={"new": "new"}), reload_s=0.01)
+        written(file, one("anthropic", up.url, models={"new": "new"}), **QUICK)
         async with asyncio.timeout(5):
             while b"new" not in (await it.get("/v1/models")).body:
                 pass
         watching.cancel()
+
+
+@asynccontextmanager
+async def watching(door: Reloader) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.ensure_future(door.watch())
+    yield task
+    assert not task.done()
+    task.cancel()
+
+
+async def until_listed(it: Stage, model: str) -> None:
+    async with asyncio.timeout(10):
+        while model.encode() not in (await it.get("/v1/models")).body:
+            pass
+
+
+BROKEN: dict[str, str] = {
+    "a mistake": "backends:\n  b: {protocol: anthropc}\n",
+    "no YAML": "backends: {",
+    "a host with an empty label": "backends: {b: {protocol: ollama, base_url: 'http://a..b/v1'}}",
+    "a host that IDNA refuses": "backends: {b: {protocol: ollama, base_url: 'http://xn--zzzzzz/v1'}}",
+    "deep": "[" * 5000,
+    "nothing": "",
+}
+
+
+@pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN)
+async def test_no_broken_file_ends_the_watching(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    backends = one("ollama", "http://127.0.0.1:9", models=["old"])
+    async with stage(written(file, backends, **QUICK)) as it, watching(reloader(it, file)):
+        file.write_text(text)
+        async with asyncio.timeout(10):
+            while b"has errors" not in (await it.get("/readyz")).body:
+                pass
+        await until_listed(it, "old")
+        written(file, one("ollama", "http://127.0.0.1:9", models=["new"]), **QUICK)
+        await until_listed(it, "new")
+        assert (await it.get("/readyz")).body == b"ready\n"
+
+
+@pytest.mark.parametrize("fault", [UnicodeError("label"), MemoryError(), KeyError("x"), OSError("no disk")])
+@pytest.mark.parametrize("where", ["load", "apply", "stat"])
+async def test_no_exception_ends_the_watching(
+    fault: Exception, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever is raised: the one before it serves, the log has the cause, and the next file is taken."""
+    file = tmp_path / "c.yaml"
+    backends = one("ollama", "http://127.0.0.1:9", models=["old"])
+    async with stage(written(file, backends, **QUICK)) as it:
+        door, broken = reloader(it, file), asyncio.Event()
+        owner, name = {
+            "load": (door, "_load"),
+            "apply": (gateway_of(it.app), "apply_config"),
+            "stat": (door, "_stamp"),
+        }[where]
+
+        def fail(*_: object) -> Config:
+            loop.call_soon_threadsafe(broken.set)
+            raise fault
+
+        loop = asyncio.get_running_loop()
+        async with watching(door):
+            with monkeypatch.context() as patch:
+                patch.setattr(owner, name, fail)
+                written(file, one("ollama", "http://127.0.0.1:9", models=["new"]), **QUICK)
+                async with asyncio.timeout(10):
+                    await broken.wait()
+                    while "Traceback" not in caplog.text:
+                        await it.get("/livez")
+                assert b"old" in (await it.get("/v1/models")).body
+            written(file, one("ollama", "http://127.0.0.1:9", models=["newest"]), **QUICK)
+            await until_listed(it, "newest")
+
+
+async def test_a_file_that_is_being_written_is_not_taken(tmp_path: Path) -> None:
+    """Its first half is valid YAML, a valid config even; it serves only once nothing is added any more."""
+    file = tmp_path / "c.yaml"
+    settings = {"reload_s": 0.005, "reload_settle_s": 0.15}
+    backends = one("ollama", "http://127.0.0.1:9", models=["old"])
+    taken: list[tuple[str, ...]] = []
+    async with stage(written(file, backends, **settings)) as it:
+        gateway = gateway_of(it.app)
+        apply = gateway.apply_config
+
+        def seen(config: Config) -> None:
+            taken.append(tuple(config.plan.by_name))
+            apply(config)
+
+        gateway.apply_config = seen  # type: ignore[method-assign]
+        async with watching(reloader(it, file)):
+            with file.open("w") as half:
+                half.write("reload_s: 0.005\nreload_settle_s: 0.15\nbackends:\n")
+                for name in ("b", "c", "d", "e"):
+                    half.write(f"  {name}: {{protocol: gemini, base_url: 'http://127.0.0.1:9', models: [of-{name}]}}\n")
+                    half.flush()
+                    await asyncio.sleep(0.05)
+            await until_listed(it, "of-e")
+    assert taken == [("b", "c", "d", "e")]
+
+
+async def test_a_file_that_changes_while_it_is_read_is_read_again(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    backends = one("ollama", "http://127.0.0.1:9")
+    seen: list[str] = []
+    async with stage(written(file, backends, reload_settle_s=0.01)) as it:
+
+        def load() -> Config:
+            config = load_file(file, {})
+            seen.append(next(iter(config.plan.by_name)))
+            if len(seen) == 1:
+                written(file, {"whole": backends["b"]}, reload_settle_s=0.01)
+            return config
+
+        written(file, {"half": backends["b"]}, reload_settle_s=0.01)
+        assert await Reloader(gateway_of(it.app), load, file).reload_settled()
+        assert list(gateway_of(it.app).backends) == ["whole"]
+    assert seen == ["half", "whole"]
+
+
+async def test_a_storm_of_changes_is_one_reload(tmp_path: Path) -> None:
+    """A hundred renames over the file, as fast as they go; the last one serves, and hardly one before it."""
+    file = tmp_path / "c.yaml"
+    settings = {"reload_s": 0.005, "reload_settle_s": 0.1}
+    async with stage(written(file, one("ollama", "http://127.0.0.1:9"), **settings)) as it:
+        async with watching(reloader(it, file)):
+            for number in range(100):
+                written(tmp_path / "next", one("ollama", "http://127.0.0.1:9", models=[f"m{number}x"]), **settings)
+                (tmp_path / "next").rename(file)
+                await asyncio.sleep(0.002)
+            await until_listed(it, "m99x")
+        metrics = await it.metrics()
+    taken = float(metrics.partition('crosswire_config_reloads_total{outcome="taken"} ')[2].split()[0])
+    assert taken <= 3
+    assert 'outcome="refused"' not in metrics
 
 
 async def test_what_needs_a_new_start_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

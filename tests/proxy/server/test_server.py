@@ -155,6 +155,8 @@ WELCOME: dict[str, tuple[dict[str, str], bytes]] = {
 
 async def test_bad_headers_of_the_body(house: House) -> None:
     for name, (headers, body, status, words) in HEADERS.items():
+        if house.frontend == "ollama" and name in ("no content type", "a form"):
+            continue  # its documentation sends them: see test_access
         answer = await house.it.ask(house.path, body, headers)
         assert (name, answer.status) == (name, status)
         assert words in house.complaint(answer), name
@@ -669,37 +671,6 @@ async def test_models_are_every_mapped_name() -> None:
         ("slow", "model", "b"),
         ("gem", "model", "c"),
     ]
-
-
-async def seen_by(it: Stage, where: str, local: str, key: str | None) -> int:
-    """The status of a record, asked from this address of the machine; 127.0.0.2 stands for another one."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", it.port, local_addr=(local, 0))
-    writer.write(request(where, None, {} if key is None else {"authorization": key}))
-    found = await read_answer(reader)
-    writer.close()
-    assert found.status == 200 or "No record" in error_text("openai-chat", 404, found.body)
-    return found.status
-
-
-VISITORS: dict[str, tuple[str, str | None, int, int]] = {
-    "the machine itself": ("127.0.0.1", None, 200, 200),
-    "another": ("127.0.0.2", None, 404, 404),
-    "another, with the key": ("127.0.0.2", "Bearer open-sesame-please", 200, 404),
-    "another, with half of it": ("127.0.0.2", "Bearer open-sesame", 404, 404),
-    "another, with bytes that are no text": ("127.0.0.2", "Bearer \xff\xfe", 404, 404),
-    "another, with nothing": ("127.0.0.2", "", 404, 404),
-}
-"""Where from, with which key, and the status with and without an `admin_key` in the config."""
-
-
-@pytest.mark.parametrize("admin", [True, False], ids=["an admin key", "none"])
-async def test_records_are_for_the_machine_itself_or_an_admin(admin: bool) -> None:
-    settings = {"admin_key": "open-sesame-please"} if admin else {}
-    async with upstream([http(dumps(reply("ollama")))]) as up, stage(config(one("ollama", up.url), **settings)) as it:
-        answer = await it.ask("/api/chat", ask("ollama"))
-        where = f"/crosswire/requests/{answer.headers['x-request-id']}"
-        for name, (local, key, with_key, without) in VISITORS.items():
-            assert await seen_by(it, where, local, key) == (with_key if admin else without), name
 
 
 # ---- the admin's door ------------------------------------------------------------------------------------------------

@@ -46,9 +46,9 @@ async def test_a_tampered_row_is_detected(store: Store, statements: tuple[str, .
         await execute(store, statement)
     found = await store.snapshot()
     assert [entry.provider for entry in found.credentials] == ["groq"]
-    (warning,) = found.warnings
-    assert "was changed in the database; add it again" in warning
-    assert SECRET not in warning
+    (error,) = found.errors
+    assert "was changed in the database; add it again" in error
+    assert SECRET not in error
 
 
 @pytest.mark.parametrize("left", [0, 1, 12, 28, 40])
@@ -59,7 +59,7 @@ async def test_a_truncated_row_is_detected(store: Store, left: int) -> None:
     await execute(store, "UPDATE credentials SET sealed = :sealed", sealed=bytes(sealed[:left]))
     found = await store.snapshot()
     assert found.credentials == ()
-    assert "changed in the database" in found.warnings[0]
+    assert "changed in the database" in found.errors[0]
 
 
 async def test_without_the_master_key_nothing_is_decrypted(store: Store, url: str, tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ async def test_without_the_master_key_nothing_is_decrypted(store: Store, url: st
         blind = Store(url, env)
         found = await blind.snapshot()
         assert found.credentials == ()
-        assert "which is not configured; set CROSSWIRE_MASTER_KEY" in found.warnings[0]
+        assert "which is not configured; set CROSSWIRE_MASTER_KEY" in found.errors[0]
         await blind.close()
 
 

@@ -51,12 +51,13 @@ async def desk(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[D
     monkeypatch.setenv("CROSSWIRE_MASTER_KEY", env["CROSSWIRE_MASTER_KEY"])
 
     def load() -> Config:
-        return load_file(file, {}, stored=read_store(url))
+        return load_file(file, {}, stored=read_store(url, create=True))
 
     async with stage(load()) as it:
         gateway, store = gateway_of(it.app), Store(url, env)
         reload = Reloader(gateway, load, None).reload
-        watcher = Watcher(lambda: url, env, lambda: 0.01, lambda: gateway.config.revision, reload)
+        reports: list[str | None] = []
+        watcher = Watcher(lambda: url, env, lambda: 0.01, lambda: gateway.config.revision, reload, reports.append)
         task = asyncio.ensure_future(watcher.watch())
         yield Desk(it, store)
         task.cancel()
