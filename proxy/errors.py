@@ -37,6 +37,11 @@ STATUS: dict[str, int] = {
     "rate_limit": 429,
     "internal": 500,
     "upstream_auth": 502,
+    "upstream_quota": 502,
+    "upstream_region": 502,
+    "upstream_moderation": 502,
+    "upstream_forbidden": 502,
+    "upstream_dns": 502,
     "no_credentials": 502,
     "upstream_error": 502,
     "upstream_cut": 502,
@@ -44,16 +49,23 @@ STATUS: dict[str, int] = {
     "upstream_unreachable": 502,
     "overloaded": 503,
     "draining": 503,
+    "out_of_resources": 503,
     "upstream_timeout": 504,
     "loop": 508,
 }
-"""Every kind of failure and its HTTP status for the client; protocols map the kinds to their own error types."""
+"""Every kind of failure and its HTTP status for the client; protocols map the kinds to their own error types.
+
+401, 402 and 403 are for the client's own key, budget and permission; what a backend refuses the proxy is a 502. An
+`upstream_quota` that ends at a known time is a 503 with that time in `retry-after`.
+"""
 
 MESSAGE_LIMIT = 2000
 """Maximum length in characters of an upstream error message that is passed on."""
 
 _FIXED_MESSAGES = {
     "upstream_auth": "The backend refused the proxy's own credentials; check the api_key of this backend.",
+    "upstream_quota": "The backend's credit or quota for the proxy's own key is used up (upstream_quota).",
+    "upstream_region": "The backend does not serve the region that the proxy is in (upstream_region).",
     "upstream_error": "The backend failed to answer.",
     "overloaded": "The backend is overloaded; try again later.",
     "upstream_timeout": "The backend took too long to answer.",
@@ -61,6 +73,12 @@ _FIXED_MESSAGES = {
     "loop": "The backend found this request in a loop of proxies; check the base_url of this backend.",
 }
 """Kinds whose message never comes from the upstream."""
+
+_INTRODUCTIONS = {
+    "upstream_moderation": "The backend's moderation refused the request (upstream_moderation)",
+    "upstream_forbidden": "The backend does not allow the proxy's own key this model (upstream_forbidden)",
+}
+"""Kinds whose message is introduced, because the client must not take it for a failure of its own key."""
 
 
 class CrosswireError(Exception):
@@ -116,7 +134,11 @@ class ClientError(RequestError):
 
 
 class UpstreamError(RequestError):
-    """The backend failed."""
+    """The backend failed. `was_sent` is false where nothing of the request can have reached it."""
+
+    def __init__(self, failure: Failure, *, was_sent: bool = True) -> None:
+        super().__init__(failure)
+        self.was_sent = was_sent
 
 
 class Refused(RequestError):
@@ -147,8 +169,13 @@ def upstream_failure(
         kind = "loop"  # another proxy says so, and no protocol has a more specific type for it
     kind = kind or _kind_of_status(status)
     fixed = _FIXED_MESSAGES.get(kind)
-    text = fixed or (message or "The backend refused the request without saying why.")[:MESSAGE_LIMIT]
-    return Failure(kind, text, STATUS[kind], code=code if fixed is None else kind, param=param, retry_after=retry_after)
+    text = fixed or message or "The backend refused the request without saying why."
+    if (introduction := _INTRODUCTIONS.get(kind)) is not None:
+        text, code = f"{introduction}: {text}", kind
+    told = 503 if kind == "upstream_quota" and retry_after is not None else STATUS[kind]
+    return Failure(
+        kind, text[:MESSAGE_LIMIT], told, code=code if fixed is None else kind, param=param, retry_after=retry_after
+    )
 
 
 def upstream_cut() -> Failure:
@@ -160,8 +187,10 @@ def _kind_of_status(status: int) -> str:
     match status:
         case 400:
             return "bad_request"
-        case 401 | 402 | 403 | 407:
+        case 401 | 403 | 407:
             return "upstream_auth"
+        case 402:
+            return "upstream_quota"
         case 404:
             return "not_found"
         case 408 | 504:

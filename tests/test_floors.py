@@ -117,7 +117,8 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
         *("proxy.server.*", "proxy.backends.aiohttp_transport", "mockserver.server"),
         *("conformance.harness.testbed", "conformance.replay.socket_replay"),
     ),
-    "yarl": ("proxy.backends.http", "proxy.backends.aiohttp_transport", "proxy.config.urls"),
+    "aiohappyeyeballs": ("proxy.backends.name_resolution", "proxy.backends.aiohttp_transport"),
+    "yarl": ("proxy.backends.aiohttp_transport", "proxy.config.urls"),
     "httptools": ("proxy.backends.httptools_transport",),
     "uvloop": ("proxy.cli.serve",),
     # the extra `local`, imported with the first request to such a backend, on its engine's thread

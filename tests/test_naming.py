@@ -142,7 +142,6 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "proxy.observability.record_log": "proxy/observability/test_request_record.py",
     "proxy.protocols": "proxy/test_sixth_protocol.py",
     "proxy.protocols.protocol": "proxy/test_sixth_protocol.py",
-    "proxy.resilience.retry": "proxy/resilience/test_circuit_breaker.py",
     "proxy.routing.decision": "proxy/routing/test_decide.py",
     "proxy.routing.refusals": "proxy/routing/test_decide.py",
     "proxy.store.mappings": "proxy/cli/test_store.py",

@@ -2,33 +2,95 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from io import BytesIO
+from typing import Any
 
 import aiohttp
+from aiohappyeyeballs import AddrInfoType
+from aiohttp.abc import AbstractResolver, ResolveResult
+from msgspec import Struct
 from yarl import URL
 
-from .transport import Answer, TimedOut, Timeouts, Transport, Unreachable
+from .name_resolution import (
+    ATTEMPT_DELAY_S,
+    NameResolver,
+    not_connected,
+    not_resolved,
+    open_descriptor,
+    shared_resolver,
+)
+from .transport import (
+    DEFAULT_NAMES,
+    Answer,
+    ConnectTimedOut,
+    NameNotResolved,
+    NameSettings,
+    TimedOut,
+    Timeouts,
+    Transport,
+    Unreachable,
+)
 
 _HEADER_LIMIT = 64 * 1024
 _LARGE = 1024 * 1024
 
 
+class _Course(Struct):
+    """One request's course: `reused` if it went out on a connection of the pool, `silent` if no answer began."""
+
+    reused: bool = False
+    silent: bool = False
+
+
+async def _note_reuse(session: aiohttp.ClientSession, context: Any, parameters: object) -> None:
+    context.trace_request_ctx.reused = True
+
+
 class AiohttpTransport:
     """aiohttp's client without its own habits: no redirects, no cookies, no environment, no total timeout."""
 
-    def __init__(self, timeouts: Timeouts) -> None:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),
+    def __init__(self, timeouts: Timeouts, names: NameSettings) -> None:
+        self._timeouts = timeouts
+        self._resolver = _Resolver(shared_resolver(names))
+        self._own_error = (0, 0.0)
+        """The last error of our own, and when it was."""
+        self._session = self._make_session(keeps=True)
+        self._fresh: aiohttp.ClientSession | None = None
+        """Without a pool, for requests that failed on a connection of the pool."""
+        self._parsed: dict[str, URL] = {}
+
+    def _make_session(self, *, keeps: bool) -> aiohttp.ClientSession:
+        trace = aiohttp.TraceConfig()
+        trace.on_connection_reuseconn.append(_note_reuse)
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=0,
+                resolver=self._resolver,
+                use_dns_cache=False,  # the resolver has its own
+                happy_eyeballs_delay=ATTEMPT_DELAY_S,
+                socket_factory=self._open_descriptor,
+                force_close=not keeps,
+            ),
             # the default ends a stream after five minutes
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect, sock_read=timeouts.read),
+            timeout=aiohttp.ClientTimeout(total=None, connect=self._timeouts.connect, sock_read=self._timeouts.read),
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
             auto_decompress=True,
             max_line_size=_HEADER_LIMIT,  # hosts behind several proxies pass aiohttp's 8 KiB
             max_field_size=_HEADER_LIMIT,
+            trace_configs=[trace],
         )
-        self._parsed: dict[str, URL] = {}
+
+    def _open_descriptor(self, info: AddrInfoType) -> socket.socket:
+        own: list[int] = []
+        try:
+            return open_descriptor(info, own)
+        finally:
+            if own:
+                self._own_error = own[0], asyncio.get_running_loop().time()
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
         return await self._request("POST", url, headers, body)
@@ -39,23 +101,63 @@ class AiohttpTransport:
     async def _request(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
         parsed = self._parsed.get(url)
         if parsed is None:
-            # encoded: a model named `../../admin` must stay within its path segment
-            parsed = URL(url, encoded=True)
+            try:
+                # encoded: a model named `../../admin` must stay within its path segment
+                parsed = URL(url, encoded=True)
+            except ValueError as fault:  # a name that IDNA refuses
+                raise NameNotResolved(str(fault)) from None
             if len(self._parsed) < 1000:
                 self._parsed[url] = parsed
+        course = _Course()
+        try:
+            return await self._send(self._session, method, parsed, headers, body, course)
+        except Unreachable:
+            # the server closed the idle connection while the request was on its way
+            if not (course.reused and course.silent):
+                raise
+        if self._fresh is None:
+            self._fresh = self._make_session(keeps=False)
+        return await self._send(self._fresh, method, parsed, headers, body, _Course())
+
+    async def _send(
+        self,
+        session: aiohttp.ClientSession,
+        method: str,
+        url: URL,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        course: _Course,
+    ) -> Answer:
+        began = asyncio.get_running_loop().time()
         try:
             # aiohttp would forward x-api-key to wherever a redirect points
             # and it warns of larger bodies in one piece
             data = body if body is None or len(body) <= _LARGE else BytesIO(body)
-            response = await self._session.request(method, parsed, data=data, headers=headers, allow_redirects=False)
+            response = await session.request(
+                method, url, data=data, headers=headers, allow_redirects=False, trace_request_ctx=course
+            )
+        except aiohttp.ConnectionTimeoutError:
+            raise ConnectTimedOut from None
         except TimeoutError:
             raise TimedOut from None
+        except aiohttp.ClientConnectorDNSError as fault:
+            raise not_resolved(fault.os_error) from None
+        except aiohttp.InvalidURL as fault:
+            raise NameNotResolved(str(fault)) from None
+        except aiohttp.ClientConnectorError as fault:
+            own, at = self._own_error
+            raise not_connected(fault.os_error, (own,) if own and at >= began else ()) from None
         except (aiohttp.ClientError, OSError) as fault:
+            course.silent = isinstance(fault, aiohttp.ClientOSError) or (
+                isinstance(fault, aiohttp.ServerDisconnectedError) and isinstance(fault.message, str)
+            )  # with the beginning of an answer its message is no text
             raise Unreachable(type(fault).__name__) from None
         return _AiohttpAnswer(response)
 
     async def close(self) -> None:
         await self._session.close()
+        if self._fresh is not None:
+            await self._fresh.close()
 
 
 class _AiohttpAnswer:
@@ -88,6 +190,32 @@ class _AiohttpAnswer:
         self._response.release()
 
 
-def aiohttp_transport(timeouts: Timeouts) -> Callable[[], Transport]:
+class _Resolver(AbstractResolver):
+    """Our resolver in the shape that aiohttp takes."""
+
+    def __init__(self, resolver: NameResolver) -> None:
+        self._resolver = resolver
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        return [
+            ResolveResult(
+                hostname=host,
+                host=str(address[0]),
+                port=port,
+                family=found,
+                proto=protocol,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for found, _, protocol, _, address in await self._resolver.addresses(host, port)
+            if family in (socket.AF_UNSPEC, found)
+        ]
+
+    async def close(self) -> None:
+        """Holds nothing of its own."""
+
+
+def aiohttp_transport(timeouts: Timeouts, names: NameSettings = DEFAULT_NAMES) -> Callable[[], Transport]:
     """Returns what makes the transport at its first use."""
-    return lambda: AiohttpTransport(timeouts)
+    return lambda: AiohttpTransport(timeouts, names)

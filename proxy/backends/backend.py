@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from typing import Protocol as Interface
 
 from msgspec import Struct
@@ -51,8 +51,8 @@ class Backend(Interface):
         """Calls another endpoint below the base URL; returns the whole answer's bytes."""
         ...
 
-    def next_key(self, refused: int) -> bool:
-        """Switches from a refused key to the next; False where every key was refused."""
+    def next_key(self, refused: Collection[int]) -> bool:
+        """Switches to a key that is not among those that were refused; False where all of them were."""
         ...
 
     async def close(self) -> None:

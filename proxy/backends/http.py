@@ -10,21 +10,22 @@ import asyncio
 import re
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from math import isfinite
+from urllib.parse import urlsplit
 
 import msgspec
-from yarl import URL
 
-from ..errors import Malformed, UpstreamError, upstream_failure
+from ..errors import Malformed, UpstreamError, failure, upstream_failure
 from ..ir import COMMITTING, Event, Failure, Reply, ReplyEnd, Request
 from ..protocols.protocol import NewId, Protocol, StreamDecoder, UpstreamRequest, UpstreamTarget
 from ..routing import BackendConfig
 from ..wire import json_fields
 from ..wire.framing import FRAMINGS, Framing, write
 from .backend import StreamChunk
-from .transport import Answer, TimedOut, Transport, Unreachable
+from .transport import Answer, NameNotResolved, OutOfResources, TimedOut, Transport, Unreachable
 
 SECRET_LENGTH = 8
 """Characters from which a header of the config is masked as a secret; shorter ones are words that texts may hold."""
@@ -37,6 +38,11 @@ _ERROR_LIMIT = 1024 * 1024
 
 _UPSTREAM_TEXTS = ("message", "code", "param")
 """The fields of a Failure that an upstream wrote."""
+
+# "You have reached your specified API usage limits. You will regain access on 2026-04-01 at 00:00 UTC."
+# https://github.com/continuedev/continue/issues/11305
+_RESET = re.compile(rb"regain access on (\d{4}-\d\d-\d\d) at (\d\d:\d\d) UTC")
+"""The end of a quota, as the text of an error says it."""
 
 _UNSEEN = 4
 """Reads of a relayed stream that are kept, to be decoded if it ends without a known end."""
@@ -53,6 +59,7 @@ class HttpBackend:
         *,
         frame_limit: int,
         linger: float,
+        max_retry_after: float = 3600,
     ) -> None:
         self.config = config
         self.protocol = protocol
@@ -60,6 +67,7 @@ class HttpBackend:
         self._transport: Transport | None = None
         self._frame_limit = frame_limit
         self._linger = linger
+        self._max_retry_after = max_retry_after
         self._urls: dict[tuple[str, bool], str] = {}
         self._targets: dict[str, UpstreamTarget] = {}
         self.busy = 0
@@ -77,14 +85,18 @@ class HttpBackend:
         self.key = 0
         self._secrets = _secrets(config)
 
-    def next_key(self, refused: int) -> bool:
-        """Switches from a refused key to the next; False where every key was refused.
+    def next_key(self, refused: Collection[int]) -> bool:
+        """Switches to a key that is not among those that were refused; False where all of them were.
 
-        After the last comes the first again, so that later requests try keys that may be valid once more.
+        Then the next one stays in use, so that later requests try keys that may be valid once more.
         """
-        if self.key == refused:
-            self.key = (refused + 1) % len(self._headers_by_key)
-        return self.key != 0
+        keys = len(self._headers_by_key)
+        if self.key not in refused:
+            return True  # another request switched already
+        following = [(self.key + step) % keys for step in range(1, keys)]
+        found = next((key for key in following if key not in refused), None)
+        self.key = found if found is not None else (self.key + 1) % keys
+        return found is not None
 
     def encode(self, request: Request, target: UpstreamTarget) -> UpstreamRequest:
         """The request in the backend's protocol, with its losses."""
@@ -247,11 +259,10 @@ class HttpBackend:
                 answer = await self._transport.ask(method, url, fields)
             else:
                 answer = await self._transport.post(url, fields, body)
-        except TimedOut:
-            raise UpstreamError(upstream_failure(504)) from None
+        except TimedOut as fault:
+            raise UpstreamError(upstream_failure(504), was_sent=fault.was_sent) from None
         except Unreachable as fault:
-            text = f"Backend '{self.config.name}' cannot be reached ({fault})."
-            raise UpstreamError(Failure("upstream_unreachable", text, 502, code="upstream_unreachable")) from None
+            raise UpstreamError(self._unreachable(fault), was_sent=fault.was_sent) from None
         if 200 <= answer.status < 300:
             return answer
         try:
@@ -261,8 +272,9 @@ class HttpBackend:
         finally:
             answer.close()
         status = 404 if answer.status in missing else answer.status
-        failure = self.protocol.decode_failure(status, raw, _retry_after(answer.headers))
-        raise UpstreamError(self._scrubbed(failure))
+        wait = _retry_after(answer.headers)
+        found = self.protocol.decode_failure(status, raw, _reset_after(raw) if wait is None else wait)
+        raise UpstreamError(self._scrubbed(found))
 
     async def _read(self, answer: Answer) -> bytes:
         try:
@@ -274,18 +286,34 @@ class HttpBackend:
         except OverflowError:
             raise self._garbage(f"more than {self._frame_limit} bytes") from None
 
+    def _unreachable(self, fault: Unreachable) -> Failure:
+        """The failure for a connection that was not made, or that broke before an answer began."""
+        name = self.config.name
+        match fault:
+            case OutOfResources():
+                text = (
+                    f"The proxy itself has no file descriptor, memory or port left ({fault}) to call backend '{name}'."
+                )
+                return failure("out_of_resources", text)
+            case NameNotResolved():
+                return failure("upstream_dns", f"The host name of backend '{name}' cannot be resolved ({fault}).")
+            case _:
+                return failure("upstream_unreachable", f"Backend '{name}' cannot be reached ({fault}).")
+
     def _garbage(self, what: object) -> UpstreamError:
         text = f"Backend '{self.config.name}' sent what is not of its protocol ({what})."
         return UpstreamError(self._scrubbed(Failure("upstream_garbage", text, 502, code="upstream_garbage")))
 
     def _scrubbed(self, failure: Failure) -> Failure:
-        """The failure without our keys and our address, which upstreams may repeat."""
-        masked = {
-            key: text for key in _UPSTREAM_TEXTS if (text := getattr(failure, key)) and self._secrets.search(text)
+        """The failure without our keys and our address, which upstreams may repeat, and with a wait that is bounded."""
+        changed: dict[str, object] = {
+            key: self._secrets.sub("***", text)
+            for key in _UPSTREAM_TEXTS
+            if (text := getattr(failure, key)) and self._secrets.search(text)
         }
-        if not masked:
-            return failure
-        return msgspec.structs.replace(failure, **{key: self._secrets.sub("***", text) for key, text in masked.items()})
+        if failure.retry_after is not None and failure.retry_after > self._max_retry_after:
+            changed["retry_after"] = self._max_retry_after
+        return msgspec.structs.replace(failure, **changed) if changed else failure
 
     async def close(self) -> None:
         """Closes the connections; twice, or before the first use, is harmless."""
@@ -300,9 +328,9 @@ def _cut() -> Failure:
 
 def _secrets(config: BackendConfig) -> re.Pattern[str]:
     """Matches the keys, the headers of the config, and the backend's address; a host that is a bare word is none."""
-    url = URL(config.base_url)
-    host = url.host or ""
-    words = [config.api_key, *config.spare_keys, url.authority, host if "." in host or ":" in host else None]
+    url = urlsplit(config.base_url)
+    host = url.hostname or ""
+    words = [config.api_key, *config.spare_keys, url.netloc, host if "." in host or ":" in host else None]
     words += [value for value in config.headers.values() if len(value) >= SECRET_LENGTH]
     return re.compile("|".join(re.escape(word) for word in sorted(filter(None, words), key=len, reverse=True)))
 
@@ -323,3 +351,15 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
         if isfinite(seconds):
             return max(0.0, seconds)
     return None
+
+
+def _reset_after(raw: bytes) -> float | None:
+    """Seconds until the time at which the text of an error says that a quota is restored."""
+    match = _RESET.search(raw)
+    if match is None:
+        return None
+    try:
+        at = datetime.strptime((b"%b %b" % match.groups()).decode(), "%Y-%m-%d %H:%M").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return max(0.0, at.timestamp() - time.time())

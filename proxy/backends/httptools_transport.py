@@ -1,7 +1,7 @@
 """A transport on bare asyncio and httptools' parser: about a third of the cost of aiohttp's client.
 
-HTTP/1.1 with keep-alive and TLS, and nothing beyond: no redirects, no cookies, no environment, no
-retries. It is used where httptools is installed (the extra `speed`).
+HTTP/1.1 with keep-alive and TLS, and nothing beyond: no redirects, no cookies, no environment. It is used where
+httptools is installed (the extra `speed`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,18 @@ from urllib.parse import urlsplit
 import httptools
 from msgspec import Struct
 
-from .transport import Answer, TimedOut, Timeouts, Transport, Unreachable
+from .name_resolution import connect, not_connected, shared_resolver
+from .transport import (
+    DEFAULT_NAMES,
+    Answer,
+    ConnectTimedOut,
+    NameSettings,
+    NotConnected,
+    TimedOut,
+    Timeouts,
+    Transport,
+    Unreachable,
+)
 
 HEADER_LIMIT = 64 * 1024
 """Bytes of headers that an answer may have."""
@@ -44,8 +55,9 @@ class _Address(Struct, frozen=True):
 class HttptoolsTransport:
     """A pool of connections to one backend."""
 
-    def __init__(self, timeouts: Timeouts) -> None:
+    def __init__(self, timeouts: Timeouts, names: NameSettings) -> None:
         self._timeouts = timeouts
+        self._resolver = shared_resolver(names)
         self._idle: deque[tuple[float, _Connection]] = deque()
         self._open: set[_Connection] = set()
         self._addresses: dict[str, _Address] = {}
@@ -61,10 +73,20 @@ class HttptoolsTransport:
         return await self._send(address, address.head, headers, b"")
 
     async def _send(self, address: _Address, head: bytes, headers: Mapping[str, str], body: bytes) -> Answer:
-        connection = self._reuse() or await self._connect(address)
         fields = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+        request = b"%b%b\r\n%b" % (head, fields.encode("latin-1", "replace"), body)
+        if (connection := self._reuse()) is not None:
+            try:
+                return await self._exchange(connection, request)
+            except Unreachable:
+                if connection.heard:
+                    raise
+                # the server closed the idle connection while the request was on its way
+        return await self._exchange(await self._connect(address), request)
+
+    async def _exchange(self, connection: _Connection, request: bytes) -> Answer:
         try:
-            await connection.ask(b"%b%b\r\n%b" % (head, fields.encode("latin-1", "replace"), body), self._timeouts.read)
+            await connection.ask(request, self._timeouts.read)
         except BaseException:
             connection.drop()
             raise
@@ -90,20 +112,27 @@ class HttptoolsTransport:
         return None
 
     async def _connect(self, address: _Address) -> _Connection:
-        if address.tls and self._tls is None:
-            self._tls = await asyncio.to_thread(ssl.create_default_context)
         try:
             async with asyncio.timeout(self._timeouts.connect):
-                _, connection = await self._loop.create_connection(
-                    lambda: _Connection(self._loop, self._open.discard),
-                    address.host,
-                    address.port,
-                    ssl=self._tls if address.tls else None,
-                )
+                if address.tls and self._tls is None:
+                    self._tls = await asyncio.to_thread(ssl.create_default_context)
+                socket = await connect(self._resolver, address.host, address.port)
+                try:
+                    _, connection = await self._loop.create_connection(
+                        lambda: _Connection(self._loop, self._open.discard),
+                        sock=socket,
+                        ssl=self._tls if address.tls else None,
+                        server_hostname=address.host if address.tls else None,
+                    )
+                except BaseException:
+                    socket.close()
+                    raise
         except TimeoutError:
-            raise TimedOut from None
+            raise ConnectTimedOut from None
+        except NotConnected:
+            raise
         except OSError as fault:
-            raise Unreachable(type(fault).__name__) from None
+            raise not_connected(fault) from None
         self._open.add(connection)
         return connection
 
@@ -142,6 +171,8 @@ class _Connection(asyncio.Protocol):
         self.headers: dict[str, str] = {}
         self.chunks: deque[bytes] = deque()
         self.complete = False
+        self.heard = False
+        """Whether any byte of an answer came."""
         self._header_bytes = 0
         self._waiting_bytes = 0
         self._paused = False
@@ -231,6 +262,7 @@ class _Connection(asyncio.Protocol):
         if not self._busy:
             self.drop()  # unrequested bytes must not become the beginning of the next answer
             return
+        self.heard = True
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, zlib.error) as fault:
@@ -339,6 +371,6 @@ class _HttptoolsAnswer:
             self._transport.give_back(self._connection)
 
 
-def httptools_transport(timeouts: Timeouts) -> Callable[[], Transport]:
+def httptools_transport(timeouts: Timeouts, names: NameSettings = DEFAULT_NAMES) -> Callable[[], Transport]:
     """Makes a pool when it is first needed."""
-    return lambda: HttptoolsTransport(timeouts)
+    return lambda: HttptoolsTransport(timeouts, names)

@@ -9,18 +9,57 @@ from msgspec import Struct
 
 
 class Timeouts(Struct, frozen=True):
-    """In seconds: to connect, and of silence between two reads."""
+    """In seconds: to connect, the look-up of the host's name included, and of silence between two reads."""
 
     connect: float
     read: float
 
 
+class NameSettings(Struct, frozen=True, kw_only=True):
+    """Look-ups of host names. Times in seconds."""
+
+    ttl_s: float = 30
+    """How long addresses are used before the name is looked up again."""
+    stale_s: float = 86400
+    """How long they are used beyond that while look-ups fail or are slow."""
+    threads: int = 32
+    """Look-ups at once; each name has at most one."""
+
+
+DEFAULT_NAMES = NameSettings()
+
+
 class Unreachable(Exception):
-    """No connection to the backend, or it broke before an answer began."""
+    """The connection to the backend broke before an answer began, or within it."""
+
+    was_sent = True
+    """Whether the request may have reached the backend."""
+
+
+class NotConnected(Unreachable):
+    """No connection could be made."""
+
+    was_sent = False
+
+
+class NameNotResolved(NotConnected):
+    """The look-up of the host's name failed; it says nothing of the backend."""
+
+
+class OutOfResources(NotConnected):
+    """This process has no file descriptor, memory or port left; it says nothing of the backend."""
 
 
 class TimedOut(Exception):
     """The backend was silent for longer than the config allows."""
+
+    was_sent = True
+
+
+class ConnectTimedOut(TimedOut):
+    """No connection was made in time."""
+
+    was_sent = False
 
 
 class Answer(Protocol):
@@ -43,7 +82,11 @@ class Answer(Protocol):
 
 
 class Transport(Protocol):
-    """A pool of connections to one backend."""
+    """A pool of connections to one backend.
+
+    A request that fails on a connection of the pool before any byte of an answer is sent once more on a new one: the
+    server closed the idle connection while the request was on its way.
+    """
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer: ...
     async def ask(self, method: str, url: str, headers: Mapping[str, str]) -> Answer:

@@ -11,6 +11,7 @@ from msgspec import Struct
 from msgspec.structs import fields as fields_of
 
 from .. import headers
+from ..backends.transport import NameSettings
 from ..ir.loss_tables import LOSS_RULES, Action
 from ..resilience.circuit_breaker import BreakerSettings
 from ..resilience.retry import RetrySettings
@@ -61,6 +62,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     connect_timeout_s: float = 10
     read_timeout_s: float = 300
     """Maximum time between two reads from the upstream."""
+    dns: NameSettings = NameSettings()
     linger_s: float = 1
     """Time to wait for the end of an upstream response after the reply's end, so that its connection can be reused."""
     keepalive_s: float = 15
@@ -232,6 +234,10 @@ def _read_breaker(reader: ConfigReader, node: yaml.Node, path: str) -> BreakerSe
     return BreakerSettings(**_read_numbers(reader, node, path, BreakerSettings))
 
 
+def _read_dns(reader: ConfigReader, node: yaml.Node, path: str) -> NameSettings:
+    return NameSettings(**_read_numbers(reader, node, path, NameSettings, at_least={"threads": 1}))
+
+
 def _read_numbers(
     reader: ConfigReader, node: yaml.Node, path: str, kind: type[Struct], at_least: Mapping[str, float] = {}
 ) -> dict[str, Any]:
@@ -304,6 +310,7 @@ SETTINGS: dict[str, Callable[[ConfigReader, yaml.Node, str], Any]] = {
     "body_timeout_s": _read_seconds,
     "connect_timeout_s": _read_seconds,
     "read_timeout_s": _read_seconds,
+    "dns": _read_dns,
     "linger_s": _read_seconds,
     "keepalive_s": _read_seconds,
     "drain_s": lambda reader, node, path: reader.number(node, path, 0),

@@ -5,6 +5,7 @@ Source: https://platform.openai.com/docs/api-reference/responses
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import quote, urlencode
 
 from .. import headers
@@ -13,7 +14,7 @@ from ..errors import ClientError, Refused, failure
 from ..gateway.context import HttpResponse
 from ..gateway.endpoint_handler import EndpointHandler, UpstreamCall
 from ..gateway.relay import Relay
-from ..protocols.protocol import UpstreamTarget
+from ..protocols.protocol import StoredState, UpstreamTarget
 from ..wire import json_fields
 
 QUERY_FIELDS = ("include", "include[]", "include_obfuscation", "limit", "order", "after", "before", "starting_after")
@@ -23,7 +24,7 @@ QUERY_FIELDS = ("include", "include[]", "include_obfuscation", "limit", "order",
 async def compact(handler: EndpointHandler) -> HttpResponse:
     """A conversation made shorter by its provider. https://platform.openai.com/docs/api-reference/responses/compact"""
     client = handler.request
-    model = handler.decode(lambda body: json_fields.need(body, "model", str))
+    model, state = handler.decode(_model_and_state)
 
     def build(backend: Backend, target: UpstreamTarget) -> UpstreamCall[bytes] | str:
         if backend.config.protocol != client.frontend.name:
@@ -32,7 +33,7 @@ async def compact(handler: EndpointHandler) -> HttpResponse:
         return UpstreamCall(_checked, "/responses/compact", body, relayed=True)
 
     try:
-        return handler.respond(await handler.call(model, frozenset(("text",)), build))
+        return handler.respond(await handler.call(model, frozenset(("text",)), build, state))
     except Refused as fault:
         if fault.failure.kind != "loss":
             raise
@@ -43,8 +44,8 @@ async def compact(handler: EndpointHandler) -> HttpResponse:
 async def stored(handler: EndpointHandler) -> HttpResponse:
     """Reads, lists the input of, cancels or deletes a response in a provider's store.
 
-    The proxy does not remember which backend made an id, so each backend is asked in the order of priority until one
-    knows it; the header that pins a backend asks that one alone.
+    The backend that made the id is asked if this process relayed the answer lately; else each backend in the order of
+    priority until one knows it. The header that pins a backend asks that one alone.
     """
     client, plan = handler.request, handler.plan
     if client.fields().get("stream") == "true":
@@ -66,8 +67,17 @@ async def stored(handler: EndpointHandler) -> HttpResponse:
         path += f"?{query}"
     body = b"" if client.method == "POST" else None
     return handler.respond(
-        await handler.look_up(names, UpstreamCall(_checked, path, body, client.method, relayed=True))
+        await handler.look_up(
+            client.url.model or "", names, UpstreamCall(_checked, path, body, client.method, relayed=True)
+        )
     )
+
+
+def _model_and_state(body: dict[str, Any]) -> tuple[str, StoredState | None]:
+    """The model, and the stored response that the conversation goes on with."""
+    model = json_fields.need(body, "model", str)
+    previous = body.get("previous_response_id")
+    return model, StoredState("previous_response_id", (previous,)) if type(previous) is str else None
 
 
 def _checked(raw: bytes) -> bytes:

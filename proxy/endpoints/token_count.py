@@ -34,7 +34,8 @@ async def count_tokens(handler: EndpointHandler) -> HttpResponse:
     def build(backend: Backend, target: UpstreamTarget) -> UpstreamCall[tuple[int, bool]]:
         return _build_call(handler, request, backend, target, is_wrapped=is_wrapped)
 
-    count, is_estimate = await handler.call(request.model, required_capabilities(request), build)
+    state = client.frontend.stored_state(request)
+    count, is_estimate = await handler.call(request.model, required_capabilities(request), build, state)
     return handler.respond(json_fields.encode(format_.render(count)), is_estimate=is_estimate)
 
 

@@ -1,6 +1,7 @@
 """Calls backends one after the other until one answers: retries, failover, waits, keys, breakers and the deadline.
 
-Every kind of request goes through it: chats, streams, counts, embeddings, compaction and stored responses.
+Every kind of request goes through it: chats, streams, counts, embeddings, compaction and stored responses. The rules
+are the table of `resilience.policy`.
 """
 
 from __future__ import annotations
@@ -13,14 +14,17 @@ from time import perf_counter
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ..backends.backend import Backend
-from ..errors import UpstreamError, failure
+from ..errors import RequestError, UpstreamError, failure
 from ..ir import Failure, Loss
 from ..observability.request_record import Attempt
-from ..resilience.retry import RETRIABLE, backoff
+from ..resilience.policy import RETRIABLE, rule_of
+from ..resilience.retry import backoff
+from ..resilience.rounds import Rank, Rounds
 from ..routing import Candidate, Decision
-from .candidate_selection import PrepareCall
+from .admission import Ticket
 from .context import RequestContext
 from .decision_log import log_attempt
 
@@ -53,23 +57,36 @@ class PreparedCall(Struct, frozen=True, kw_only=True):
 C = TypeVar("C", bound=PreparedCall)
 R = TypeVar("R")
 
+PrepareCall: TypeAlias = Callable[[Candidate], "C | str"]
+"""Encodes the request for a candidate's backend; a string says why that backend cannot take it."""
+
 Call: TypeAlias = "Callable[[C, Attempt, AttemptLoop[C, R]], Awaitable[R]]"
 """Calls the backend once. Sets the attempt's outcome to `answered`, or to a kind of failure where the answer broke
 after it had begun; raises UpstreamError where it failed before, so that another backend may be called."""
 
+_SOON_S = 0.001
+"""Seconds that are not waited for: a timer may be early by less."""
+
+_Key: TypeAlias = tuple[str, str | None]
+"""A candidate's backend and model."""
+
 
 class FailoverChain(Struct, frozen=True):
-    """The candidates of one request in the order in which they are called.
+    """The candidates of one request in the order in which they are called; those that are down come last.
 
     `missing_moves_on`: a backend that says that it has no such model is followed by the next. `cascade`: any failure
     and any poor answer of a candidate is followed by the next. `lookup`: each backend is asked for something that one
-    of them keeps; asking the next is neither a retry nor a failover.
+    of them keeps; asking the next is neither a retry nor a failover. `all_down`: every candidate's breaker was open
+    when the request arrived. `state` names the field by which the request refers to what one backend keeps, so that no
+    other may be called; None for other requests.
     """
 
     candidates: tuple[Candidate, ...]
     missing_moves_on: bool = False
     cascade: bool = False
     lookup: bool = False
+    all_down: bool = False
+    state: Callable[[], str | None] = lambda: None
 
     @staticmethod
     def of(decision: Decision) -> FailoverChain:
@@ -77,7 +94,7 @@ class FailoverChain(Struct, frozen=True):
 
 
 class AttemptLoop(Generic[C, R]):
-    """Calls one backend after the other for one request; the only code that touches breakers, budget and keys.
+    """Calls one backend after the other for one request; the only code that touches breakers, budgets and keys.
 
     `fingerprint` identifies the request's content, so that one request which breaks every backend opens no breaker.
     """
@@ -97,51 +114,66 @@ class AttemptLoop(Generic[C, R]):
         self._prepare = prepare
         self._call = call
         self._fingerprint = fingerprint
-        self._not_before: dict[str, float] = {}
-        """Until when each backend asked to be left alone."""
-        self._missing: set[Candidate] = set()
-        """The candidates that do not have what is asked for."""
+        self._candidates = {(each.backend, each.model): each for each in chain.candidates}
+        self._rounds: Rounds[_Key] = Rounds(tuple(self._candidates), self._retry.attempts)
         self._key = 0
         """The backend's key that the last attempt used."""
+        self._refused_keys: dict[str, set[int]] = {}
+        """The keys of each backend that were refused."""
+        self._free: set[_Key] = set()
+        """The candidates that were not reached for a reason of our own, so that repeats cost nothing."""
+        self._ticket: Ticket | None = None
+        """What was admitted, and not called yet."""
+        self._running: Ticket | None = None
+        """The call under way."""
+        self._bound: str | None = None
+        """The field by which the request is bound to one backend, once a failure made that matter."""
         self._deadline: asyncio.Timeout | None = None
 
     async def run(self, first: C) -> R:
         """Returns the first answer. Raises the failure that the client gets, where no candidate answers in time."""
         limit = self._retry.deadline_s
         self._context.mark_stage("decide")
-        self._runtime.retry_budget.earn()
-        call, worst = first, None
+        call: C | None = first
+        last, worst = first, None
         try:
             async with asyncio.timeout(limit) as deadline:
                 self._deadline = deadline
-                while True:
+                if not self._runtime.breakers.quiet and not first.is_local:
+                    call, worst = await self.next_attempt(worst, first)
+                while call is not None:
+                    last = call
                     try:
                         return await self.attempt(call)
                     except UpstreamError as error:
                         worst = _worse(worst, error)
-                        following = await self.next_attempt(error.failure, call)
-                        if following is None:
+                        if self._key_was_changed(error.failure, call):
+                            continue
+                        if not self._goes_on(error, call):
                             break
-                        call = following
+                        call, worst = await self.next_attempt(worst, call)
         except TimeoutError:
             if not deadline.expired():
                 raise
             self._cut_off_last_attempt()
             text = f"No backend answered within {limit:g} s (retry.deadline_s)."
             raise UpstreamError(failure("upstream_timeout", text)) from None
-        if call.fallback is not None and worst.failure.kind == "upstream_error":
-            return self._fall_back(call)  # some hosts answer 500 at an endpoint that they do not have
-        raise worst from None
+        assert worst is not None  # noqa: S101 - without a failure there is a next candidate
+        if last.fallback is not None and worst.failure.kind == "upstream_error":
+            return self._fall_back(last)  # some hosts answer 500 at an endpoint that they do not have
+        raise self._final(worst) from None
 
     def commit(self) -> None:
         """The answer has begun: the deadline no longer applies."""
         if self._deadline is not None:
             self._deadline.reschedule(None)
+        if self._running is not None:
+            self._proven(self._running)
 
     def may_escalate(self, call: C) -> bool:
         """Whether a better model follows this one in a cascade, so that a poor answer may be dropped."""
         chain = self._chain
-        if not chain.cascade or len(self._context.record.attempts) >= self._retry.attempts:
+        if not chain.cascade:
             return False
         best = chain.candidates[-1]
         return best != call.candidate and best.backend not in self._open_breakers()
@@ -150,16 +182,22 @@ class AttemptLoop(Generic[C, R]):
 
     async def attempt(self, call: C) -> R:
         """Calls one backend; raises UpstreamError where it failed before the answer began."""
-        context, breakers, name = self._context, self._runtime.breakers, call.candidate.backend
+        context, runtime, name = self._context, self._runtime, call.candidate.backend
         if call.is_local:
             context.record.losses = list(call.losses)
             return await self._call(call, Attempt(name, call.model), self)
         if log.isEnabledFor(logging.INFO):
             log_attempt(call.backend.config, call.model)
         attempt = context.attempt_started(name, call.model, call.body, call.losses, relayed=call.relayed)
+        now = runtime.now()
+        ticket, self._ticket = self._ticket or Ticket(name, now), None
+        self._running = ticket
+        is_probe = runtime.breakers.begin(name, now)
+        if not self._rounds.tries(_key(call.candidate)):
+            runtime.retry_budget.earn(name)
         self._key = call.backend.key
-        is_probe = breakers.begin(name, self._runtime.now())
         started = perf_counter()
+        failed = None
         outcome = None
         try:
             answer = await self._call(call, attempt, self)
@@ -168,21 +206,36 @@ class AttemptLoop(Generic[C, R]):
         except UpstreamError as error:
             kind = attempt.outcome = error.failure.kind
             context.log_body("backend_response", error.failure)
-            if call.fallback is not None and self._lacks_endpoint(kind):
+            if call.fallback is not None and self._lacks_endpoint(kind, call):
                 return self._fall_back(call)  # no outcome: the want of an endpoint says nothing of the backend's health
-            outcome = kind
+            outcome, failed = kind, error.failure
             raise
         except RecursionError:
             outcome = attempt.outcome = "upstream_garbage"
             raise UpstreamError(too_deep()) from None
         finally:
             attempt.ms = (perf_counter() - started) * 1000
+            self._running = None
             if outcome == "answered":
-                breakers.succeeded(name)
+                self._proven(ticket)
+                runtime.breakers.succeeded(name)
             elif outcome is not None:
-                breakers.failed(name, outcome, self._fingerprint, self._runtime.now())
+                runtime.breakers.failed(name, outcome, self._fingerprint, runtime.now())
             elif is_probe:
-                breakers.abandon(name)
+                runtime.breakers.abandon(name)
+            runtime.admission.leave(ticket, failed)
+
+    def _proven(self, ticket: Ticket) -> None:
+        """The backend answers: whoever waits for it may call it, and those that failed before it were at fault."""
+        runtime = self._runtime
+        runtime.admission.answering(ticket)
+        if runtime.breakers.quiet:
+            return
+        now = runtime.now()
+        runtime.breakers.answering(ticket.backend, now)
+        for attempt in self._context.record.attempts[:-1]:
+            if attempt.backend != ticket.backend and rule_of(attempt.outcome).evidence == "once":
+                runtime.breakers.confirmed(attempt.backend, self._fingerprint, now)
 
     def _fall_back(self, call: C) -> R:
         assert call.fallback is not None  # noqa: S101 - both callers looked
@@ -190,11 +243,14 @@ class AttemptLoop(Generic[C, R]):
         answer: R = call.fallback()
         return answer
 
-    def _lacks_endpoint(self, kind: str) -> bool:
+    def _lacks_endpoint(self, kind: str, call: C) -> bool:
         """Whether this failure is the want of an endpoint, not of a model that the chain's next candidate may have."""
         if kind not in MISSING:
             return False
-        return not (kind == "model_not_found" and self._chain.missing_moves_on and self.next_candidate() is not None)
+        if kind != "model_not_found" or not self._chain.missing_moves_on:
+            return True
+        others = (each for each in self._rounds.remaining() if each != _key(call.candidate))
+        return all(isinstance(self._prepare(self._candidates[each]), str) for each in others)
 
     def _cut_off_last_attempt(self) -> None:
         """The deadline ended the attempt under way: its backend was silent for too long."""
@@ -205,77 +261,125 @@ class AttemptLoop(Generic[C, R]):
 
     # ---- what follows a failure --------------------------------------------------------------------------------------
 
-    async def next_attempt(self, failure: Failure, call: C) -> C | None:
-        """The next call, after the wait that it needs; None where the failure goes to the client."""
-        chain, kind = self._chain, failure.kind
-        exhausted = self._attempts_left() <= 0
-        if exhausted and not chain.lookup:
-            return None
-        if kind == "upstream_auth" and not exhausted and call.backend.next_key(self._key):
-            return call
-        missing = kind in MISSING
-        if missing:
-            self._missing.add(call.candidate)
-        retriable = kind in RETRIABLE or (missing and self._may_retry_another())
-        if not (retriable or chain.cascade or (missing and chain.missing_moves_on) or chain.lookup):
-            return None
-        now = self._runtime.now()
-        if failure.retry_after is not None:
-            self._not_before[call.candidate.backend] = now + failure.retry_after
-        if (other := self.next_candidate()) is not None:
-            if not (chain.cascade or chain.lookup):  # there the next candidate is a part of the plan, no repair
-                if not self._runtime.retry_budget.spend(now):
-                    return None
-                origin = "Local" if call.backend.config.local else call.backend.config.name
-                log.warning("%s failed, falling back to %s: %s", origin, other.candidate.backend, failure.message)
-            return other
-        return await self.retry_after_backoff(call) if retriable and not exhausted else None
+    def _key_was_changed(self, failed: Failure, call: C) -> bool:
+        """Whether the backend's next key is tried, for which the same call is sent again."""
+        if not rule_of(failed.kind).next_key or self._is_bound(failed):
+            return False
+        refused = self._refused_keys.setdefault(call.candidate.backend, set())
+        refused.add(self._key)
+        return call.backend.next_key(refused)
 
-    def next_candidate(self) -> C | None:
-        """The first candidate that was not called yet, whose breaker is closed, and that can take the request."""
-        record = self._context.record
-        called = {(attempt.backend, attempt.model) for attempt in record.attempts}
-        down = self._open_breakers()
-        for candidate in self._chain.candidates:
-            if candidate.backend in down or (candidate.backend, candidate.model or record.model or "") in called:
+    def _goes_on(self, error: UpstreamError, call: C) -> bool:
+        """Whether anything is tried after this failure; leaves out the candidates that are of no use any more."""
+        chain, rounds, kind, key = self._chain, self._rounds, error.failure.kind, _key(call.candidate)
+        rule = rule_of(kind)
+        if self._is_bound(error.failure):
+            rounds.keep_only(key)
+            if not rule.again or (error.was_sent and not rule.refused):
+                return False
+        if rule.again:
+            self._failed(key, error.failure)
+            return True
+        rounds.drop(key)
+        if kind in MISSING:
+            # an earlier attempt may have failed in a way that a later one does not
+            attempts = self._context.record.attempts
+            return (
+                chain.missing_moves_on or chain.cascade or chain.lookup or any(a.outcome in RETRIABLE for a in attempts)
+            )
+        return rule.elsewhere or chain.cascade or chain.lookup
+
+    def _failed(self, key: _Key, failed: Failure) -> None:
+        """Notes when the candidate may be called again, if ever."""
+        now, retry = self._runtime.now(), self._retry
+        (self._free.add if rule_of(failed.kind).free else self._free.discard)(key)
+        asked = failed.retry_after or 0.0
+        wait = asked + backoff(retry, self._rounds.tries(key), random.random())
+        self._rounds.failed(key, now + wait, now + asked if asked else 0.0)
+        if asked:
+            self._runtime.breakers.cool(key[0], self._model(key), now + asked)
+        if asked > retry.max_wait_s:
+            self._rounds.drop(key)
+
+    async def next_attempt(self, worst: UpstreamError | None, before: C) -> tuple[C | None, UpstreamError | None]:
+        """The next call once it is admitted, None where there is none; and the failure that says the most until now."""
+        rounds, runtime = self._rounds, self._runtime
+        while (key := rounds.next(self._rank)) is not None:
+            candidate = self._candidates[key]
+            prepared = before if candidate == before.candidate else self._prepare(candidate)
+            if isinstance(prepared, str):
+                rounds.drop(key)
                 continue
-            prepared = self._prepare(candidate)
-            if not isinstance(prepared, str):
-                return prepared
-        return None
+            repeats = rounds.tries(key)
+            if repeats and (wait := rounds.due(key) - runtime.now()) > _SOON_S:
+                await asyncio.sleep(wait)
+                continue  # another candidate may be up by now
+            pays = repeats > 0 and key not in self._free
+            admitted = await runtime.admission.enter(candidate.backend, pays=pays)
+            if admitted is None:
+                rounds.pass_over(key)
+                continue
+            if isinstance(admitted, Failure):
+                worst = _worse(worst, UpstreamError(admitted))
+                self._failed(key, admitted)
+                continue
+            self._ticket = admitted
+            if worst is not None and not repeats and not (self._chain.cascade or self._chain.lookup):
+                origin = "Local" if before.backend.config.local else before.backend.config.name
+                log.warning("%s failed, falling back to %s: %s", origin, candidate.backend, worst.failure.message)
+            return prepared, worst
+        return None, worst
 
-    async def retry_after_backoff(self, call: C) -> C | None:
-        """Every candidate was called: the one that may be called again first, once its wait is over."""
-        now, retry, down = self._runtime.now(), self._retry, self._open_breakers()
-        again = [c for c in self._chain.candidates if c.backend not in down and c not in self._missing]
-        if not again:
-            return None
-        candidate = min(again, key=lambda each: self._not_before.get(each.backend, 0.0))
-        prepared = call if candidate == call.candidate else self._prepare(candidate)
-        if isinstance(prepared, str):
-            return None
-        attempts = self._context.record.attempts
-        repeats = sum(attempt.backend == candidate.backend for attempt in attempts) - 1
-        wait = max(self._not_before.get(candidate.backend, 0.0) - now, 0.0)
-        if wait > retry.max_wait_s or not self._runtime.retry_budget.spend(now):
-            return None
-        await asyncio.sleep(wait + backoff(retry, repeats, random.random()))
-        return prepared
+    def _rank(self, key: _Key) -> Rank:
+        """Candidates that asked to be left alone come after the others, those with an open breaker last."""
+        breakers = self._runtime.breakers
+        if breakers.quiet:
+            return 0, 0.0
+        name, now = key[0], self._runtime.now()
+        if breakers.state(name, now) == "open":
+            return 2, breakers.left_alone_since(name)
+        until = breakers.cooling(name, self._model(key), now)
+        return (1, until) if until else (0, 0.0)
 
-    def _attempts_left(self) -> int:
-        """The first calls of a lookup's backends count as one."""
-        attempts = self._context.record.attempts
-        made = len(attempts)
-        if self._chain.lookup:
-            made -= len({attempt.backend for attempt in attempts}) - 1
-        return self._retry.attempts - made
+    def _model(self, key: _Key) -> str:
+        return key[1] or self._context.record.model or ""
 
-    def _may_retry_another(self) -> bool:
-        """Whether an earlier attempt failed in a way that a later one may not."""
-        return any(attempt.outcome in RETRIABLE for attempt in self._context.record.attempts)
+    def _is_bound(self, failed: Failure) -> bool:
+        """Whether only the backend that was called can serve the request; a backend without its state did not."""
+        if failed.kind in MISSING:
+            return False
+        if self._bound is None:
+            self._bound = self._chain.state() or ""
+        return bool(self._bound)
+
+    def _final(self, worst: UpstreamError) -> RequestError:
+        """The failure for the client."""
+        failed = worst.failure
+        if self._bound and rule_of(failed.kind).elsewhere and len(self._candidates) > 1:
+            text = f"{failed.message} No other backend was called: only this one has what `{self._bound}` refers to."
+            return UpstreamError(replace(failed, message=text))
+        if self._chain.all_down and rule_of(failed.kind).evidence in ("each", "once"):
+            return UpstreamError(self._all_down(failed))
+        return worst
+
+    def _all_down(self, failed: Failure) -> Failure:
+        """Every breaker was open, and every backend failed once more."""
+        breakers, now = self._runtime.breakers, self._runtime.now()
+        names = dict.fromkeys(name for name, _ in self._candidates)
+        reasons = "; ".join(f"{name}: its breaker is open" for name in names)
+        model = self._context.record.model or ""
+        text = (
+            f"No backend can serve the model {model[:200]!r} right now: {reasons}. The last one said: {failed.message}"
+        )
+        waits = [wait for name in names if (wait := breakers.retry_after(name, now))]
+        return replace(failure("overloaded", text), retry_after=min(waits, default=1.0))
 
     def _open_breakers(self) -> Mapping[str, str]:
         return self._runtime.breakers.open_reasons(self._runtime.now())
+
+
+def _key(candidate: Candidate) -> _Key:
+    return candidate.backend, candidate.model
 
 
 def _worse(before: UpstreamError | None, error: UpstreamError) -> UpstreamError:

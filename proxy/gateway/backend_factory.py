@@ -9,7 +9,7 @@ from ..backends.backend import Backend
 from ..backends.http import HttpBackend
 from ..backends.mlx.backend import MlxBackend
 from ..backends.mlx.model_folder import folder_of, read_folder
-from ..backends.transport import Timeouts, Transport
+from ..backends.transport import NameSettings, Timeouts, Transport
 from ..config import Config
 from ..protocols import PROTOCOLS
 from ..routing import BackendConfig
@@ -23,11 +23,16 @@ def make_backend(backend: BackendConfig, config: Config) -> Backend:
         return MlxBackend(backend, read_folder(folder_of(backend.folder)), first_s=settings.read_timeout_s)
     timeouts = Timeouts(settings.connect_timeout_s, settings.read_timeout_s)
     return HttpBackend(
-        backend, protocol, _transport()(timeouts), frame_limit=settings.max_frame, linger=settings.linger_s
+        backend,
+        protocol,
+        _transport()(timeouts, settings.dns),
+        frame_limit=settings.max_frame,
+        linger=settings.linger_s,
+        max_retry_after=settings.retry.max_retry_after_s,
     )
 
 
-def _transport() -> Callable[[Timeouts], Callable[[], Transport]]:
+def _transport() -> Callable[[Timeouts, NameSettings], Callable[[], Transport]]:
     """The faster transport where its parser is installed (the extra `speed`), else aiohttp's client."""
     try:
         from ..backends.httptools_transport import httptools_transport

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TypeAlias, TypeVar
+from collections.abc import Mapping
+from typing import TypeVar
 
 from msgspec.structs import replace
 
 from .. import headers
 from ..errors import Refused, failure
-from ..ir import Failure
 from ..routing import Candidate, Decision, RequestFeatures, RoutingInput, decide
+from .attempts import FailoverChain, PrepareCall, PreparedCall
 from .context import RequestContext
 
-C = TypeVar("C")
+C = TypeVar("C", bound=PreparedCall)
 
-PrepareCall: TypeAlias = Callable[[Candidate], C | str]
-"""Encodes the request for a candidate's backend; a string says why that backend cannot take it."""
+ALL_DOWN = "all breakers are open, and the backend that is open longest is called first"
+"""Added to the reason of a decision for a request none of whose backends is up."""
 
 
 def select_candidate(
@@ -26,41 +26,61 @@ def select_candidate(
     capabilities: frozenset[str],
     prepare: PrepareCall[C],
     features: RequestFeatures | None = None,
-) -> tuple[Decision, C]:
+    owner: str | None = None,
+) -> tuple[FailoverChain, C]:
     """Routes the request, again without the candidates that cannot take it, until one can; records each decision.
 
-    Raises Refused where none is left, with the seconds after which a backend may be up again where all are down.
+    Candidates with an open breaker come last in the chain; where all are open they are the chain. `owner` is the
+    backend that keeps what the request refers to, which comes first if it is a candidate. Raises Refused where no
+    candidate is left.
     """
     runtime = context.runtime
     unfit: dict[str, str] = {}
     while True:
-        decision = decide(
-            RoutingInput(
-                model,
-                capabilities,
-                context.frontend.name,
-                unfit,
-                pin=client_headers.get(headers.BACKEND),
-                mode=client_headers.get(headers.MODE),
-                down=runtime.breakers.open_reasons(runtime.now()),
-                features=features,
-            ),
-            context.config.plan,
-        )
+        down = runtime.breakers.open_reasons(runtime.now())
+
+        def decided(down: Mapping[str, str]) -> Decision:
+            return decide(
+                RoutingInput(
+                    model,
+                    capabilities,
+                    context.frontend.name,
+                    unfit,
+                    pin=client_headers.get(headers.BACKEND),
+                    mode=client_headers.get(headers.MODE),
+                    down=down,
+                    features=features,
+                ),
+                context.config.plan,
+            )
+
+        decision = decided(down)
+        chain = FailoverChain.of(decision)
+        if down:
+            whole = decided({})
+            if decision.chosen is None and decision.refusal is not None and decision.refusal.kind == "overloaded":
+                decision = whole if whole.chosen is None else replace(whole, because=f"{whole.because}; {ALL_DOWN}")
+                chain = replace(FailoverChain.of(decision), all_down=True)
+            else:
+                chain = replace(chain, candidates=_with_others(decision.chain, whole.chain))
         context.record.decision = decision
-        if decision.refusal is not None or decision.chosen is None:
-            raise Refused(_with_retry_after(decision, context))
-        prepared = prepare(decision.chosen)
+        if decision.chosen is None:
+            raise Refused(decision.refusal or failure("model_not_found", "No backend serves this model."))
+        if owner is not None:
+            chain = replace(chain, candidates=_with_first(chain.candidates, owner))
+        chosen = chain.candidates[0]
+        prepared = prepare(chosen)
         if not isinstance(prepared, str):
-            return decision, prepared
-        unfit[decision.chosen.backend] = prepared
+            return chain, prepared
+        unfit[chosen.backend] = prepared
 
 
-def _with_retry_after(decision: Decision, context: RequestContext) -> Failure:
-    refusal = decision.refusal or failure("model_not_found", "No backend serves this model.")
-    breakers, now = context.runtime.breakers, context.runtime.now()
-    down = breakers.open_reasons(now)
-    if refusal.kind != "overloaded" or not down:
-        return refusal
-    waits = [breakers.retry_after(c.backend, now) for c in decision.considered if c.backend in down]
-    return replace(refusal, retry_after=min(waits)) if waits else refusal
+def _with_others(chain: tuple[Candidate, ...], whole: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+    """The chain, and behind it the candidates that are left out of it because their breaker is open."""
+    known = {(each.backend, each.model) for each in chain}
+    return (*chain, *(each for each in whole if (each.backend, each.model) not in known))
+
+
+def _with_first(chain: tuple[Candidate, ...], owner: str) -> tuple[Candidate, ...]:
+    """The chain with the candidate of this backend first."""
+    return tuple(sorted(chain, key=lambda each: each.backend != owner))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from .. import headers
 from ..errors import ClientError, Malformed, failure
@@ -14,7 +15,7 @@ from ..ir import Request
 from ..ir.capabilities import required_capabilities
 from ..observability.request_record import Attempt
 from ..protocols.protocol import NewId, Protocol, ReplyContext, UpstreamRequest, UrlParams
-from ..routing import Candidate, Decision, request_features
+from ..routing import Candidate, request_features
 from ..wire import json_fields
 from .answer_quality import check_quality
 from .attempts import AttemptLoop, FailoverChain
@@ -25,6 +26,7 @@ from .decision_log import log_decision, log_request, log_success
 from .hops import upstream_headers
 from .loss_policy import LossPolicy
 from .relay import Relay
+from .state_owners import reference_of
 from .stream_writer import ResponseWriter
 from .streaming import StreamForwarder
 
@@ -54,10 +56,10 @@ class ChatHandler:
     async def run(self, writer: ResponseWriter) -> HttpResponse | None:
         """The answer, or None once it was streamed to the writer. Raises RequestError where nothing was sent."""
         request = self._decode_request()
-        decision, call = self._route(request)
+        chain, call = self._route(request)
         new_id, record = self._new_id, self._context.record
         reply_context = ReplyContext(request, new_id(""), int(record.at), new_id, array=self._wants_array(request))
-        context, chain, fingerprint = self._context, FailoverChain.of(decision), hash(self._incoming.body)
+        context, fingerprint = self._context, hash(self._incoming.body)
         prepare = partial(self._prepare_candidate, request)
         if not request.stream:
             call_unary = partial(self._call_unary, reply_context)
@@ -85,18 +87,20 @@ class ChatHandler:
 
     # ---- route -------------------------------------------------------------------------------------------------------
 
-    def _route(self, request: Request) -> tuple[Decision, ChatCall]:
+    def _route(self, request: Request) -> tuple[FailoverChain, ChatCall]:
         """Decides, encodes, and decides again without the candidates that cannot take the request."""
         plan, needed = self._context.config.plan, required_capabilities(request)
+        state = self._frontend.stored_state(request) if self._frontend.keeps_replies else None
         chosen = None
         try:
-            decision, call = select_candidate(
+            chain, call = select_candidate(
                 self._context,
                 self._incoming.headers,
                 request.model,
                 needed,
                 partial(self._prepare_candidate, request),
                 request_features(request) if request.model in plan.smart_names else None,
+                None if state is None else self._runtime.owners.owner(state.ids),
             )
             chosen = call.backend.config
         finally:
@@ -104,7 +108,7 @@ class ChatHandler:
                 log_request(self._frontend.title, request.model)
                 if (made := self._context.record.decision) is not None:
                     log_decision(request.model, needed, plan, made, chosen)
-        return decision, call
+        return replace(chain, state=partial(reference_of, self._frontend, request)), call
 
     def _prepare_candidate(self, request: Request, candidate: Candidate) -> ChatCall | str:
         """The request encoded for this candidate, or why its backend cannot take it."""
@@ -167,6 +171,8 @@ class ChatHandler:
             check_quality(reply)
         if call.relay is not None:
             body = call.relay.reply(raw)
+            if self._frontend.keeps_replies:
+                self._runtime.owners.remember(reply.id, backend.config.name)
         else:
             answer, losses = self._frontend.encode_reply(reply, reply_context)
             if losses:

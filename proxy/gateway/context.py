@@ -17,7 +17,12 @@ from ..protocols.protocol import Protocol
 from ..wire import json_fields
 from .runtime import Runtime
 
-FUTILE = ("loss", "no_credentials", "upstream_auth")
+FUTILE = frozenset(
+    (
+        *("loss", "no_credentials", "upstream_auth", "upstream_quota", "upstream_region"),
+        *("upstream_moderation", "upstream_forbidden", "loop"),
+    )
+)
 """Kinds of failure that the same request meets again for certain."""
 
 

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from .. import headers
 from ..backends.backend import Backend
 from ..errors import ClientError, Malformed, UpstreamError, failure
 from ..ir import Failure, Loss, Usage
 from ..observability.request_record import Attempt
-from ..protocols.protocol import Protocol, UpstreamTarget, UrlParams
+from ..protocols.protocol import Protocol, StoredState, UpstreamTarget, UrlParams
 from ..routing import Candidate, Plan
 from ..wire import json_fields
 from .attempts import AttemptLoop, FailoverChain, PreparedCall
@@ -105,18 +106,29 @@ class EndpointHandler:
         self._context.decoded(self.request.body)
         return decoded
 
-    async def call(self, model: str, capabilities: frozenset[str], build: BuildCall[T]) -> T:
-        """Routes by the model and returns the first answer; raises Refused, or UpstreamError where all failed."""
+    async def call(
+        self, model: str, capabilities: frozenset[str], build: BuildCall[T], state: StoredState | None = None
+    ) -> T:
+        """Routes by the model and returns the first answer; raises Refused, or UpstreamError where all failed.
+
+        `state` is what the request needs of the account that keeps it; no other backend is called then.
+        """
         self._context.record.model = model
 
         def prepare(candidate: Candidate) -> _EndpointCall[T] | str:
             return self._prepare_candidate(candidate, build, model)
 
-        decision, first = select_candidate(self._context, self.request.headers, model, capabilities, prepare)
-        return await self._loop(FailoverChain.of(decision), prepare).run(first)
+        owner = None if state is None else self._context.runtime.owners.owner(state.ids)
+        chain, first = select_candidate(self._context, self.request.headers, model, capabilities, prepare, owner=owner)
+        if state is not None:
+            field = state.field
+            chain = replace(chain, state=lambda: field)
+        return await self._loop(chain, prepare).run(first)
 
-    async def look_up(self, names: Iterable[str], call: UpstreamCall[T]) -> T:
+    async def look_up(self, id_: str, names: Iterable[str], call: UpstreamCall[T]) -> T:
         """Asks these backends in turn and returns the answer of the first that has what is asked for.
+
+        That which is known to have it is the only one to be asked.
 
         Raises UpstreamError where none has it: `not_found` if all said so, else the failure of one that may have it.
         """
@@ -124,6 +136,8 @@ class EndpointHandler:
         def prepare(candidate: Candidate) -> _EndpointCall[T] | str:
             return _prepared(candidate, self._context.backends[candidate.backend], "", call)
 
+        owner = self._context.runtime.owners.owner((id_,))
+        names = [name for name in names if name == owner] or names
         candidates = tuple(Candidate(name, None, True, "") for name in names)
         chain = FailoverChain(candidates, missing_moves_on=True, lookup=True)
         first = prepare(candidates[0])

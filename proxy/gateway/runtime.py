@@ -1,4 +1,4 @@
-"""The state of one running proxy: config, backends, circuit breakers, retry budget, records and metrics."""
+"""The state of one running proxy: config, backends, circuit breakers, retry budgets, records and metrics."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from ..protocols.protocol import NewId
 from ..resilience.circuit_breaker import CircuitBreakers
 from ..resilience.retry import RetryBudget
 from ..routing import BackendConfig
+from .admission import Admission
 from .hops import may_be_proxy, new_instance_id
+from .state_owners import StateOwners
 
 Ids = Callable[[], NewId]
 """Called once for each request; returns the function that makes that request's ids."""
@@ -57,6 +59,8 @@ class Runtime:
         self.metrics = Metrics()
         self.breakers = CircuitBreakers(config.settings.breaker)
         self.retry_budget = RetryBudget(config.settings.retry, now())
+        self.admission = Admission(self.breakers, self.retry_budget, now)
+        self.owners = StateOwners()
         self.config_complaints: tuple[str, ...] = ()
         """Why the newest config was refused, while the one before it serves."""
         self.store_complaint: str | None = None
@@ -138,7 +142,10 @@ class Runtime:
 def _connection_settings(config: Config) -> tuple[object, ...]:
     """The settings that a backend's connections are made with."""
     settings = config.settings
-    return settings.connect_timeout_s, settings.read_timeout_s, settings.max_frame, settings.linger_s
+    return (
+        *(settings.connect_timeout_s, settings.read_timeout_s, settings.max_frame, settings.linger_s),
+        *(settings.dns, settings.retry.max_retry_after_s),
+    )
 
 
 def _secrets(config: Config) -> re.Pattern[bytes] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 
 from ..backends.backend import StreamChunk
 from ..errors import RequestError, UpstreamError, failure
@@ -118,6 +118,8 @@ class StreamForwarder:
                 committed = True
                 context.record.ttft_ms = context.elapsed_ms()
                 context.answered_by(call.backend.config.name, call.model)
+                if call.relayed and self._frontend.keeps_replies:
+                    self._remember_owner(waiting, call.backend.config.name)
                 data = b"".join([transcoder.transcode(part) for part in waiting])
             fresh, recorded = transcoder.losses[recorded:], len(transcoder.losses)
             if fresh:
@@ -141,6 +143,12 @@ class StreamForwarder:
                     await writer.end()
         if finished and transcoder.relayed:  # a relay ends with the upstream's own last bytes
             await writer.end()
+
+    def _remember_owner(self, chunks: Iterable[StreamChunk], backend: str) -> None:
+        """Notes which backend keeps this answer, for the requests that go on with it."""
+        for event in (event for chunk in chunks for event in chunk.events):
+            if type(event) is ReplyStart:
+                self._context.runtime.owners.remember(event.id, backend)
 
     def _record_usage(self, chunk: StreamChunk) -> None:
         record = self._context.record

@@ -177,6 +177,13 @@ class EmbeddingsCodec(Struct, frozen=True, kw_only=True):
 # ---- the record ------------------------------------------------------------------------------------------------------
 
 
+class StoredState(Struct, frozen=True):
+    """A request's reference to what one account of a provider keeps: the field that refers to it, and the ids in it."""
+
+    field: str
+    ids: tuple[str, ...] = ()
+
+
 class Protocol(Struct, frozen=True, kw_only=True):
     """One wire protocol, both directions."""
 
@@ -217,6 +224,10 @@ class Protocol(Struct, frozen=True, kw_only=True):
     """The response header in which this protocol's SDK looks for the request's id, beside `x-request-id`."""
     decode_request: Callable[[dict[str, Any], UrlParams], Request]
     """Raises Malformed with the wire path of what is wrong."""
+    stored_state: Callable[[Request], StoredState | None] = lambda request: None
+    """What the request needs of an account's own store; a failover to another account would only meet a 404 there."""
+    keeps_replies: bool = False
+    """Whether a later request may refer to a reply by its id."""
     encode_reply: Callable[[Reply, ReplyContext], tuple[dict[str, Any], list[Loss]]]
     stream_encoder: Callable[[ReplyContext], StreamEncoder]
     encode_failure: Callable[[Failure, str], dict[str, Any]]

@@ -5,22 +5,21 @@ Pure functions of outcomes and a given clock: times are seconds of a monotonic c
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
 from msgspec import Struct
+
+from .policy import rule_of
 
 State: TypeAlias = Literal["closed", "open", "half-open"]
 
 STATES: tuple[State, ...] = ("closed", "half-open", "open")
 """A breaker's states in the order of their numbers in the metrics."""
 
-TRIPPING = frozenset(("overloaded", "upstream_cut", "upstream_error", "upstream_garbage", "upstream_timeout"))
-"""Kinds of failure that count against a backend, unless only one request meets them. A 429 does not: the backend that
-sends it is healthy."""
-
-CONNECT_FAILURE = "upstream_unreachable"
-"""The kind that counts against a backend whatever the request was, for the backend never saw it."""
+COOLING_LIMIT = 1000
+"""Backends and models that are remembered for the `retry-after` that they sent."""
 
 
 class BreakerSettings(Struct, frozen=True, kw_only=True):
@@ -32,16 +31,20 @@ class BreakerSettings(Struct, frozen=True, kw_only=True):
     """How long a failure counts."""
     open_s: float = 15
     """How long an open breaker lets no request through; after it one request probes the backend."""
+    panic: int = 10
+    """Requests that may call a backend at once although its breaker is open, because no other backend is left."""
 
 
 class _Breaker:
-    __slots__ = ("failures", "opened_at", "probing")
+    __slots__ = ("called_at", "failures", "opened_at", "probing")
 
     def __init__(self) -> None:
         self.failures: list[tuple[float, int | None]] = []
         """The time and the request's fingerprint of each; None where no request can be the cause."""
         self.opened_at: float | None = None
         """None while closed."""
+        self.called_at = 0.0
+        """When a request called the backend although the breaker was open."""
         self.probing = False
         """Whether a request probes the backend right now."""
 
@@ -53,9 +56,16 @@ class CircuitBreakers:
         self.settings = settings
         self._breakers: dict[str, _Breaker] = {}
         """Only of backends that failed since they last succeeded, so that healthy ones cost a request nothing."""
+        self._cooling: OrderedDict[tuple[str, str], float] = OrderedDict()
+        """Until when a backend asked to be left alone with a model."""
+
+    @property
+    def quiet(self) -> bool:
+        """Whether no backend failed lately, so that nothing has to be looked up."""
+        return not self._breakers and not self._cooling
 
     def open_reasons(self, now: float) -> Mapping[str, str]:
-        """The backends that must not be called now, each with the reason."""
+        """The backends that should not be called now, each with the reason."""
         if not self._breakers:
             return {}
         return {name: "its breaker is open" for name in self._breakers if self.state(name, now) == "open"}
@@ -68,6 +78,16 @@ class CircuitBreakers:
         if breaker.probing or now - breaker.opened_at < self.settings.open_s:
             return "open"
         return "half-open"
+
+    def left_alone_since(self, name: str) -> float:
+        """The time at which the breaker opened, or at which the backend was last called all the same."""
+        breaker = self._breakers.get(name)
+        return 0.0 if breaker is None or breaker.opened_at is None else max(breaker.opened_at, breaker.called_at)
+
+    def call_open(self, name: str, now: float) -> None:
+        """A request calls the backend although its breaker is open."""
+        if name in self._breakers:
+            self._breakers[name].called_at = now
 
     def retry_after(self, name: str, now: float) -> float:
         """Seconds until a backend with an open breaker may be called again; at least 1 while it is being probed."""
@@ -93,17 +113,25 @@ class CircuitBreakers:
         if self._breakers:
             self._breakers.pop(name, None)
 
+    def answering(self, name: str, now: float) -> None:
+        """An answer has begun: an open breaker closes, on trial until the answer is whole."""
+        breaker = self._breakers.get(name)
+        if breaker is not None and breaker.opened_at is not None:
+            breaker.opened_at, breaker.probing = None, False
+            breaker.failures = [(now, None)] * (self.settings.failures - 1)
+
     def failed(self, name: str, kind: str, fingerprint: int, now: float) -> None:
         """A request failed at the backend with this kind.
 
         Failures of requests with one fingerprint count once, so that one request that breaks every backend opens no
-        breaker, however often it is sent.
+        breaker, however often it is sent; `confirmed` says that the request was not the cause.
         """
-        if kind not in TRIPPING and kind != CONNECT_FAILURE:
-            if kind != "rate_limit":  # it refused the request, so it is alive
-                self.succeeded(name)
-            else:
-                self.abandon(name)
+        evidence = rule_of(kind).evidence
+        if evidence == "alive":
+            self.succeeded(name)
+            return
+        if evidence == "none":
+            self.abandon(name)
             return
         if not self.settings.failures:
             return
@@ -113,12 +141,44 @@ class CircuitBreakers:
             if breaker.probing or now - breaker.opened_at >= self.settings.open_s:
                 breaker.opened_at, breaker.probing = now, False
             return
+        mark = None if evidence == "each" else fingerprint
+        breaker.failures = [(at, other) for at, other in breaker.failures if other is None or other != mark]
+        self._add(breaker, mark, now)
+
+    def confirmed(self, name: str, fingerprint: int, now: float) -> None:
+        """Another backend answered the request that failed here, so the request was not the cause."""
+        breaker = self._breakers.get(name)
+        if breaker is None or breaker.opened_at is not None:
+            return
+        others = [(at, other) for at, other in breaker.failures if other != fingerprint]
+        if len(others) != len(breaker.failures):
+            breaker.failures = others
+            self._add(breaker, None, now)
+
+    def _add(self, breaker: _Breaker, mark: int | None, now: float) -> None:
         oldest = now - self.settings.window_s
-        mark = None if kind == CONNECT_FAILURE else fingerprint
-        breaker.failures = [
-            (at, other) for at, other in breaker.failures if at > oldest and (other is None or other != mark)
-        ]
+        breaker.failures = [(at, other) for at, other in breaker.failures if at > oldest]
         breaker.failures.append((now, mark))
         if len(breaker.failures) >= self.settings.failures:
             breaker.opened_at = now
             breaker.failures = []
+
+    # ---- a wait that the backend asked for ---------------------------------------------------------------------------
+
+    def cool(self, name: str, model: str, until: float) -> None:
+        """The backend asked to be left alone with this model until then."""
+        if self.settings.failures:
+            self._cooling[name, model] = until
+            self._cooling.move_to_end((name, model))
+            if len(self._cooling) > COOLING_LIMIT:
+                self._cooling.popitem(last=False)
+
+    def cooling(self, name: str, model: str, now: float) -> float:
+        """Until when the backend asked to be left alone with this model; 0 where that is over."""
+        until = self._cooling.get((name, model))
+        if until is None:
+            return 0.0
+        if until <= now:
+            del self._cooling[name, model]
+            return 0.0
+        return until

@@ -1,73 +1,96 @@
-"""Retries: which failures may be retried, how often, after which wait, and at whose cost.
+"""Retries: how often a backend is called again, after which wait, and at whose cost.
 
 Pure functions of a given clock and random number: times are seconds of a monotonic clock, and the caller passes them.
+Which failures are retried is the table of `policy`.
 """
 
 from __future__ import annotations
 
-from msgspec import Struct
+from math import inf
 
-RETRIABLE = frozenset(
-    (
-        "overloaded",
-        "rate_limit",
-        "upstream_cut",
-        "upstream_error",
-        "upstream_garbage",
-        "upstream_timeout",
-        "upstream_unreachable",
-    )
-)
-"""Kinds of failure after which the same request may succeed: at another backend at once, at the same one after a
-wait."""
+from msgspec import Struct
 
 
 class RetrySettings(Struct, frozen=True, kw_only=True):
     """Bounds and waits of retries. Times in seconds."""
 
     attempts: int = 3
-    """Attempts of one request in all, the first included."""
+    """Calls of one backend by one request, the first included. The first call of another backend is always free."""
     base_s: float = 0.25
     cap_s: float = 8
     """The n-th wait for the same backend is drawn from 0 to base_s * 2**n, at most cap_s."""
     max_wait_s: float = 20
     """The longest `retry-after` that is waited for; a longer one goes to the client."""
+    max_retry_after_s: float = 3600
+    """The longest `retry-after` that is believed and passed on; a longer one counts as this."""
     deadline_s: float = 600
     """How long a request may wait for the first content of its answer, all attempts and waits together."""
     budget: float = 0.2
-    """Retries that each request adds to the budget of all."""
+    """Repeats against a backend that each request which calls it adds to that backend's budget."""
     floor_per_s: float = 3
-    """Retries that each second adds to the budget."""
+    """Repeats that each second adds to the budget of each backend."""
+
+
+class _Account:
+    __slots__ = ("at", "saved")
+
+    def __init__(self, saved: float, at: float) -> None:
+        self.saved = saved
+        self.at = at
 
 
 class RetryBudget:
-    """The retry budget of all requests: each request and each second adds to it, each retry costs one.
+    """The budget of repeats against each backend, shared by all requests.
 
-    So under a total outage there are at most (1 + budget) attempts for each request and floor_per_s for each second,
-    the first of which is there from the start.
+    Each request that calls a backend for the first time and each second add to that backend's account; each repeat
+    costs one, which is paid back if it is answered. So under an outage a backend gets at most (1 + budget) calls for
+    each request and floor_per_s for each second, the first of which is there from the start.
     """
 
     CAP = 100.0
-    """The most that is saved up: enough for all requests under way when one of several backends dies."""
+    """The most that is saved up for one backend."""
 
     def __init__(self, settings: RetrySettings, now: float) -> None:
         self.settings = settings
-        self._saved = settings.floor_per_s
-        self._at = now
+        self._start = now
+        self._accounts: dict[str, _Account] = {}
 
-    def earn(self) -> None:
-        """A request arrived."""
-        self._saved += self.settings.budget
+    def earn(self, name: str) -> None:
+        """A request calls this backend for the first time."""
+        account = self._accounts.get(name)
+        if account is None:
+            account = self._accounts[name] = _Account(self.settings.floor_per_s, self._start)
+        account.saved += self.settings.budget
 
-    def spend(self, now: float) -> bool:
-        """Takes one retry from the budget; False where none is left."""
-        earned = max(0.0, now - self._at) * self.settings.floor_per_s
-        self._at = max(self._at, now)
-        self._saved = min(self._saved + earned, self.CAP)
-        if self._saved < 1:
+    def spend(self, name: str, now: float) -> bool:
+        """Takes one repeat from the backend's budget; False where none is left."""
+        account = self._settled(name, now)
+        if account.saved < 1:
             return False
-        self._saved -= 1
+        account.saved -= 1
         return True
+
+    def pay_back(self, name: str) -> None:
+        """A repeat was answered, so the backend is up and the repeat is no burden."""
+        account = self._accounts.get(name)
+        if account is not None:
+            account.saved += 1
+
+    def wait(self, name: str, now: float) -> float:
+        """Seconds until a repeat can be paid; infinite where time adds nothing."""
+        missing = 1 - self._settled(name, now).saved
+        if missing <= 0:
+            return 0.0
+        return missing / self.settings.floor_per_s if self.settings.floor_per_s else inf
+
+    def _settled(self, name: str, now: float) -> _Account:
+        account = self._accounts.get(name)
+        if account is None:
+            account = self._accounts[name] = _Account(self.settings.floor_per_s, self._start)
+        earned = max(0.0, now - account.at) * self.settings.floor_per_s
+        account.at = max(account.at, now)
+        account.saved = min(account.saved + earned, self.CAP)
+        return account
 
 
 def backoff(settings: RetrySettings, repeats: int, rand: float) -> float:

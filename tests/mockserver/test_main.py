@@ -66,7 +66,7 @@ def test_missing_folder(arguments: list[str], capsys: pytest.CaptureFixture[str]
     assert "nowhere is not a folder" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [[], ["check"], ["x", "--port", "high"], ["x", "--nope"]])
+@pytest.mark.parametrize("arguments", [["check", "x", "y"], ["x", "--port", "high"], ["x", "--nope"]])
 def test_wrong_command_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
     assert "usage: crosswire-mock" in capsys.readouterr().err

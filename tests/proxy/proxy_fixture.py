@@ -19,6 +19,7 @@ from aiohttp import web
 from crosswire.proxy.backends.aiohttp_transport import aiohttp_transport
 from crosswire.proxy.backends.httptools_transport import httptools_transport
 from crosswire.proxy.config import Config, load
+from crosswire.proxy.gateway.gateway import Gateway
 from crosswire.proxy.protocols.protocol import NewId
 from crosswire.proxy.server.app import gateway_of, make_app
 from crosswire.proxy.server.lifecycle import make_runner
@@ -69,6 +70,10 @@ class Stage:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def gateway(self) -> Gateway:
+        return gateway_of(self.app)
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", self.port, limit=64 * 2**20)

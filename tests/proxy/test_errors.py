@@ -54,7 +54,7 @@ def test_each_kind_has_a_status_and_a_code(kind: str) -> None:
 MEANINGS: dict[int, tuple[str, int, bool]] = {
     400: ("bad_request", 400, True),
     401: ("upstream_auth", 502, False),
-    402: ("upstream_auth", 502, False),
+    402: ("upstream_quota", 503, False),  # with the time of its end, which the test gives
     403: ("upstream_auth", 502, False),
     404: ("not_found", 404, True),
     407: ("upstream_auth", 502, False),

@@ -6,7 +6,7 @@ It imports nothing of the extra `local`: the engine's thread does, with the firs
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from typing import TYPE_CHECKING
 
 from ...errors import ClientError, UpstreamError, failure, upstream_failure
@@ -55,7 +55,7 @@ class MlxBackend:
         """Encodes a request for the engine, and declares what is lost."""
         return encode_request(request, target)
 
-    def next_key(self, refused: int) -> bool:
+    def next_key(self, refused: Collection[int]) -> bool:
         """Returns False: a local model has no keys."""
         return False
 

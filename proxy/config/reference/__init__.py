@@ -20,6 +20,7 @@ SECTIONS: dict[str, tuple[str, str]] = {
     ),
     "retry": ("Retries", "Keys under `retry`: how often, how long and at whose cost a failed attempt is repeated."),
     "breaker": ("Circuit breakers", "Keys under `breaker`: when a backend that keeps failing is left alone."),
+    "dns": ("Look-ups of names", "Keys under `dns`: how long answers are kept and how many look-ups run at once."),
     "backends.*": ("Backends", "Keys of each backend, under `backends` by its name."),
     "routes[]": ("Routes", "Keys of each entry of `routes`. Exact names come first, then priority, then specificity."),
     "modes.*": ("Modes", "Keys of each mode, under `modes` by its name."),

@@ -132,6 +132,7 @@ SETTINGS_KEYS: tuple[KeyInfo, ...] = (
         meaning="Time for which a changed file must stay as it is before it is read, so that no half of it is taken.",
     ),
     KeyInfo(path="retry", type="mapping", default="{}", example="{attempts: 5}", meaning="Retries; see below."),
+    KeyInfo(path="dns", type="mapping", default="{}", example="{ttl_s: 10}", meaning="Look-ups of names; see below."),
     KeyInfo(path="breaker", type="mapping", default="{}", example="{failures: 3}", meaning="Breakers; see below."),
     KeyInfo(
         path="records",
@@ -235,7 +236,14 @@ SETTINGS_KEYS: tuple[KeyInfo, ...] = (
         type="number",
         default="3",
         example="1",
-        meaning="Retries that each second adds to that budget.",
+        meaning="Repeats that each second adds to that budget.",
+    ),
+    KeyInfo(
+        path="retry.max_retry_after_s",
+        type="seconds, 0 allowed",
+        default="3600",
+        example="60",
+        meaning="The longest `retry-after` of a backend that a client is told.",
     ),
     KeyInfo(
         path="breaker.failures",
@@ -257,5 +265,33 @@ SETTINGS_KEYS: tuple[KeyInfo, ...] = (
         default="15",
         example="5",
         meaning="How long an open breaker lets no request through; then one request probes the backend.",
+    ),
+    KeyInfo(
+        path="breaker.panic",
+        type="integer",
+        default="10",
+        example="3",
+        meaning="Requests at once that a backend gets while the breakers of all candidates are open.",
+    ),
+    KeyInfo(
+        path="dns.ttl_s",
+        type="seconds, 0 allowed",
+        default="30",
+        example="10",
+        meaning="How long addresses are used before the name is looked up again.",
+    ),
+    KeyInfo(
+        path="dns.stale_s",
+        type="seconds, 0 allowed",
+        default="86400",
+        example="3600",
+        meaning="How long they are used beyond that while look-ups fail or are slow.",
+    ),
+    KeyInfo(
+        path="dns.threads",
+        type="integer",
+        default="32",
+        example="8",
+        meaning="Look-ups at once; each name has at most one.",
     ),
 )

@@ -5,7 +5,8 @@ Source: https://platform.claude.com/docs/en/api/messages
 
 from __future__ import annotations
 
-from ..protocol import Endpoint, Protocol, with_and_without_version
+from ...ir import Request
+from ..protocol import Endpoint, Protocol, StoredState, with_and_without_version
 from .errors import decode_failure, encode_failure
 from .model_list import MODEL_LIST
 from .reply_decoder import decode_reply
@@ -16,6 +17,14 @@ from .stream_decoder import StreamDecoder
 from .stream_encoder import StreamEncoder
 from .tables import LIMITS, NAME, QUIRKS, STATUSES
 from .token_count import TOKEN_COUNT
+
+
+def stored_state(request: Request) -> StoredState | None:
+    """Returns what the request needs of the account that keeps it."""
+    # "container": "Container identifier for reuse across requests."
+    # https://platform.claude.com/docs/en/api/messages/create
+    value = (request.extra or {}).get("container")
+    return StoredState("container", (value,)) if type(value) is str else None
 
 
 def address(model: str, stream: bool) -> str:
@@ -53,6 +62,7 @@ PROTOCOL = Protocol(
     # "Every API response includes a unique request-id header" https://platform.claude.com/docs/en/api/errors
     request_id_header="request-id",
     decode_request=decode_request,
+    stored_state=stored_state,
     encode_reply=encode_reply,
     stream_encoder=StreamEncoder,
     encode_failure=encode_failure,

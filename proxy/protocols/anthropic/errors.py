@@ -7,7 +7,7 @@ from typing import Any
 from ...errors import Malformed, upstream_failure
 from ...ir import Failure
 from ...wire import json_fields
-from .tables import CONTEXT_LENGTH, ERROR_TYPES, KINDS, MESSAGES
+from .tables import CONTEXT_LENGTH, ERROR_TYPES, KINDS, MESSAGES, SPEND_LIMIT
 
 
 def encode_failure(failure: Failure, request_id: str) -> dict[str, Any]:
@@ -41,4 +41,7 @@ def error_in(error: Any, status: int | None, retry_after: float | None) -> Failu
     status = implied if status is None else status
     if status < 500 and text is not None:
         kind = next((specific for pattern, specific in MESSAGES if pattern.search(text)), kind)
+    details = fields.get("details")
+    if type(details) is dict and details.get("error_code") == SPEND_LIMIT:
+        kind = "upstream_quota"
     return upstream_failure(status, text, kind=kind, retry_after=retry_after)

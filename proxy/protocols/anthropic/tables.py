@@ -57,8 +57,11 @@ STATUSES: dict[str, int] = {"overloaded": 529, "draining": 529}
 KINDS: dict[str, tuple[str | None, int]] = {
     "invalid_request_error": (None, 400),
     "authentication_error": ("upstream_auth", 401),
-    "billing_error": ("upstream_auth", 402),
+    "billing_error": ("upstream_quota", 402),
     "permission_error": ("upstream_auth", 403),
+    # the answer to a region that is not served: {"type": "forbidden", "message": "Request not allowed"}
+    # https://github.com/anthropics/claude-code/issues/1613
+    "forbidden": ("upstream_region", 403),
     "not_found_error": (None, 404),
     "request_too_large": ("too_large", 413),
     "rate_limit_error": ("rate_limit", 429),
@@ -67,7 +70,27 @@ KINDS: dict[str, tuple[str | None, int]] = {
     "overloaded_error": ("overloaded", 529),
 }
 """Maps an upstream error type to our kind and to the HTTP status to assume inside a stream, which has none."""
+SPEND_LIMIT = "enforced_spend_limit_reached"
+"""`details.error_code` of a 429 that is no rate limit.
+
+"On the Messages API, error.details.error_code is enforced_spend_limit_reached … the response has no retry-after header"
+https://www.developersdigest.tech/errors/api/anthropic-api/429-enforced-spend-limit-reached
+"""
 MESSAGES: tuple[tuple[re.Pattern[str], str], ...] = (
+    # 400 invalid_request_error: "Your credit balance is too low to access the Anthropic API. Please go to Plans &
+    # Billing to upgrade or purchase credits." https://github.com/anthropics/claude-code/issues/4207, "You have reached
+    # your specified API usage limits. You will regain access on 2026-04-01 at 00:00 UTC."
+    # https://github.com/continuedev/continue/issues/11305
+    (
+        re.compile(r"credit balance is too low|reached your specified (workspace )?API usage limits"),
+        "upstream_quota",
+    ),
+    (re.compile(r"unsupported countries, regions"), "upstream_region"),
+    # 403 "this model requires a subscription, upgrade for access" https://github.com/ollama/ollama/issues/15990
+    (
+        re.compile(r"model requires a subscription|not have (access|permission) to (use )?(the |this )?model"),
+        "upstream_forbidden",
+    ),
     (
         re.compile(r"prompt is too long|exceeds? (the )?context (limit|window)"),
         "context_length",

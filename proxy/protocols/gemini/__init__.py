@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from ..protocol import Endpoint, Protocol, UrlParams
+from ...ir import Request
+from ..protocol import Endpoint, Protocol, StoredState, UrlParams
 from .embeddings import EMBEDDINGS
 from .errors import decode_failure, encode_failure
 from .model_list import MODEL_LIST
@@ -19,6 +20,14 @@ from .stream_decoder import StreamDecoder
 from .stream_encoder import StreamEncoder
 from .tables import LIMITS, NAME, QUIRKS
 from .token_count import TOKEN_COUNT
+
+
+def stored_state(request: Request) -> StoredState | None:
+    """Returns what the request needs of the account that keeps it."""
+    # "cachedContent: The name of the content cached to use as context to serve the prediction."
+    # https://ai.google.dev/api/generate-content
+    value = (request.extra or {}).get("cachedContent")
+    return StoredState("cachedContent", (value,)) if type(value) is str else None
 
 
 def address(model: str, stream: bool) -> str:
@@ -65,6 +74,7 @@ PROTOCOL = Protocol(
     client_query=("key",),
     path_prefixes=("/v1beta", "/v1/models/", "/models/"),  # only Gemini's clients post below `models/`
     decode_request=decode_request,
+    stored_state=stored_state,
     encode_reply=encode_reply,
     stream_encoder=StreamEncoder,
     encode_failure=encode_failure,

@@ -7,7 +7,17 @@ from typing import Any
 from ...errors import Malformed, upstream_failure
 from ...ir import Failure
 from ...wire import json_fields
-from .tables import CONTEXT_LENGTH, ERROR_STATUSES, KINDS, RETRY_INFO, STATUSES
+from .tables import (
+    CONTEXT_LENGTH,
+    DAILY,
+    ERROR_STATUSES,
+    KINDS,
+    QUOTA_FAILURE,
+    REASONS,
+    REGION,
+    RETRY_INFO,
+    STATUSES,
+)
 
 
 def encode_failure(failure: Failure, request_id: str) -> dict[str, Any]:
@@ -49,11 +59,24 @@ def error_in(error: Any, status: int | None, retry_after: float | None) -> Failu
     kind = KINDS.get(error_status or "") if status != 400 else None
     if message is not None and CONTEXT_LENGTH.search(message):
         kind = "context_length"
-    elif any(detail.get("reason") == "API_KEY_INVALID" for detail in details):
-        kind = "upstream_auth"  # a 400, although it is the key's fault and not the client's
+    elif status in (400, 403) and message is not None and REGION.search(message):
+        kind = "upstream_region"
+    else:
+        kind = next((found for detail in details if (found := _account_kind(detail)) is not None), kind)
     if retry_after is None:
         retry_after = next((wait for detail in details if (wait := _retry_in(detail)) is not None), None)
     return upstream_failure(status, message, kind=kind, code=error_status, retry_after=retry_after)
+
+
+def _account_kind(detail: dict[str, Any]) -> str | None:
+    """Returns the kind of a refusal that is about the proxy's own account; None where the detail says nothing of it."""
+    if detail.get("@type") == QUOTA_FAILURE:
+        violations = detail.get("violations")
+        for violation in violations if type(violations) is list else ():
+            if type(violation) is dict and DAILY in str(violation.get("quotaId")):
+                return "upstream_quota"
+        return None
+    return REASONS.get(str(detail.get("reason")))
 
 
 def _retry_in(detail: dict[str, Any]) -> float | None:

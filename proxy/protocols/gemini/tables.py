@@ -131,6 +131,20 @@ KINDS: dict[str, str] = {
 STATUSES: dict[str, int] = {name: status for status, name in ERROR_STATUSES.items() if status not in (502, 508)}
 """HTTP status to assume for an error without a code inside a 200 stream."""
 
+REASONS: dict[str, str] = {
+    "API_KEY_INVALID": "upstream_auth",  # a 400, although it is the key's fault and not the client's
+    "BILLING_DISABLED": "upstream_quota",
+}
+"""The `reason` of an ErrorInfo that is about the proxy's own account, to our kind."""
+# 400 FAILED_PRECONDITION: "User location is not supported for the API use."
+# https://discuss.ai.google.dev/t/gemini-api-location-support/454, "Gemini API free tier is not available in your
+# country. Please enable billing on your project in Google AI Studio."
+# https://ai.google.dev/gemini-api/docs/troubleshooting
+REGION = re.compile(r"location is not supported|not available in your (country|region)", re.IGNORECASE)
+QUOTA_FAILURE = "type.googleapis.com/google.rpc.QuotaFailure"
+DAILY = "PerDay"
+"""Part of the `quotaId` of a quota that a short wait does not restore: GenerateRequestsPerDayPerProjectPerModel."""
+
 RETRY_INFO = "type.googleapis.com/google.rpc.RetryInfo"
 # "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576)."
 CONTEXT_LENGTH = re.compile(r"token count.{0,60}exceeds the maximum number of tokens", re.IGNORECASE)

@@ -7,7 +7,7 @@ from typing import Any
 from ...errors import Malformed, upstream_failure
 from ...ir import Failure
 from ...wire import json_fields
-from .tables import KINDS
+from .tables import ACCOUNT_KINDS, KINDS
 
 
 def encode_failure(failure: Failure, request_id: str) -> dict[str, Any]:
@@ -34,4 +34,7 @@ def error_in(error: Any, status: int | None, retry_after: float | None) -> Failu
     kind = next((kind for pattern, kind in KINDS if text and pattern.search(text)), None)
     if status not in (None, 400, 404) and not (status == 500 and kind == "context_length"):
         kind = None  # the status outweighs the sentence, but older servers answer 500 for a prompt that is too long
+    for refused, pattern, account_kind in ACCOUNT_KINDS:
+        if status == refused and text and pattern.search(text):
+            kind = account_kind
     return upstream_failure(status or 502, text, kind=kind, retry_after=retry_after)

@@ -55,6 +55,15 @@ KINDS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"server busy|maximum pending requests exceeded"), "overloaded"),
 )
 
+# 429: "you (…) have reached your weekly usage limit, upgrade for higher limits: https://ollama.com/upgrade"
+# https://github.com/diegosouzapw/OmniRoute/issues/3709, 403: "this model requires a subscription, upgrade for access"
+# https://github.com/ollama/ollama/issues/15990
+ACCOUNT_KINDS: tuple[tuple[int, re.Pattern[str], str], ...] = (
+    (429, re.compile(r"reached your \w+ usage limit"), "upstream_quota"),
+    (403, re.compile(r"model requires a subscription"), "upstream_forbidden"),
+)
+"""Refusals of the hosted service that are about the proxy's own account: status, message and kind."""
+
 TOOL_NAME = re.compile(r"[^\x00]+")
 """Ollama forbids no name: templates print it as it is."""
 

@@ -9,7 +9,16 @@ from msgspec import Struct
 
 from ...errors import upstream_failure
 from ...ir import Failure
-from .tables import ERROR_CODES, ERROR_TYPES
+from .tables import (
+    ERROR_CODES,
+    ERROR_TYPES,
+    KEY,
+    MODEL_FORBIDDEN,
+    MODERATION,
+    MODERATION_FIELDS,
+    QUOTA,
+    REGION,
+)
 
 
 def encode_failure(failure: Failure, request_id: str) -> dict[str, Any]:
@@ -49,13 +58,33 @@ def parse_error(error: Any, status: int | None, kinds: Mapping[str, str]) -> Err
     code, type_ = fields.get("code"), fields.get("type")
     if status is None:
         status = code if type(code) is int and 400 <= code < 600 else 502
+    message = _string(fields.get("message"))
+    kind = kinds.get(str(code)) or kinds.get(str(type_))
     return ErrorFields(
         status,
-        kinds.get(str(code)) or kinds.get(str(type_)),
-        _string(fields.get("message")),
+        account_kind(status, kind, str(code), message or "", fields.get("metadata")) or kind,
+        message,
         _string(code),
         _string(fields.get("param")),
     )
+
+
+def account_kind(status: int, kind: str | None, code: str, message: str, metadata: Any) -> str | None:
+    """Returns the kind of a refusal that is about the proxy's own account; None where it is about anything else."""
+    if status == 403:
+        if kind == "model_not_found" or MODEL_FORBIDDEN.search(f"{code} {message}"):
+            return "upstream_forbidden"
+        flagged = type(metadata) is dict and any(key in metadata for key in MODERATION_FIELDS)
+        if flagged or MODERATION.search(message):
+            return "upstream_moderation"
+    if status in (400, 403, 429, 451):
+        if QUOTA.search(message):
+            return "upstream_quota"
+        if REGION.search(message):
+            return "upstream_region"
+        if status == 400 and KEY.match(message):
+            return "upstream_auth"
+    return None
 
 
 def _string(value: Any) -> str | None:

@@ -5,8 +5,9 @@ Sources: https://platform.openai.com/docs/api-reference/responses and https://ww
 
 from __future__ import annotations
 
+from ...ir import Opaque, Request
 from ..openai.embeddings import EMBEDDINGS
-from ..protocol import Endpoint, Protocol, with_and_without_version
+from ..protocol import Endpoint, Protocol, StoredState, with_and_without_version
 from .errors import decode_failure, encode_failure
 from .reply_decoder import decode_reply
 from .reply_encoder import encode_reply
@@ -14,8 +15,24 @@ from .request_decoder import decode_request
 from .request_encoder import encode_request
 from .stream_decoder import StreamDecoder
 from .stream_encoder import StreamEncoder
-from .tables import LIMITS, NAME, QUIRKS
+from .tables import LIMITS, NAME, QUIRKS, STORED_INPUT
 from .token_count import TOKEN_COUNT
+
+
+def stored_state(request: Request) -> StoredState | None:
+    """Returns what the request needs of the account that keeps it, or that is to run it in the background."""
+    extra = request.extra or {}
+    for field in STORED_INPUT:
+        if value := extra.get(field):
+            id_ = value.get("id") if type(value) is dict else value
+            return StoredState(field, (id_,) if type(id_) is str else ())
+    if extra.get("background") is True:
+        return StoredState("background")
+    for turn in request.turns:
+        for block in turn.blocks:
+            if isinstance(block, Opaque) and block.kind == "item_reference":
+                return StoredState("item_reference")
+    return None
 
 
 def address(model: str, stream: bool) -> str:
@@ -50,6 +67,8 @@ PROTOCOL = Protocol(
     forwarded_headers=("openai-beta",),
     path_prefixes=("/v1/responses", "/responses"),
     decode_request=decode_request,
+    stored_state=stored_state,
+    keeps_replies=True,
     encode_reply=encode_reply,
     stream_encoder=StreamEncoder,
     encode_failure=encode_failure,

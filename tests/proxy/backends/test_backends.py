@@ -6,7 +6,11 @@ The same tables run over both transports. Times are tens of milliseconds, and no
 from __future__ import annotations
 
 import asyncio
+import datetime
+import errno
 import gzip
+import socket
+import threading
 import zlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -14,8 +18,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from benchmarks.fault_upstream import black_hole
+from crosswire.proxy.backends import aiohttp_transport, name_resolution
 from crosswire.proxy.backends.http import HttpBackend, _retry_after
-from crosswire.proxy.backends.transport import Timeouts
+from crosswire.proxy.backends.transport import TimedOut, Timeouts
 from crosswire.proxy.errors import UpstreamError
 from crosswire.proxy.ir import BlockDelta, Failure, ReplyEnd
 from crosswire.proxy.protocols import PROTOCOLS
@@ -352,7 +358,7 @@ async def test_tls_to_a_plain_port(bench: BenchOf, script: Script) -> None:
 async def test_a_host_without_an_address(bench: BenchOf) -> None:
     fault = await bench("http://no-such-host.invalid:1").unary()
     assert isinstance(fault, Failure)
-    assert fault.kind == "upstream_unreachable"
+    assert (fault.kind, fault.status) == ("upstream_dns", 502)
     assert "no-such-host" not in fault.message
 
 
@@ -367,7 +373,7 @@ STATUSES: dict[int, tuple[str, int, bool]] = {
     308: ("upstream_error", 502, False),
     400: ("bad_request", 400, True),
     401: ("upstream_auth", 502, False),
-    402: ("upstream_auth", 502, False),
+    402: ("upstream_quota", 502, False),
     403: ("upstream_auth", 502, False),
     404: ("not_found", 404, True),
     408: ("upstream_timeout", 504, False),
@@ -766,3 +772,131 @@ def test_the_samples_end_as_their_protocol_does() -> None:
         framing = FRAMINGS[PROTOCOLS[protocol].framing](FRAME_LIMIT)
         events = [event for frame in framing.parse(framing.cut(b"".join(stream(protocol)))) for event in it.feed(frame)]
         assert isinstance((events + it.close())[-1], ReplyEnd)
+
+
+# ---- connections of the pool -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", ["reset", "close"])
+@pytest.mark.parametrize("streams", [False, True], ids=["unary", "stream"])
+async def test_a_dead_connection_of_the_pool_costs_nothing(bench: BenchOf, streams: bool, end: str) -> None:
+    """The server ends the idle connection as the next request comes: it is sent once more, on a new one."""
+    answer = chunked(stream("openai-chat")) if streams else [http(dumps(reply("openai-chat")))]
+    async with upstream(answer, [end], answer) as up:
+        it = bench(up)
+        for _ in range(2):
+            assert (await it.stream())[:2] == (TEXT, None) if streams else await it.unary() == TEXT
+    assert [heard.connection for heard in up.requests] == [1, 1, 2]
+
+
+async def test_it_is_sent_once_more_and_not_twice(bench: BenchOf) -> None:
+    async with upstream([http(dumps(reply("openai-chat")))], ["reset"]) as up:
+        it = bench(up)
+        await it.unary()
+        fault = await it.unary()
+    assert isinstance(fault, Failure)
+    assert fault.kind == "upstream_unreachable"
+    assert len(up.requests) == 3
+
+
+async def test_an_answer_that_began_is_not_asked_for_again(bench: BenchOf) -> None:
+    scripts: list[Script] = [[http(dumps(reply("openai-chat")))], [b"HTTP/1.1 200 OK\r\ncontent-", 0.02, "close"]]
+    async with upstream(*scripts) as up:
+        it = bench(up)
+        await it.unary()
+        assert isinstance(await it.unary(), Failure)
+    assert len(up.requests) == 2
+
+
+async def test_a_new_connection_that_breaks_is_not_used_again(bench: BenchOf) -> None:
+    async with upstream(["reset"], [http(dumps(reply("openai-chat")))]) as up:
+        assert isinstance(await bench(up).unary(), Failure)
+    assert len(up.requests) == 1
+
+
+# ---- trouble of our own ----------------------------------------------------------------------------------------------
+
+
+async def test_no_descriptor_is_left(bench: BenchOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    async with upstream([http(dumps(reply("openai-chat")))]) as up:
+        it = bench(up)
+        with monkeypatch.context() as patch:
+            patch.setattr(name_resolution, "open_descriptor", refuse)
+            patch.setattr(aiohttp_transport, "open_descriptor", refuse)
+            with pytest.raises(UpstreamError) as raised:
+                await it.it.reply(it.sent(), b"{}", {}, _new_id)
+        assert (raised.value.failure.kind, raised.value.failure.status) == ("out_of_resources", 503)
+        assert "EMFILE" in raised.value.failure.message
+        assert not raised.value.was_sent
+        assert await it.unary() == TEXT
+
+
+@pytest.mark.parametrize("host", ["a..b", "xn--zzzzzz"])
+async def test_a_host_that_idna_refuses(bench: BenchOf, host: str) -> None:
+    fault = await bench(f"http://{host}:1/v1").unary()
+    assert isinstance(fault, Failure)
+    assert (fault.kind, fault.status) == ("upstream_dns", 502)
+
+
+async def test_all_addresses_of_a_name_are_tried(bench: BenchOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    def look_up(host: str) -> Any:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (at, 0)) for at in ("127.0.0.2", "127.0.0.1")]
+
+    monkeypatch.setattr(name_resolution, "look_up", look_up)
+    async with upstream([http(dumps(reply("openai-chat")))]) as up:
+        with black_hole("127.0.0.2", up.port):
+            assert await bench(f"http://two.test:{up.port}").unary() == TEXT
+
+
+async def test_a_look_up_that_hangs_is_a_timeout(transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = threading.Event()
+    monkeypatch.setattr(name_resolution, "look_up", lambda host: gate.wait(10) and [])
+    pool = TRANSPORTS[transport](Timeouts(0.05, 5))()
+    with pytest.raises(TimedOut) as raised:
+        await pool.post("http://slow.test/", {}, b"{}")
+    assert not raised.value.was_sent
+    gate.set()
+    await pool.close()
+
+
+# ---- keys and waits --------------------------------------------------------------------------------------------------
+
+
+def test_each_key_is_tried_once(bench: BenchOf) -> None:
+    it = bench("http://127.0.0.1:1", spare_keys=("second-key-0", "third-key-00")).it
+    refused: set[int] = set()
+    tried = []
+    while True:
+        tried.append(it.key)
+        refused.add(it.key)
+        if not it.next_key(refused):
+            break
+    assert (tried, it.key) == ([0, 1, 2], 0)
+    it.key = 1  # another request switched meanwhile
+    assert it.next_key({0})
+    assert it.key == 1
+    assert it.next_key({1})
+    assert it.key == 2
+
+
+@pytest.mark.parametrize(("told", "kept"), [("1e9", 3600), ("3601", 3600), ("3600", 3600), ("7", 7)])
+async def test_a_huge_wait_is_capped(bench: BenchOf, told: str, kept: float) -> None:
+    async with upstream([http(b"{}", "429 Slow", retry_after=told)]) as up:
+        fault = await bench(up).unary()
+    assert isinstance(fault, Failure)
+    assert fault.retry_after == kept
+
+
+async def test_a_quota_that_ends_at_a_known_time(bench: BenchOf) -> None:
+    at = datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=30)
+    text = f"You have reached your specified API usage limits. You will regain access on {at:%Y-%m-%d at %H:%M} UTC."
+    body = dumps({"type": "error", "error": {"type": "invalid_request_error", "message": text}})
+    async with upstream([http(body, "400 Bad")]) as up:
+        fault = await bench(up, "anthropic").unary()
+    assert isinstance(fault, Failure)
+    assert (fault.kind, fault.status) == ("upstream_quota", 503)
+    assert fault.retry_after is not None
+    assert 28 * 60 <= fault.retry_after <= 30 * 60

@@ -359,8 +359,11 @@ async def test_a_backends_failure_opens_it() -> None:
         stage(config(one("anthropic", up.url), breaker=breaker)) as it,
     ):
         answers = [await it.ask(PATHS["anthropic"], ask("anthropic", text=f"number {n}")) for n in range(4)]
+        state = (await it.metrics()).count('crosswire_breaker_state{backend="b"} 2.0')
     assert [answer.status for answer in answers] == [529] * 4
-    assert len(up.requests) == 2
+    assert state == 1
+    assert [b"its breaker is open" in answer.body for answer in answers] == [False, False, True, True]
+    assert len(up.requests) == 4  # nobody else is there to be called
 
 
 async def test_a_count_is_under_way_until_it_is_answered() -> None:

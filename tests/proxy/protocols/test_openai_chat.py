@@ -1283,7 +1283,7 @@ FAILURES: list[tuple[int, bytes, str, int]] = [
     (401, b'{"error":{"message":"bad key sk-1"}}', "upstream_auth", 502),
     (403, b"{}", "upstream_auth", 502),
     (422, b'{"detail":[{"loc":["body"]}]}', "unprocessable", 422),
-    (429, b'{"error":{"message":"pay","type":"insufficient_quota"}}', "rate_limit", 429),
+    (429, b'{"error":{"message":"pay","type":"insufficient_quota"}}', "upstream_quota", 503),
     (500, b'{"error":{"message":"oh"}}', "upstream_error", 502),
     (503, b"<html>", "overloaded", 503),
     (400, b'{"error":"plain"}', "bad_request", 400),

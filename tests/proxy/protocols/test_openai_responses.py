@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
-from crosswire.proxy.errors import STATUS, Malformed, UpstreamError, failure
+from crosswire.proxy.errors import STATUS, Malformed, UpstreamError, failure, upstream_failure
 from crosswire.proxy.ir import (
     Audio,
     BlockCitation,
@@ -850,7 +850,7 @@ STREAMS: list[tuple[str, list[dict[str, Any]], list[Event]]] = [
     ("a nested error, then the failure", [CREATED, {"type": "error", "error": {"code": "insufficient_quota",
                                                                               "message": "quota"}},
                                           {"type": "response.failed", "response": {"status": "failed"}}],
-     [START, Failure("rate_limit", "quota", 429, "insufficient_quota")]),
+     [START, upstream_failure(429, "quota", kind="upstream_quota")]),
     ("a response that failed", [CREATED, {"type": "response.failed", "response": {
         "status": "failed", "error": {"code": "context_length_exceeded", "message": "too long"}}}],
      [START, Failure("context_length", "too long", 400, "context_length_exceeded")]),
@@ -1177,7 +1177,7 @@ def test_a_failure_is_encoded(kind: str, code: str, type_: str) -> None:
         (400, {"code": "invalid-argument", "error": "bad key"}, "bad_request", "bad key"),
         (401, {"error": {"code": "invalid_api_key", "message": "sk-x"}}, "upstream_auth", None),
         (404, {"error": {"type": "invalid_request_error", "message": "gone"}}, "not_found", "gone"),
-        (429, {"error": {"code": "insufficient_quota", "message": "quota"}}, "rate_limit", "quota"),
+        (429, {"error": {"code": "rate_limit_exceeded", "message": "slowly"}}, "rate_limit", "slowly"),
         (500, {"error": {"type": "server_error", "message": "oops"}}, "upstream_error", None),
         (503, {"error": {"code": "server_is_overloaded", "message": "busy"}}, "overloaded", None),
         (422, {"detail": "wrong"}, "unprocessable", "wrong"),

@@ -1,4 +1,4 @@
-"""Beliefs about backends, under a given clock: the breaker, the budget, the waits. Tables first, then laws."""
+"""Circuit breakers under a given clock. Tables first, then laws."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crosswire.proxy.resilience.circuit_breaker import (
-    CONNECT_FAILURE,
-    STATES,
-    TRIPPING,
-    BreakerSettings,
-    CircuitBreakers,
-)
-from crosswire.proxy.resilience.retry import RETRIABLE, RetryBudget, RetrySettings, backoff
+from crosswire.proxy.resilience.circuit_breaker import COOLING_LIMIT, STATES, BreakerSettings, CircuitBreakers
+from crosswire.proxy.resilience.policy import POLICY, RETRIABLE
+
+CONNECT_FAILURE = "upstream_unreachable"
+TRIPPING = {kind for kind, rule in POLICY.items() if rule.evidence == "once"}
 
 QUICK = BreakerSettings(failures=3, window_s=10, open_s=5)
 
@@ -46,6 +43,43 @@ TABLE: dict[str, list[Step]] = {
     "a poison request and one other": [
         *[(at, ("upstream_error", 7), "closed") for at in range(4)],
         (4, ("upstream_error", 8), "closed"),
+    ],
+    "one body, which others answer": [
+        (0, ("upstream_error", 7), "closed"),
+        (0, ("confirmed", 7), "closed"),
+        (1, ("upstream_error", 7), "closed"),
+        (1, ("confirmed", 7), "closed"),
+        (2, ("upstream_error", 7), "open"),
+    ],
+    "one body, which others answer, and it succeeds": [
+        (0, ("upstream_error", 7), "closed"),
+        (0, ("confirmed", 7), "closed"),
+        (1, "ok", "closed"),
+        (2, ("upstream_error", 7), "closed"),
+        (3, ("confirmed", 7), "closed"),
+    ],
+    "another body is confirmed": [
+        *[(at, ("upstream_error", 7), "closed") for at in range(4)],
+        (4, ("confirmed", 8), "closed"),
+    ],
+    "the key, the quota and our own trouble say nothing": [
+        (0, ("upstream_error", 1), "closed"),
+        (1, ("upstream_error", 2), "closed"),
+        *[(2, (kind, 3), "closed") for kind in ("upstream_auth", "upstream_quota", "upstream_dns", "out_of_resources")],
+        (3, ("upstream_error", 4), "open"),
+    ],
+    "an answer that begins closes it, on trial": [
+        *[(0, (CONNECT_FAILURE, 1), state) for state in ("closed", "closed", "open")],
+        (5, "ask", "open"),
+        (6, "begin", "closed"),
+        (7, ("upstream_cut", 9), "open"),
+    ],
+    "an answer that begins, and ends well": [
+        *[(0, (CONNECT_FAILURE, 1), state) for state in ("closed", "closed", "open")],
+        (5, "ask", "open"),
+        (6, "begin", "closed"),
+        (7, "ok", "closed"),
+        (8, ("upstream_cut", 9), "closed"),
     ],
     "unreached counts whatever the request was": [
         (0, (CONNECT_FAILURE, 7), "closed"),
@@ -124,6 +158,10 @@ def test_the_breaker(steps: list[Step]) -> None:
                 assert breakers.begin("b", at)
             case "leave":
                 breakers.abandon("b")
+            case "begin":
+                breakers.answering("b", at)
+            case ("confirmed", int() as request):
+                breakers.confirmed("b", request, at)
             case (str() as kind, int() as request):
                 breakers.failed("b", kind, request, at)
         assert (number, breakers.state("b", at)) == (number, state)
@@ -154,9 +192,36 @@ def test_it_can_be_turned_off() -> None:
     assert breakers.state("b", 0) == "closed"
 
 
-def test_the_words_agree() -> None:
-    assert TRIPPING | {CONNECT_FAILURE, "rate_limit"} == RETRIABLE
+def test_the_states_are_those_of_the_type() -> None:
     assert set(STATES) == {"closed", "half-open", "open"}
+
+
+def test_the_one_that_was_left_alone_longest() -> None:
+    """Of two open breakers the one that was called last comes last."""
+    breakers = CircuitBreakers(QUICK)
+    for at, name in enumerate(("a", "b")):
+        for _ in range(QUICK.failures):
+            breakers.failed(name, CONNECT_FAILURE, 1, at)
+    assert breakers.left_alone_since("a") < breakers.left_alone_since("b")
+    breakers.call_open("a", 2)
+    assert breakers.left_alone_since("b") < breakers.left_alone_since("a")
+    assert breakers.state("a", 5) == "half-open"
+    assert breakers.left_alone_since("c") == 0
+
+
+def test_a_backend_that_asked_to_be_left_alone() -> None:
+    breakers = CircuitBreakers(QUICK)
+    assert breakers.quiet
+    breakers.cool("b", "m", 7)
+    assert not breakers.quiet
+    assert [breakers.cooling("b", "m", 6), breakers.cooling("b", "other", 6)] == [7, 0]
+    assert [breakers.cooling("b", "m", 7), breakers.quiet] == [0, True]
+    for number in range(COOLING_LIMIT + 1):
+        breakers.cool("b", str(number), 9)
+    assert [breakers.cooling("b", "0", 1), breakers.cooling("b", "1", 1)] == [0, 9]
+    off = CircuitBreakers(BreakerSettings(failures=0))
+    off.cool("b", "m", 7)
+    assert off.quiet
 
 
 # ---- laws ------------------------------------------------------------------------------------------------------------
@@ -189,31 +254,3 @@ def test_it_opens_only_after_enough_different_failures_without_a_success(events:
             assert len(since) >= QUICK.failures
         if before == "open":
             since = []
-
-
-@settings(deadline=None)
-@given(st.lists(st.tuples(st.floats(0, 0.5), st.booleans()), max_size=300))
-def test_the_budget_holds_under_a_total_outage(steps: list[tuple[float, bool]]) -> None:
-    """Every request fails and wants all its tries: they stay within 1.2 a request and 3 a second."""
-    retry = RetrySettings()
-    budget, now, requests, further = RetryBudget(retry, 0.0), 0.0, 0, 0
-    for pause, comes in steps:
-        now += pause
-        if comes:
-            requests += 1
-            budget.earn()
-        further += sum(budget.spend(now) for _ in range(retry.attempts - 1))
-        assert requests + further <= (1 + retry.budget) * requests + retry.floor_per_s * (1 + now) + 1e-6
-
-
-def test_what_is_saved_up_is_bounded() -> None:
-    budget = RetryBudget(RetrySettings(), 0.0)
-    for _ in range(100_000):
-        budget.earn()
-    assert sum(budget.spend(1e6) for _ in range(200)) == RetryBudget.CAP
-
-
-@pytest.mark.parametrize(("tried", "most"), [(0, 0.25), (1, 0.5), (2, 1), (3, 2), (10, 8), (10_000, 8)])
-def test_waits_grow_to_a_cap(tried: int, most: float) -> None:
-    retry = RetrySettings()
-    assert [backoff(retry, tried, dice) for dice in (0, 0.5, 1)] == [0, most / 2, most]

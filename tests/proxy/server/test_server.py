@@ -16,7 +16,7 @@ import pytest
 from aiohttp import web
 
 from crosswire.proxy.backends.aiohttp_transport import aiohttp_transport
-from crosswire.proxy.backends.transport import Timeouts, Transport
+from crosswire.proxy.backends.transport import NameSettings, Timeouts, Transport
 
 from ..proxy_fixture import KEY, Answer, Stage, config, one, read_answer, read_chunk, read_head, request, stage
 from ..sample_messages import (
@@ -542,9 +542,9 @@ async def test_without_the_extra_speed_aiohttps_client_serves(streams: bool, mon
     monkeypatch.setitem(sys.modules, "crosswire.proxy.backends.httptools_transport", None)
     made: list[Timeouts] = []
 
-    def noted(timeouts: Timeouts) -> Callable[[], Transport]:
+    def noted(timeouts: Timeouts, names: NameSettings) -> Callable[[], Transport]:
         made.append(timeouts)
-        return aiohttp_transport(timeouts)
+        return aiohttp_transport(timeouts, names)
 
     monkeypatch.setattr("crosswire.proxy.gateway.backend_factory.aiohttp_transport", noted)
     script = chunked(stream("gemini")) if streams else [http(dumps(reply("gemini")))]
