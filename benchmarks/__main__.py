@@ -51,7 +51,7 @@ MODES = {
     "an event a write": 1,  # as tokens arrive
     "four events a write": 4,  # as a busy host may coalesce them
 }
-"""What is measured, and how many events of a stream the upstream puts into one write."""
+"""The cases to measure, each with the number of stream events that the upstream puts into one write."""
 
 CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
     # name: which proxy, path, body

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent
 # ---- the rows --------------------------------------------------------------------------------------------------------
 
 Result = tuple[int, str]
-"""What was lost, and what to print."""
+"""The number of lost requests, and the text to print."""
 
 Row = Callable[[Start, int], Awaitable[Result]]
 """Plays one fault; the number is the scale by which requests are divided."""

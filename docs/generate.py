@@ -15,23 +15,24 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import yaml
+
+from crosswire.conformance.__main__ import main as conformance_main
+from crosswire.mockserver.__main__ import main as mock_main
+from crosswire.proxy.cli import store
+from crosswire.proxy.cli.config_source import config_of
+from crosswire.proxy.cli.main import STORE_COMMANDS
+from crosswire.proxy.cli.main import main as proxy_main
+from crosswire.proxy.config import PROTOCOL_SPECS
+from crosswire.proxy.config.precedence import FILE_ONLY, VARIABLES
+from crosswire.proxy.config.reference import KEYS_REFERENCE, SECTIONS, KeyInfo, section_of
+from crosswire.proxy.ir import CAPABILITIES
+from crosswire.proxy.ir.loss_tables import FIELD_FEATURES, LOSS_RULES
+from crosswire.proxy.providers import PROVIDERS
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # the tables of the tests, and the programs of this checkout
+sys.path.insert(0, str(ROOT))  # for the tables of the tests
 
-import yaml  # noqa: E402
-
-from crosswire.conformance.__main__ import main as conformance_main  # noqa: E402
-from crosswire.mockserver.__main__ import main as mock_main  # noqa: E402
-from crosswire.proxy.cli import store  # noqa: E402
-from crosswire.proxy.cli.config_source import config_of  # noqa: E402
-from crosswire.proxy.cli.main import STORE_COMMANDS  # noqa: E402
-from crosswire.proxy.cli.main import main as proxy_main  # noqa: E402
-from crosswire.proxy.config import PROTOCOL_SPECS  # noqa: E402
-from crosswire.proxy.config.precedence import FILE_ONLY, VARIABLES  # noqa: E402
-from crosswire.proxy.config.reference import KEYS_REFERENCE, SECTIONS, KeyInfo, section_of  # noqa: E402
-from crosswire.proxy.ir import CAPABILITIES  # noqa: E402
-from crosswire.proxy.ir.loss_tables import FIELD_FEATURES, LOSS_RULES  # noqa: E402
-from crosswire.proxy.providers import PROVIDERS  # noqa: E402
 from tests.source_tree import modules  # noqa: E402
 from tests.test_floors import FLOORS  # noqa: E402
 

@@ -1,4 +1,4 @@
-"""How the laws are tried: the same examples in every run, so that a red run can be run again, and no example timed."""
+"""Settings of Hypothesis: the same examples in every run, so that a failing run can be repeated, and no deadline."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def modules() -> dict[str, Path]:
 
 @cache
 def imports(module: str) -> frozenset[tuple[str, str]]:
-    """What a module imports, wherever it stands in the file: (module, name), the name empty for `import module`."""
+    """Returns a module's imports, wherever they stand: (module, name), the name empty for `import module`."""
     return imports_of(modules()[module])
 
 
@@ -58,7 +58,7 @@ def own_imports(module: str) -> Iterator[tuple[str, str]]:
 
 
 def matches(pattern: str, module: str) -> bool:
-    """Whether a pattern, one of `a`, `a.*` (the package a and all in it) or `*`, matches this module."""
+    """Returns whether a pattern, one of `a`, `a.*` (the package a and all in it) or `*`, matches this module."""
     return fnmatchcase(module, pattern) or module == pattern.removesuffix(".*")
 
 

@@ -109,7 +109,7 @@ ABROAD: dict[str, dict[str, tuple[str, ...]]] = {
 """Of each package: the modules of the other two that it may import, and which of its own may."""
 
 ONLY_NAMES = {"proxy.server.app": {"make_app"}}
-"""What may be taken from a module by another package, where that is not everything."""
+"""The names that another package may import from a module, where that is not all of them."""
 
 LIBRARIES: dict[str, tuple[str, ...]] = {
     "msgspec": ("*",),
@@ -153,7 +153,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "pydantic": ("conformance.replay.sdk_types",),
     "pydantic_core": ("conformance.replay.sdk_types",),
 }
-"""Which modules may import a package from outside."""
+"""The modules that may import a third-party package, by package."""
 
 PURE = (
     *("proxy.ir*", "proxy.errors", "proxy.wire*", "proxy.headers", "proxy.providers", "proxy.resilience*"),

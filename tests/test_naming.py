@@ -43,27 +43,27 @@ def test_files_are_short() -> None:
     assert [file for file, n in lengths.items() if n > LONGEST and not file.startswith("tests/")] == []
 
 
-QUESTION = re.compile(r"(What|Who|Whose|Whom|Whoever|Whether|How|Where|Under which|Which)\b")
+QUESTION = re.compile(r"(What|Who|Whose|Whom|Whoever|Whether|How|When|Where|Why|Under which|Which)\b")
 
 
-@pytest.mark.parametrize("top", ["proxy", "mockserver", "conformance", "benchmarks", "training"])
+@pytest.mark.parametrize("top", ["proxy", "mockserver", "conformance", "benchmarks", "training", "tests", "docs"])
 def test_docstrings_begin_with_what_a_thing_does(top: str) -> None:
-    """A docstring says what a thing does in the words that a reader would search for; it asks no question."""
-    riddles = []
+    """A docstring, that of an attribute too, says what a thing does in the words that a reader would search for."""
+    questions = []
     for file in python_files():
         if file.startswith(f"{top}/"):
             for node in ast.walk(ast.parse((ROOT / file).read_text("utf-8"))):
-                if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-                    text = ast.get_docstring(node) or ""
-                    if QUESTION.match(text) and not text.startswith("Whether "):
-                        riddles.append(f"{file}:{getattr(node, 'lineno', 1)} {text[:60]}")
-    assert riddles == []
+                if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+                    text = str(node.value.value).lstrip()
+                    if QUESTION.match(text):
+                        questions.append(f"{file}:{node.lineno} {text[:60]}")
+    assert questions == []
 
 
 # ---- protocols -------------------------------------------------------------------------------------------------------
 
 HOMES = ("proxy.protocols", "proxy.providers", "proxy.config")
-"""Where a protocol's name may stand: its folder and the table, the registry of providers, the config's schema."""
+"""The modules that may name a protocol: its folder and the table, the registry of providers, the config's schema."""
 
 
 def words_of(identifier: str) -> str:
@@ -73,7 +73,7 @@ def words_of(identifier: str) -> str:
 
 
 def names_a_protocol(identifier: str) -> bool:
-    """Whether a protocol's name is among the words of an identifier."""
+    """Returns whether a protocol's name is among the words of an identifier."""
     return any(f"-{name}-" in f"-{words_of(identifier)}-" for name in PROTOCOLS)
 
 
@@ -178,7 +178,7 @@ def mirrors_of(module: str) -> Iterable[Path]:
 
 
 def has_code(tree: ast.Module) -> bool:
-    """Whether a module has a function with a body; types, tables and interfaces alone have nothing to test."""
+    """Returns whether a module has a function with a body; types, tables and interfaces alone have nothing to test."""
     functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
     return any(not all(is_stub(statement) for statement in function.body) for function in functions)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 from typing import Any
 
 from jsonpath_ng.ext.parser import parse as parse_path
@@ -168,7 +169,6 @@ def _check_expectations(result: Result, case: Case, step: Step, entry: dict[str,
         result.fail(f"the stop reason is {reply.stop}, the story expects {hear.stop}")
 
 
-def _json_path(text: str, known: dict[str, Any] = {}) -> Any:  # noqa: B006 - a cache of compiled paths
-    if text not in known:
-        known[text] = parse_path(text)
-    return known[text]
+@cache
+def _json_path(text: str) -> Any:
+    return parse_path(text)

@@ -38,7 +38,10 @@ def client_view(results: list[Result]) -> dict[str, Any]:
 
 def route_view(results: list[Result]) -> dict[str, Any]:
     """Returns decisions, candidates, attempts and what the client received of a routing story, by frontend and mode."""
-    view = lambda result: {"exchanges": [_routed_exchange(step) for step in result.steps]}  # noqa: E731
+
+    def view(result: Result) -> dict[str, Any]:
+        return {"exchanges": [_routed_exchange(step) for step in result.steps]}
+
     return _by_name(results, view, _frontend_and_mode)
 
 

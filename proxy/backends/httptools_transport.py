@@ -172,7 +172,7 @@ class _Connection(asyncio.Protocol):
         self.chunks: deque[bytes] = deque()
         self.complete = False
         self.heard = False
-        """Whether any byte of an answer came."""
+        """True if any byte of an answer came."""
         self._header_bytes = 0
         self._waiting_bytes = 0
         self._paused = False

@@ -19,9 +19,9 @@ class NameSettings(Struct, frozen=True, kw_only=True):
     """Look-ups of host names. Times in seconds."""
 
     ttl_s: float = 30
-    """How long addresses are used before the name is looked up again."""
+    """Time for which addresses are used before the name is looked up again."""
     stale_s: float = 86400
-    """How long they are used beyond that while look-ups fail or are slow."""
+    """Further time for which they are used while look-ups fail or are slow."""
     threads: int = 32
     """Look-ups at once; each name has at most one."""
 
@@ -33,7 +33,7 @@ class Unreachable(Exception):
     """The connection to the backend broke before an answer began, or within it."""
 
     was_sent = True
-    """Whether the request may have reached the backend."""
+    """True if the request may have reached the backend."""
 
 
 class NotConnected(Unreachable):

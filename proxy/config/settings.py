@@ -47,7 +47,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 9001
     open: bool = False
-    """Whether the address may be one that other machines can reach, although no client needs a key."""
+    """True if the address may be one that other machines can reach, although no client needs a key."""
     hosts: frozenset[str] = frozenset()
     """Names by which clients may call the proxy, beside loopback and the address of the socket."""
     cors: CorsSettings = CorsSettings()
@@ -91,7 +91,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     store: str | None = None
     """URL of the database of mappings, settings and credentials; it may hold a password."""
     store_create: bool = False
-    """Whether that database may be missing; the first row makes it."""
+    """True if that database may be missing; the first row makes it."""
     store_poll_s: float = 2
     """Interval for checking the store for changes; 0 means never."""
     admin_key: str | None = None

@@ -123,7 +123,7 @@ class AttemptLoop(Generic[C, R]):
         self._free: set[_Key] = set()
         """The candidates that were not reached for a reason of our own, so that repeats cost nothing."""
         self._ticket: Ticket | None = None
-        """What was admitted, and not called yet."""
+        """The admitted call that has not begun."""
         self._running: Ticket | None = None
         """The call under way."""
         self._bound: str | None = None
@@ -171,7 +171,7 @@ class AttemptLoop(Generic[C, R]):
             self._proven(self._running)
 
     def may_escalate(self, call: C) -> bool:
-        """Whether a better model follows this one in a cascade, so that a poor answer may be dropped."""
+        """Returns whether a better model follows this one in a cascade, so that a poor answer may be dropped."""
         chain = self._chain
         if not chain.cascade:
             return False
@@ -244,7 +244,7 @@ class AttemptLoop(Generic[C, R]):
         return answer
 
     def _lacks_endpoint(self, kind: str, call: C) -> bool:
-        """Whether this failure is the want of an endpoint, not of a model that the chain's next candidate may have."""
+        """Returns whether the backend lacks the endpoint, not just a model that the chain's next candidate may have."""
         if kind not in MISSING:
             return False
         if kind != "model_not_found" or not self._chain.missing_moves_on:
@@ -262,7 +262,7 @@ class AttemptLoop(Generic[C, R]):
     # ---- what follows a failure --------------------------------------------------------------------------------------
 
     def _key_was_changed(self, failed: Failure, call: C) -> bool:
-        """Whether the backend's next key is tried, for which the same call is sent again."""
+        """Switches to the backend's next key after this failure; returns whether the call is sent again with it."""
         if not rule_of(failed.kind).next_key or self._is_bound(failed):
             return False
         refused = self._refused_keys.setdefault(call.candidate.backend, set())
@@ -270,7 +270,7 @@ class AttemptLoop(Generic[C, R]):
         return call.backend.next_key(refused)
 
     def _goes_on(self, error: UpstreamError, call: C) -> bool:
-        """Whether anything is tried after this failure; leaves out the candidates that are of no use any more."""
+        """Returns whether another attempt follows this failure; drops the candidates that cannot serve the request."""
         chain, rounds, kind, key = self._chain, self._rounds, error.failure.kind, _key(call.candidate)
         rule = rule_of(kind)
         if self._is_bound(error.failure):
@@ -345,7 +345,7 @@ class AttemptLoop(Generic[C, R]):
         return key[1] or self._context.record.model or ""
 
     def _is_bound(self, failed: Failure) -> bool:
-        """Whether only the backend that was called can serve the request; a backend without its state did not."""
+        """Returns whether no other backend can serve the request, because this one keeps what it refers to."""
         if failed.kind in MISSING:
             return False
         if self._bound is None:

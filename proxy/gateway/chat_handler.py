@@ -145,7 +145,7 @@ class ChatHandler:
         )
 
     def _must_convert(self, request: Request, candidate: Candidate) -> bool:
-        """Whether the answer cannot be relayed even by a backend of the client's own protocol.
+        """Returns whether the answer cannot be relayed even by a backend of the client's own protocol.
 
         Backends stream server-sent events, so a client that wants one array gets a converted stream; and a relayed
         stream is not decoded far enough to be judged by a cascade.

@@ -62,5 +62,5 @@ _PROVIDER_HOSTS = frozenset(
 
 
 def may_be_proxy(backend: BackendConfig) -> bool:
-    """Whether a backend's address is none of a provider in the registry."""
+    """Returns whether a backend's address is none of a provider in the registry."""
     return urlsplit(backend.base_url).hostname not in _PROVIDER_HOSTS

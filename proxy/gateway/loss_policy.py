@@ -22,7 +22,7 @@ class LossPolicy(Struct, frozen=True):
         return [loss for loss in losses if self.strict or self.actions[loss.feature] == "refuse"]
 
     def rejection(self, losses: Iterable[Loss]) -> str | None:
-        """Why a backend cannot take a request that has these losses, or None where it can."""
+        """Returns the reason why a backend cannot take a request with these losses, or None if it can."""
         refused = self.refused(losses)
         return f"cannot take {describe(refused)}" if refused else None
 

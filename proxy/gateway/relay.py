@@ -92,7 +92,7 @@ class Relay:
 
 
 def _is_foreign(block: Block) -> bool:
-    """Whether a block holds a signature in a token of the proxy, which only its issuer may get unwrapped."""
+    """Returns whether a block holds a signature in a token of the proxy, which only its issuer may get unwrapped."""
     if isinstance(block, ToolResult):
         return any(_is_foreign(inner) for inner in block.blocks)
     signature = getattr(block, "signature", None)

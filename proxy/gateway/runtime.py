@@ -62,9 +62,9 @@ class Runtime:
         self.admission = Admission(self.breakers, self.retry_budget, now)
         self.owners = StateOwners()
         self.config_complaints: tuple[str, ...] = ()
-        """Why the newest config was refused, while the one before it serves."""
+        """The errors for which the newest config was refused, while the one before it serves."""
         self.store_complaint: str | None = None
-        """Why the store cannot be read, while what was read of it last serves."""
+        """The reason why the store cannot be read, while what was read of it last serves."""
         self.instance = instance or new_instance_id()
         self._make_backend = make_backend
         self.backends: Mapping[str, Backend] = {

@@ -42,7 +42,7 @@ def reference_of(frontend: Protocol, request: Request) -> str | None:
 
 
 def _is_uploaded(block: Block) -> bool:
-    """Whether a block is a file that was uploaded to a provider."""
+    """Returns whether a block is a file that was uploaded to a provider."""
     if isinstance(block, ToolResult):
         return any(_is_uploaded(inner) for inner in block.blocks)
     media = getattr(block, "media", None)

@@ -24,7 +24,7 @@ class LogWriter:
 
     what = "log"
     reports = True
-    """Whether losses are logged; not of the log itself."""
+    """True if losses are logged; not of the log itself."""
 
     def __init__(self, limit: int = 16 * MIB, end_s: float = 1.0) -> None:
         self.limit = limit
@@ -98,7 +98,7 @@ class LineWriter(LogWriter):
         self._handle = handle
         self._path = path
         self._torn = False
-        """Whether the last line was written in part, so that the next must begin on a line of its own."""
+        """True if the last line was written in part, so that the next must begin on a line of its own."""
         super().__init__(limit, end_s)
 
     def _write(self, name: str, data: bytes) -> None:

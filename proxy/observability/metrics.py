@@ -66,9 +66,9 @@ class Metrics(Collector):
     def __init__(self) -> None:
         self.in_flight = 0
         self.config_good = True
-        """Whether the newest config serves."""
+        """True if the newest config serves."""
         self.store_good = True
-        """Whether the store can be read."""
+        """True if the store can be read."""
         self.dropped: Mapping[str, int] = {}
         """The entries that each log has lost."""
         self.breakers: Mapping[str, State] = {}

@@ -33,7 +33,7 @@ class UrlParams(Struct, frozen=True):
 
     @property
     def wants_array(self) -> bool:
-        """Whether a stream is asked for as one JSON array: Gemini's default, which `alt=sse` turns off."""
+        """True if a stream is asked for as one JSON array: Gemini's default, which `alt=sse` turns off."""
         return self.method is not None and self.alt != "sse"
 
 
@@ -191,23 +191,23 @@ class Protocol(Struct, frozen=True, kw_only=True):
     title: str
     """As people write it, for a log line: `OpenAI chat completions`."""
     capabilities: frozenset[str]
-    """What the protocol's wire can carry at all; `capabilities: auto` means these."""
+    """The capabilities that the wire format can carry; `capabilities: auto` means these."""
     quirks: Mapping[str, str] = {}
     """Ways in which a host of this protocol may deviate, and what each changes."""
     limits: Mapping[str, float] = {}
     """The protocol's own bounds, which a backend's `limits` may override."""
     local: bool = False
-    """Whether backends of this protocol run on the operator's own machines."""
+    """True if backends of this protocol run on the operator's own machines."""
     example_model: str
     """A model's name for examples, and for a conversion without one."""
 
     # as a frontend
     paths: tuple[str, ...]
-    """Where clients post a chat; `{tail}` is `model:method`."""
+    """The paths to which clients post a chat; `{tail}` is `model:method`."""
     chat_methods: tuple[str, ...] = ()
     """The methods of a chat, where the path has one behind its last colon."""
     url_params: Callable[[str | None, bool], UrlParams] = lambda model, stream: UrlParams()
-    """What the URL would say for this model, unary or streaming; only where the URL and not the body says it."""
+    """The parameters of the URL for this model, unary or streaming; only where the URL holds them, not the body."""
     client_headers: tuple[str, ...] = ()
     """Request headers that only this protocol's clients send."""
     client_query: tuple[str, ...] = ()
@@ -217,7 +217,7 @@ class Protocol(Struct, frozen=True, kw_only=True):
     beta_header: str | None = None
     """The one of them that lists beta flags, which a backend's `betas` filters."""
     takes_forms: bool = False
-    """Whether a body of JSON may have a form's content type, or none, as the protocol's documentation sends it."""
+    """True if a body of JSON may have a form's content type, or none, as the protocol's documentation sends it."""
     path_prefixes: tuple[str, ...] = ()
     """Beginnings of paths at which an error has this protocol's shape, whatever the client sends."""
     request_id_header: str | None = None
@@ -225,9 +225,9 @@ class Protocol(Struct, frozen=True, kw_only=True):
     decode_request: Callable[[dict[str, Any], UrlParams], Request]
     """Raises Malformed with the wire path of what is wrong."""
     stored_state: Callable[[Request], StoredState | None] = lambda request: None
-    """What the request needs of an account's own store; a failover to another account would only meet a 404 there."""
+    """The references of a request to an account's own store; another account would answer them with a 404."""
     keeps_replies: bool = False
-    """Whether a later request may refer to a reply by its id."""
+    """True if a later request may refer to a reply by its id."""
     encode_reply: Callable[[Reply, ReplyContext], tuple[dict[str, Any], list[Loss]]]
     stream_encoder: Callable[[ReplyContext], StreamEncoder]
     encode_failure: Callable[[Failure, str], dict[str, Any]]
@@ -252,16 +252,16 @@ class Protocol(Struct, frozen=True, kw_only=True):
     auth: Callable[[str], dict[str, str]]
     """The headers that carry the backend's key."""
     headers: Mapping[str, str] = {}
-    """What every request to such a backend carries."""
+    """The headers of every request to such a backend."""
     framing: str = "sse"
 
     # between two equal ones: the relay
     model_in: tuple[str, ...] = ("model",)
-    """Where the request names the model; empty where the URL does."""
+    """The path of keys at which the request names the model; empty where the URL does."""
     model_out: tuple[tuple[str, ...], ...] = (("model",),)
-    """Where a body or a stream's frame names it, as paths of keys."""
+    """The paths of keys at which a body or a stream's frame names it."""
     needs_reencoding: Callable[[Request, frozenset[str]], bool] = lambda request, quirks: bool(quirks)
-    """Whether a backend with these quirks must get this request re-encoded."""
+    """True if a backend with these quirks must get this request re-encoded."""
     resume_after_relay: Callable[[Any, list[Frame]], None] | None = None
     """Tells an encoder that must end a relayed stream what went before: the stream's first and last frames."""
     terminal_markers: tuple[bytes, ...]

@@ -23,14 +23,14 @@ COOLING_LIMIT = 1000
 
 
 class BreakerSettings(Struct, frozen=True, kw_only=True):
-    """When a breaker opens, and for how long. Times in seconds."""
+    """The thresholds at which a breaker opens, and for how long it is open. Times in seconds."""
 
     failures: int = 5
     """Failures without a success between them that open a breaker; 0 = never."""
     window_s: float = 30
-    """How long a failure counts."""
+    """Time for which a failure counts."""
     open_s: float = 15
-    """How long an open breaker lets no request through; after it one request probes the backend."""
+    """Time for which an open breaker lets no request through; after it one request probes the backend."""
     panic: int = 10
     """Requests that may call a backend at once although its breaker is open, because no other backend is left."""
 
@@ -44,9 +44,9 @@ class _Breaker:
         self.opened_at: float | None = None
         """None while closed."""
         self.called_at = 0.0
-        """When a request called the backend although the breaker was open."""
+        """The time at which a request called the backend although the breaker was open."""
         self.probing = False
-        """Whether a request probes the backend right now."""
+        """True if a request probes the backend right now."""
 
 
 class CircuitBreakers:
@@ -61,7 +61,7 @@ class CircuitBreakers:
 
     @property
     def quiet(self) -> bool:
-        """Whether no backend failed lately, so that nothing has to be looked up."""
+        """True if no backend failed lately, so that nothing has to be looked up."""
         return not self._breakers and not self._cooling
 
     def open_reasons(self, now: float) -> Mapping[str, str]:

@@ -24,7 +24,7 @@ class RetrySettings(Struct, frozen=True, kw_only=True):
     max_retry_after_s: float = 3600
     """The longest `retry-after` that is believed and passed on; a longer one counts as this."""
     deadline_s: float = 600
-    """How long a request may wait for the first content of its answer, all attempts and waits together."""
+    """Time until the first content of a request's answer, all attempts and waits together."""
     budget: float = 0.2
     """Repeats against a backend that each request which calls it adds to that backend's budget."""
     floor_per_s: float = 3

@@ -206,7 +206,7 @@ def operator_failure(request: web.Request, gateway: Gateway, *, needs_key: bool 
 
 
 def _is_direct(request: web.Request) -> bool:
-    """Whether the caller is a program on this machine, and no reverse proxy that speaks for somebody else.
+    """Returns whether the caller is a program on this machine, and no reverse proxy that speaks for somebody else.
 
     nginx as it is shipped names nobody, but it speaks HTTP/1.0, which no operator's tool does.
     """

@@ -37,7 +37,7 @@ def make_runner(app: web.Application) -> web.AppRunner:
 
 
 def _is_own_fault(record: logging.LogRecord) -> bool:
-    """Whether a log record of the HTTP server is about an error in the proxy, not about a client's broken HTTP."""
+    """Returns whether a log record of the HTTP server is about an error in the proxy, not in a client's HTTP."""
     return not (record.exc_info and isinstance(record.exc_info[1], BROKEN_HTTP))
 
 

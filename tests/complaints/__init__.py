@@ -1,1 +1,1 @@
-"""What users of LLM gateways complain about, each with bytes like those that were reported, through the whole proxy."""
+"""Complaints of users of LLM gateways, each with bytes like those that were reported, through the whole proxy."""

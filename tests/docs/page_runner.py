@@ -63,7 +63,7 @@ def console_commands(block: Block) -> list[Command]:
 
 
 def is_shown(shown: str, printed: str) -> bool:
-    """Whether the printed text is the shown one, in which `…` stands for any text."""
+    """Returns whether the printed text is the shown one, in which `…` stands for any text."""
     pattern = ".*?".join(re.escape(part) for part in _trimmed(shown).split("…"))
     return re.fullmatch(pattern, _trimmed(printed), re.DOTALL) is not None
 

@@ -57,7 +57,7 @@ class CannedTransport:
 
 @dataclass
 class KeptSink:
-    """What a client would have got; `ended` tells a proper end from a broken one."""
+    """The answer as a client would have got it; `ended` tells a proper end from a broken one."""
 
     headers: Mapping[str, str] | None = None
     body: bytes = b""

@@ -52,7 +52,7 @@ _REQUESTS = itertools.count(1)
 
 @dataclass
 class Answer:
-    """What a raw client saw; `whole` tells whether the body ended as HTTP says that it must."""
+    """The answer as a raw client got it; `whole` tells whether the body ended as HTTP says that it must."""
 
     status: int
     headers: dict[str, str]
@@ -98,7 +98,7 @@ class Stage:
         return await self.ask(path, None, headers)
 
     async def record(self, answer: Answer) -> dict[str, Any]:
-        """What the proxy remembers of this answer's request."""
+        """The proxy's record of this answer's request."""
         key = gateway_of(self.app).config.settings.admin_key
         fields = {"authorization": f"Bearer {key}"} if key else {}
         found = await self.get(f"/crosswire/requests/{answer.headers['x-request-id']}", fields)

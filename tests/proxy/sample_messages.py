@@ -1,4 +1,4 @@
-"""What each protocol says in one small exchange: requests, answers, streams, and the shape of its errors.
+"""One small exchange in each protocol: requests, answers, streams, and the shape of its errors.
 
 It knows wire formats by heart, because a test that asked the proxy's own code for them could not find it wrong.
 """
@@ -150,7 +150,7 @@ def stream_kind(protocol: str) -> str:
 
 
 def handshakes(protocol: str) -> int:
-    """How many frames of `stream` come before the first word."""
+    """Returns the number of frames of `stream` before the first content."""
     return {"openai-chat": 1, "openai-responses": 2, "anthropic": 1, "gemini": 0, "ollama": 0}[protocol]
 
 
@@ -201,7 +201,7 @@ ENDS: dict[str, bytes] = {
     "gemini": b"finishReason",
     "ollama": b'"done":true',
 }
-"""What only a stream that ended well holds; a broken one must not."""
+"""The bytes that only a stream which ended well contains."""
 
 PINGS: dict[str, bytes] = {
     "openai-chat": b": ping\n\n",

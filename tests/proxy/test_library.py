@@ -22,7 +22,7 @@ DEAD = "http://127.0.0.1:9"
 
 @pytest.fixture
 async def routers() -> AsyncIterator[list[BackendRouter]]:
-    """What a test puts in is closed after it."""
+    """Routers to close after the test."""
     made: list[BackendRouter] = []
     yield made
     for router in made:

@@ -85,7 +85,7 @@ STREAM_ERRORS: dict[str, dict[str, SdkError]] = {
 MESSAGES = {"cut": "ended before its answer did", "overloaded": "overloaded", "broken": "failed to answer"}
 
 STREAM_STORIES = {"stream-cut": "cut", "stream-error-midway": "overloaded"}
-"""What happens to the stream, by story."""
+"""The fault of the stream, by story."""
 
 TEXT_ONLY_ERRORS = {"ollama"}
 """Protocols whose error in a stream is only a text. https://github.com/ollama/ollama/blob/main/docs/api.md"""

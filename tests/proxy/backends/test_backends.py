@@ -288,7 +288,7 @@ GARBAGE = {"no JSON": b"data: {oops\n\n", "of the wrong shape": b'data: {"choice
 @pytest.mark.parametrize("pause", [0.0, 0.02], ids=["at once", "later"])
 @pytest.mark.parametrize("frame", [GARBAGE["no JSON"], GARBAGE["of the wrong shape"]])
 async def test_a_garbage_frame(bench: BenchOf, frame: bytes, pause: float) -> None:
-    """What came before it counts, however the socket cut it; a relay looks into no frame after the first word."""
+    """The frames before it count, however the socket cut them; a relay parses no frame after the first content."""
     async with upstream([*CUT, pause, chunk(frame), LAST]) as up:
         text, fault, _ = await bench(up).stream()
         assert (text, fault and fault.kind) == ("Hello ", "upstream_garbage")

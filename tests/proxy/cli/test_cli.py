@@ -309,7 +309,7 @@ class Program:
             writer.close()
 
     async def drains(self) -> Any:
-        """What /readyz says once the signal has arrived, which may take a moment."""
+        """Returns the answer of /readyz once the signal has arrived, which may take a moment."""
         answer = None
         for _ in range(500):
             answer = await self.ask(request("/readyz", None))

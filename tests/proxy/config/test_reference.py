@@ -89,7 +89,7 @@ def loaded(found: Mapping[str, Any]) -> Config:
 
 
 def meaning_of(config: Config) -> tuple[object, object]:
-    """What a config comes to, without the lines of its rules."""
+    """Returns the plan and settings of a config, without the lines of its rules."""
     plan = config.plan
     smart = [(each.cheap, each.primary, each.weights, each.thresholds, each.cascade) for each in plan.smart]
     rules = [(each.match, each.targets, each.model, each.priority, each.enabled) for each in plan.routes]

@@ -97,7 +97,7 @@ def test_a_store_that_was_never_read_is_a_mistake(here: Path) -> None:
 
 
 def test_another_store_that_fails_is_a_mistake() -> None:
-    """What was read of one store says nothing of another."""
+    """The snapshot of one store is not taken for that of another."""
     loader = ConfigLoader(Path("crosswire.yaml"))
     loader.load()
     Path("crosswire.yaml").write_text(FILE + "store: sqlite:///elsewhere.db\n")

@@ -95,7 +95,7 @@ def tokens_of(client: str, answer: Answer) -> int | None:
 
 
 def says(backend: str, vectors: list[list[float]], tokens: int | None = TOKENS, *, single: bool = False) -> JSON:
-    """What a backend answers; `single` is the answer of Gemini's and Ollama's addresses for one text."""
+    """Returns a backend's answer; `single` is the answer of Gemini's and Ollama's addresses for one text."""
     match backend:
         case "gemini":
             usage = {} if tokens is None else {"usageMetadata": {"promptTokenCount": tokens}}
@@ -112,7 +112,7 @@ def says(backend: str, vectors: list[list[float]], tokens: int | None = TOKENS, 
 
 
 def texts_of(backend: str, body: JSON) -> list[Any]:
-    """What reached a backend."""
+    """Returns the texts of a request that a backend received."""
     if backend == "gemini":
         requests = body.get("requests", [body])
         assert all(each.get("model", "models/up-1") == "models/up-1" for each in requests)
@@ -129,7 +129,7 @@ def length_of(backend: str, body: JSON) -> Any:
 
 
 def alike(client: str, backend: str) -> bool:
-    """Whether the backend gets the client's own address."""
+    """Returns whether the backend gets the client's own address."""
     return client.partition(" ")[0] == backend.partition("-")[0]
 
 

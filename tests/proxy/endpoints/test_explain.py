@@ -106,7 +106,7 @@ def test_mistakes(config: Config, body: dict[str, Any], path: str, says: str) ->
 
 @pytest.mark.parametrize("key", KEYS)
 def test_every_key_is_read(config: Config, key: str) -> None:
-    """What KEYS names is taken, and of a wrong type: that of an unknown key would be another mistake."""
+    """Each key of KEYS is known and checked for its type; an unknown key would be another mistake."""
     with pytest.raises(Malformed, match="must be"):
         explain(config, {"model": "x", key: 1.5})
 

@@ -1,4 +1,4 @@
-"""What only a Responses backend has: compaction and its store, passed on byte for byte; and clear errors elsewhere."""
+"""Compaction and stored responses: passed on byte for byte to a Responses backend, and clear errors elsewhere."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ BODIES: dict[str, JSON] = {
     "openai-responses": {"object": "response.input_tokens", "input_tokens": 42},
     "gemini": {"totalTokens": 42},
 }
-"""What each says when it counted 42."""
+"""Each protocol's answer for a count of 42."""
 
 BLIND = ("openai-chat", "ollama")
 
@@ -226,7 +226,7 @@ async def test_responses_may_count_instructions_alone() -> None:
 
 
 FAULTS: list[tuple[int, int]] = [(400, 400), (401, 502), (403, 502), (422, 422), (429, 429), (503, 503)]
-"""What a backend says that is no want of the address, and what the client hears."""
+"""Errors of a backend that has the endpoint, and the status that the client gets."""
 
 
 @pytest.mark.parametrize(("status", "told"), FAULTS)

@@ -1,4 +1,4 @@
-"""Which answers of a cheap model are good enough."""
+"""The check of a cheap model's answer before it is passed on in a cascade."""
 
 from __future__ import annotations
 

@@ -221,7 +221,7 @@ async def test_the_deadline(kind: str) -> None:
 
 @kinds
 async def test_failures_open_one_breaker_for_all_kinds(kind: str) -> None:
-    """What a count learns of a backend, a chat knows."""
+    """A failure of any kind of request opens the breaker for chats too."""
     keys = {"protocol": KINDS[kind].protocol, "models": {"m": "m"}}
     settings = {"retry": QUICK | {"attempts": 1}, "breaker": {"failures": 1, "open_s": 60}}
     async with one_backend(kind, error(kind, 503), keys=keys, **settings) as (up, it):

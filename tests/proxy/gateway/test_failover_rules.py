@@ -1,4 +1,4 @@
-"""What moves on to the next key or backend, what stays, and what the client hears where nobody is left.
+"""Failures that lead to the next key or backend, those that do not, and the client's error where none is left.
 
 The retry settings and breakers are the defaults but for the length of the waits.
 """

@@ -472,7 +472,7 @@ async def test_strict_and_the_response(how: str) -> None:
 
 
 async def test_the_error_in_place_of_a_lossy_end_goes_on_where_the_answer_was() -> None:
-    """What would lose something does not go out, so the numbers of the events after it are those due before it."""
+    """An event that would lose something is not sent, so the events after it continue the numbers before it."""
     *frames, delta, stop = stream("anthropic")
     ended = delta.replace(b'"end_turn"', b'"stop_sequence"').replace(
         b'"stop_sequence": null', b'"stop_sequence": "END"'

@@ -217,7 +217,7 @@ ALL_DOWN: dict[str, tuple[tuple[str, ...], tuple[float, ...], float]] = {
     "errors": (("500", "503"), (0.05, 0.05), 4),
     "silence": (("silence", "silence", "silence"), (10.0, 10.0, 10.0), 200),
 }
-"""What is wrong with each backend, how long it takes to fail, and within which time all requests have an answer."""
+"""The fault of each backend, the time it takes to fail, and the time within which all requests are answered."""
 
 
 @pytest.mark.parametrize("past", ["closed", "open"])

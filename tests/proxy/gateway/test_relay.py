@@ -29,7 +29,7 @@ def relay(protocol: str, asked: str = "fast", upstream_name: str = "up-1") -> Re
 
 
 def renamed(value: Any) -> Any:
-    """What a body must be after its model was renamed: compared as JSON."""
+    """Returns the expected body after its model was renamed, to be compared as JSON."""
     return json.loads(value) if isinstance(value, bytes) else value
 
 

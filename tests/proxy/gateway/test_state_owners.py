@@ -1,4 +1,4 @@
-"""Which backend keeps a stored response."""
+"""The memory of which backend keeps a stored response."""
 
 from __future__ import annotations
 

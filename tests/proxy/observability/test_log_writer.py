@@ -183,7 +183,7 @@ def test_one_entry_may_be_larger_than_all_that_may_wait() -> None:
 
 
 def test_a_pipe_without_a_reader_does_not_stop_the_writer(tmp_path: Path) -> None:
-    """What a stalled disk is for a process: a write that never returns."""
+    """A file on a stalled disk: a write that never returns."""
     read, write = os.pipe()
     log = LineWriter(write, "pipe", limit=100_000, end_s=0.05)
     for _ in range(1000):

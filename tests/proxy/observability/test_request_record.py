@@ -1,4 +1,4 @@
-"""What is remembered of a request, and the log of its four stages."""
+"""The record of a request, and the log of its four stages."""
 
 from __future__ import annotations
 

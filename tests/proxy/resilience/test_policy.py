@@ -14,7 +14,7 @@ OURS = ("internal", "loss", "no_credentials", "draining")
 
 @pytest.mark.parametrize("kind", STATUS)
 def test_every_failure_of_a_backend_has_a_row(kind: str) -> None:
-    """What is the client's own has none; what is the backend's, or is met on the way to it, has one."""
+    """Failures of the client's own have no rule; those of a backend, or of the way to it, have one."""
     is_backends = STATUS[kind] >= 500 and kind not in OURS
     assert (kind in POLICY) is (is_backends or kind == "rate_limit")
     assert rule_of(kind) is POLICY.get(kind, FINAL)

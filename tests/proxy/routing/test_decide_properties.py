@@ -201,7 +201,7 @@ def test_property_order_of_patterns(rules: list[tuple[str, int]], model: str) ->
 
 @given(plans(), routing_inputs())
 def test_property_an_outage_only_shortens_the_chain(plan: Plan, inputs: RoutingInput) -> None:
-    """Whoever is down, nobody serves who was not in the chain when all were up: of those who need no rule, any may."""
+    """No outage adds a backend to a chain: all that serve then were in it when all were up, or need no rule."""
     up = decide(msgspec.structs.replace(inputs, down={}), plan)
     now = decide(inputs, plan)
     if up.chosen is None or up.mode in ("failed", "smart", "explicit", "auto", "capability"):

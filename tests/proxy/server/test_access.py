@@ -1,4 +1,4 @@
-"""Whose requests are taken: by host, by page, by content type, by the operator's key, and behind a reverse proxy."""
+"""Access to the endpoints: by host, by page, by content type, by the admin key, and behind a reverse proxy."""
 
 from __future__ import annotations
 
@@ -304,7 +304,7 @@ OPERATORS: dict[str, tuple[str, dict[str, str], int, int]] = {
         for name in ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via", "X-Forwarded-Host", "X-Forwarded-Proto")
     },
 }
-"""Where from, with which headers, and the status with and without an `admin_key` in the config."""
+"""The caller's address, its headers, and the status with and without an `admin_key` in the config."""
 
 
 @pytest.mark.parametrize("keyed", [True, False], ids=["an admin key", "none"])

@@ -27,7 +27,7 @@ async def add_credential(store: Store, provider: str, key: str, **also: Any) -> 
 
 
 async def execute(store: Store, statement: str, **values: Any) -> None:
-    """What somebody does to the database behind the store's back."""
+    """A change of the database by other means than the store's commands."""
     async with store.writing() as connection:
         await connection.execute(text(statement), values)
 

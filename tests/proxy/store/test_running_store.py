@@ -123,7 +123,7 @@ async def test_a_stream_keeps_its_key(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 async def command(folder: Path, *argv: str, key: str = "") -> str:
-    """What a command in this folder prints; it must succeed."""
+    """Runs a command in this folder, which must succeed; returns its output."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "crosswire.proxy", *argv),
         cwd=folder,
