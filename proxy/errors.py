@@ -189,7 +189,7 @@ def _kind_of_status(status: int) -> str:
             return "bad_request"
         case 401 | 403 | 407:
             return "upstream_auth"
-        case 402:
+        case 402:  # "402 - Insufficient Balance" https://api-docs.deepseek.com/quick_start/error_codes
             return "upstream_quota"
         case 404:
             return "not_found"

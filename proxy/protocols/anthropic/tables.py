@@ -59,8 +59,8 @@ KINDS: dict[str, tuple[str | None, int]] = {
     "authentication_error": ("upstream_auth", 401),
     "billing_error": ("upstream_quota", 402),
     "permission_error": ("upstream_auth", 403),
-    # the answer to a region that is not served: {"type": "forbidden", "message": "Request not allowed"}
-    # https://github.com/anthropics/claude-code/issues/1613
+    # {"type": "forbidden", "message": "Request not allowed"}: "Since I am outside of USA. Verified it is working with
+    # VPN" https://github.com/enricoros/big-AGI/issues/485
     "forbidden": ("upstream_region", 403),
     "not_found_error": (None, 404),
     "request_too_large": ("too_large", 413),
@@ -73,24 +73,29 @@ KINDS: dict[str, tuple[str | None, int]] = {
 SPEND_LIMIT = "enforced_spend_limit_reached"
 """`details.error_code` of a 429 that is no rate limit.
 
-"On the Messages API, error.details.error_code is enforced_spend_limit_reached … the response has no retry-after header"
-https://www.developersdigest.tech/errors/api/anthropic-api/429-enforced-spend-limit-reached
+"the response has no retry-after header" https://platform.claude.com/docs/en/api/rate-limits
 """
 MESSAGES: tuple[tuple[re.Pattern[str], str], ...] = (
     # 400 invalid_request_error: "Your credit balance is too low to access the Anthropic API. Please go to Plans &
     # Billing to upgrade or purchase credits." https://github.com/anthropics/claude-code/issues/4207, "You have reached
     # your specified API usage limits. You will regain access on 2026-04-01 at 00:00 UTC."
-    # https://github.com/continuedev/continue/issues/11305
+    # https://github.com/anthropics/claude-code/issues/38035, of a workspace too
+    # https://github.com/anthropics/claude-code/issues/55998, 429 of Z.ai: "Insufficient balance or no resource package"
+    # https://github.com/anthropics/claude-code/issues/9201
     (
-        re.compile(r"credit balance is too low|reached your specified (workspace )?API usage limits"),
+        re.compile(
+            r"credit balance is too low|reached your specified (workspace )?API usage limits"
+            r"|Insufficient balance or no resource package"
+        ),
         "upstream_quota",
     ),
+    # 400 of Bedrock: "Access to Anthropic models is not allowed from unsupported countries, regions, or territories."
+    # https://github.com/anthropics/claude-code/issues/2656
     (re.compile(r"unsupported countries, regions"), "upstream_region"),
-    # 403 "this model requires a subscription, upgrade for access" https://github.com/ollama/ollama/issues/15990
-    (
-        re.compile(r"model requires a subscription|not have (access|permission) to (use )?(the |this )?model"),
-        "upstream_forbidden",
-    ),
+    # 403 "this model requires a subscription, upgrade for access" https://github.com/ollama/ollama/issues/15990, of
+    # Bedrock: "You don't have access to the model with the specified model ID."
+    # https://github.com/anthropics/claude-code/issues/536
+    (re.compile(r"model requires a subscription|have access to the model"), "upstream_forbidden"),
     (
         re.compile(r"prompt is too long|exceeds? (the )?context (limit|window)"),
         "context_length",

@@ -61,9 +61,13 @@ def error_in(error: Any, status: int | None, retry_after: float | None) -> Failu
         kind = "context_length"
     elif status in (400, 403) and message is not None and REGION.search(message):
         kind = "upstream_region"
+    elif status == 402:
+        # "code": 402, "message": "Your prepayment credits are depleted. …", "status": "RESOURCE_EXHAUSTED"
+        # https://discuss.ai.google.dev/t/api-update-depleted-prepay-credits-now-return-http-402-instead-of-429/183654
+        kind = "upstream_quota"
     else:
         kind = next((found for detail in details if (found := _account_kind(detail)) is not None), kind)
-    if retry_after is None:
+    if retry_after is None and kind != "upstream_quota":  # a RetryInfo does not tell when a daily quota ends
         retry_after = next((wait for detail in details if (wait := _retry_in(detail)) is not None), None)
     return upstream_failure(status, message, kind=kind, code=error_status, retry_after=retry_after)
 

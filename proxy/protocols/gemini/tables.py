@@ -132,6 +132,7 @@ STATUSES: dict[str, int] = {name: status for status, name in ERROR_STATUSES.item
 """HTTP status to assume for an error without a code inside a 200 stream."""
 
 REASONS: dict[str, str] = {
+    # https://github.com/googleapis/googleapis/blob/master/google/api/error_reason.proto
     "API_KEY_INVALID": "upstream_auth",  # a 400, although it is the key's fault and not the client's
     "BILLING_DISABLED": "upstream_quota",
 }
@@ -140,10 +141,11 @@ REASONS: dict[str, str] = {
 # https://discuss.ai.google.dev/t/gemini-api-location-support/454, "Gemini API free tier is not available in your
 # country. Please enable billing on your project in Google AI Studio."
 # https://ai.google.dev/gemini-api/docs/troubleshooting
-REGION = re.compile(r"location is not supported|not available in your (country|region)", re.IGNORECASE)
+REGION = re.compile(r"location is not supported|not available in your country", re.IGNORECASE)
+# 'quotaId': 'GenerateRequestsPerDayPerProjectPerModel' https://github.com/langgenius/dify/issues/19838
 QUOTA_FAILURE = "type.googleapis.com/google.rpc.QuotaFailure"
 DAILY = "PerDay"
-"""Part of the `quotaId` of a quota that a short wait does not restore: GenerateRequestsPerDayPerProjectPerModel."""
+"""Part of the `quotaId` of a quota that a short wait does not restore, whatever the RetryInfo beside it says."""
 
 RETRY_INFO = "type.googleapis.com/google.rpc.RetryInfo"
 # "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576)."

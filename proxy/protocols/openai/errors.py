@@ -18,6 +18,7 @@ from .tables import (
     MODERATION_FIELDS,
     QUOTA,
     REGION,
+    TRANSIENT,
 )
 
 
@@ -71,13 +72,15 @@ def parse_error(error: Any, status: int | None, kinds: Mapping[str, str]) -> Err
 
 def account_kind(status: int, kind: str | None, code: str, message: str, metadata: Any) -> str | None:
     """Returns the kind of a refusal that is about the proxy's own account; None where it is about anything else."""
+    fields = metadata if type(metadata) is dict else {}
+    if status == 402:
+        return "rate_limit" if fields.get("reason") == TRANSIENT else "upstream_quota"
     if status == 403:
         if kind == "model_not_found" or MODEL_FORBIDDEN.search(f"{code} {message}"):
             return "upstream_forbidden"
-        flagged = type(metadata) is dict and any(key in metadata for key in MODERATION_FIELDS)
-        if flagged or MODERATION.search(message):
+        if any(key in fields for key in MODERATION_FIELDS) or MODERATION.search(message):
             return "upstream_moderation"
-    if status in (400, 403, 429, 451):
+    if status in (400, 403, 429):
         if QUOTA.search(message):
             return "upstream_quota"
         if REGION.search(message):

@@ -49,15 +49,20 @@ KINDS: dict[str, str] = {
     "organization_spend_limit_exceeded": "upstream_quota",
     "organization_usage_limit_exceeded": "upstream_quota",
     "project_spend_limit_exceeded": "upstream_quota",
+    # 400 "Billing hard limit has been reached" https://github.com/dfinke/PowerShellAI/issues/127
     "billing_hard_limit_reached": "upstream_quota",
+    # 429 "Your account is not active, please check your billing details" https://github.com/BerriAI/litellm/issues/2743
     "billing_not_active": "upstream_quota",
+    # AiHubMix, 403 https://github.com/666ghj/BettaFish/issues/498
+    "insufficient_user_quota": "upstream_quota",
     # "If you hit your set limit, API calls from any key in your organization will return a 400 with code
     # blocked_api_access." https://console.groq.com/docs/spend-limits
     "blocked_api_access": "upstream_quota",
-    # "403 - Country, region, or territory not supported" https://platform.openai.com/docs/guides/error-codes
+    # "403 - Country, region, or territory not supported" https://platform.openai.com/docs/guides/error-codes, with this
+    # code in https://github.com/home-assistant/core/issues/120072
     "unsupported_country_region_territory": "upstream_region",
-    "invalid_api_key": "upstream_auth",
-    "account_deactivated": "upstream_auth",
+    "invalid_api_key": "upstream_auth",  # https://github.com/stackblitz-labs/bolt.diy/issues/176
+    "account_deactivated": "upstream_auth",  # 401 https://github.com/ChatGPTNextWeb/NextChat/issues/4175
     "rate_limit_error": "rate_limit",
     "overloaded": "overloaded",
     "overloaded_error": "overloaded",
@@ -67,29 +72,37 @@ KINDS: dict[str, str] = {
 STATUS_KINDS = ("upstream_error", "overloaded", "rate_limit")
 """Kinds that only restate an HTTP status; beside a status below 429 they are ignored."""
 
-# "Your team … has either used all available credits or reached its monthly spending limit."
-# https://github.com/continuedev/continue/issues/10373 "This request requires more credits, or fewer max_tokens."
-# https://github.com/anomalyco/opencode/issues/12219 "402 - Insufficient Balance"
-# https://api-docs.deepseek.com/quick_start/error_codes
-QUOTA = re.compile(
-    r"credit balance is too low|used all available credits|insufficient (?:account )?(?:balance|credits?|funds)"
-    r"|requires more credits|key limit exceeded|spend(?:ing)? limit",
+# 429 and 403 of xAI: "Your team … has either used all available credits or reached its monthly spending limit."
+# https://github.com/continuedev/continue/issues/10373, 429 of Z.ai: "Insufficient balance or no resource package."
+# https://github.com/vercel/ai/issues/9290, 403 of OpenRouter: "Key limit exceeded (monthly limit)."
+# https://github.com/gptme/gptme/issues/1449
+QUOTA = re.compile(r"used all available credits|insufficient balance|key limit exceeded", re.IGNORECASE)
+# 400 of a shim before Gemini: "User location is not supported for the API use."
+# https://github.com/PublicAffairs/openai-gemini/issues/4
+REGION = re.compile(r"country, region, or territory not supported|location is not supported", re.IGNORECASE)
+# 400 of xAI: "Incorrect API key provided", percent-encoded at times. https://github.com/continuedev/continue/issues/10778
+# https://github.com/i-am-bee/beeai-framework/issues/447
+KEY = re.compile(r"incorrect(?: |%20)api(?: |%20)key", re.IGNORECASE)
+"""Messages of hosts about the account's own trouble, without a code."""
+# "Project `proj_…` does not have access to model `gpt-4o-mini`" https://github.com/Aider-AI/aider/issues/1903
+# "code: model_permission_blocked_org" (Groq) https://github.com/orbi-build/orbi/issues/561
+# "This model is not available in your region.", where the key is good for other models
+# https://github.com/anomalyco/opencode/issues/41518
+MODEL_FORBIDDEN = re.compile(
+    r"not have access to model|model_permission_blocked|model is not available in your (?:country|region)",
     re.IGNORECASE,
 )
-REGION = re.compile(
-    r"country, region,? or territory|unsupported (?:country|region|location)|location is not supported"
-    r"|not available in your (?:country|region)",
-    re.IGNORECASE,
-)
-KEY = re.compile(r"(?:incorrect|invalid) api key", re.IGNORECASE)
-"""Messages of hosts that name the account's own trouble without a code. xAI answers 400 to a wrong key."""
-MODEL_FORBIDDEN = re.compile(r"not have access to (?:the )?model|model_permission_blocked", re.IGNORECASE)
 """Matches a 403 for one model that the key may not use; the key is good for others."""
 # "403: Your chosen model requires moderation and your input was flagged"; "If your input was flagged, the
 # error_metadata will contain information about the issue." https://openrouter.ai/docs/api/reference/errors-and-debugging
 MODERATION = re.compile(r"moderation|\bflagged\b", re.IGNORECASE)
-MODERATION_FIELDS = ("flagged_input", "reasons")
-"""Keys of a 403's `metadata` that only a moderation's has."""
+# "Request blocked: prompt injection patterns detected", with `metadata.patterns` (guardrail errors, same page)
+MODERATION_FIELDS = ("flagged_input", "reasons", "patterns")
+"""Keys of a 403's `metadata` that only the refusal of a text has."""
+# "in_flight_budget_exhausted": "This is transient … includes a Retry-After header; wait for it and retry."
+# https://openrouter.ai/docs/api/reference/limits
+TRANSIENT = "in_flight_budget_exhausted"
+"""The `metadata.reason` of a 402 that is a rate limit."""
 
 INEXACT_STOPS = ("pause", "other")
 """Stop reasons for which neither protocol has a value."""

@@ -94,6 +94,26 @@ REFUSALS: dict[str, tuple[str, Script, str]] = {
         refusal(429, openai("Your team has either used all available credits or reached its monthly limit.")),
         "upstream_quota",
     ),
+    "xai: a wrong key, percent-encoded": (
+        "openai-chat",
+        refusal(400, openai("Incorrect%20API%20key%20provided%3A%20na***ys.")),
+        "upstream_auth",
+    ),
+    "zai: no balance": (
+        "openai-chat",
+        refusal(429, openai("Insufficient balance or no resource package. Please recharge.", "1113")),
+        "upstream_quota",
+    ),
+    "openrouter: a key's limit": (
+        "openai-chat",
+        refusal(403, openai("Key limit exceeded (monthly limit). Manage it using https://openrouter.ai/settings/keys")),
+        "upstream_quota",
+    ),
+    "aihubmix: no quota": (
+        "openai-chat",
+        refusal(403, openai("No more.", "insufficient_user_quota")),
+        "upstream_quota",
+    ),
     "groq: a spend limit": (
         "openai-chat",
         refusal(400, openai("Access is blocked.", "blocked_api_access")),
@@ -110,6 +130,11 @@ REFUSALS: dict[str, tuple[str, Script, str]] = {
         "upstream_quota",
     ),
     "anthropic: billing": ("anthropic", refusal(402, anthropic("billing_error", "Pay first.")), "upstream_quota"),
+    "zai as anthropic: no balance": (
+        "anthropic",
+        refusal(429, anthropic("1113", "Insufficient balance or no resource package. Please recharge.")),
+        "upstream_quota",
+    ),
     "anthropic: a tier's cap": (
         "anthropic",
         refusal(429, anthropic("rate_limit_error", "No more.", details={"error_code": "enforced_spend_limit_reached"})),
@@ -131,6 +156,11 @@ REFUSALS: dict[str, tuple[str, Script, str]] = {
         refusal(400, gemini(400, "FAILED_PRECONDITION", "User location is not supported for the API use.")),
         "upstream_region",
     ),
+    "gemini: no prepaid credits": (
+        "gemini",
+        refusal(402, gemini(402, "RESOURCE_EXHAUSTED", "Your prepayment credits are depleted.")),
+        "upstream_quota",
+    ),
     "gemini: a day's quota": (
         "gemini",
         refusal(
@@ -140,6 +170,7 @@ REFUSALS: dict[str, tuple[str, Script, str]] = {
                 "RESOURCE_EXHAUSTED",
                 "You exceeded your current quota.",
                 {"@type": QUOTA, "violations": [{"quotaId": "GenerateRequestsPerDayPerProjectPerModel-FreeTier"}]},
+                {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "36s"},
             ),
         ),
         "upstream_quota",
@@ -154,6 +185,21 @@ REFUSALS: dict[str, tuple[str, Script, str]] = {
         "openai-chat",
         refusal(403, openai("Your input was flagged.", metadata={"reasons": ["violence"], "flagged_input": "…"})),
         "upstream_moderation",
+    ),
+    "openrouter: a guardrail": (
+        "openai-chat",
+        refusal(403, openai("Request blocked: prompt injection patterns detected", metadata={"patterns": ["x"]})),
+        "upstream_moderation",
+    ),
+    "opencode: one model in this region": (
+        "openai-chat",
+        refusal(403, openai("This model is not available in your region.")),
+        "upstream_forbidden",
+    ),
+    "bedrock: one model": (
+        "anthropic",
+        refusal(403, anthropic("permission_error", "You don't have access to the model with the specified model ID.")),
+        "upstream_forbidden",
     ),
     "openai: one model": (
         "openai-chat",
