@@ -7,6 +7,7 @@ import asyncio
 import json
 import logging
 import os
+import select
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -72,7 +73,8 @@ def run(args: argparse.Namespace) -> int:
             return ENVIRONMENT
         gateway = gateway_of(app)
         loader.report = partial(_report_store, gateway)
-        app.cleanup_ctx.append(lambda app: _store_watch(gateway, loader))
+        reloader = Reloader(gateway, loader.load, config_file(args.config))
+        app.cleanup_ctx.append(lambda app: _store_watch(gateway, reloader))
         host, port = settings.host, settings.port
         try:
             await serve(
@@ -80,9 +82,8 @@ def run(args: argparse.Namespace) -> int:
                 host,
                 port,
                 started=lambda port: print(_welcome(config, port), flush=True),
-                load=loader.load,
-                file=config_file(args.config),
-                stopping=partial(_end_after, settings.drain_s + settings.exit_s),
+                reloader=reloader,
+                stopping=lambda: _end_after(gateway.config.settings.drain_s + gateway.config.settings.exit_s),
             )
         except OSError as fault:
             print(f"cannot listen on {host}:{port}: {fault.strerror}; choose another with --port", file=sys.stderr)
@@ -100,8 +101,11 @@ def _end_after(seconds: float) -> None:
     """Ends the process after this time, whatever keeps it: a disk that stalls, a database that does not answer."""
 
     def end() -> None:
-        os.write(STDERR, b"the shutdown took too long; what was under way is cut\n")
-        os._exit(FAILED)
+        try:
+            if select.select((), (STDERR,), (), 0)[1]:  # a short line does not block then
+                os.write(STDERR, b"the shutdown took too long; what was under way is cut\n")
+        finally:
+            os._exit(FAILED)
 
     timer = threading.Timer(seconds, end)
     timer.daemon = True
@@ -117,15 +121,15 @@ def _report_store(gateway: Gateway, complaint: str | None) -> None:
     gateway.store_complaint = complaint
 
 
-async def _store_watch(gateway: Gateway, loader: ConfigLoader) -> AsyncIterator[None]:
+async def _store_watch(gateway: Gateway, reloader: Reloader) -> AsyncIterator[None]:
     """Applies changes of the store while the proxy runs, as those of the config file are."""
-    task = asyncio.ensure_future(_watch_store(gateway, loader))
+    task = asyncio.ensure_future(_watch_store(gateway, reloader))
     yield
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
 
-async def _watch_store(gateway: Gateway, loader: ConfigLoader) -> None:
+async def _watch_store(gateway: Gateway, reloader: Reloader) -> None:
     settings = gateway.config.settings
     while configured_store(gateway.config.settings) is None:  # noqa: ASYNC110 - nothing notifies of a file that appears
         await asyncio.sleep(settings.store_poll_s or 1.0)
@@ -140,7 +144,7 @@ async def _watch_store(gateway: Gateway, loader: ConfigLoader) -> None:
             env=os.environ,
             interval=lambda: gateway.config.settings.store_poll_s,
             serving=lambda: gateway.config.revision,
-            changed=Reloader(gateway, loader.load, None).reload,
+            changed=reloader.reload_settled,
             report=partial(_report_store, gateway),
         )
     except StoreError as fault:

@@ -26,10 +26,7 @@ def new_instance_id() -> str:
 
 def check_hops(fields: Mapping[str, str], instance: str, limit: int) -> None:
     """Raises ClientError where the request came through this proxy before, or through `limit` proxies."""
-    came = fields.get(headers.VIA)
-    if came is None:
-        return
-    hops = [hop.strip() for hop in came.split(",")]
+    hops = _hops(fields)
     if instance in hops:
         text = f"This request came through this proxy before, {len(hops)} hops ago: backends name proxies in a circle."
     elif len(hops) >= limit:
@@ -37,6 +34,11 @@ def check_hops(fields: Mapping[str, str], instance: str, limit: int) -> None:
     else:
         return
     raise ClientError(failure("loop", text))
+
+
+def _hops(fields: Mapping[str, str]) -> list[str]:
+    came = fields.get(headers.VIA)
+    return [] if came is None else [hop.strip() for hop in came.split(",")]
 
 
 def upstream_headers(
@@ -48,8 +50,7 @@ def upstream_headers(
     """
     found = forwarded_headers(frontend, client, backend.betas) if backend.protocol == frontend.name else {}
     if instance is not None:
-        came = client.get(headers.VIA)
-        found[headers.VIA] = instance if came is None else f"{headers.printable(came)}, {instance}"
+        found[headers.VIA] = ", ".join((*map(headers.printable, _hops(client)), instance))
     return found
 
 

@@ -12,8 +12,6 @@ from pathlib import Path
 log = logging.getLogger("crosswire")
 
 MIB = 1024 * 1024
-BATCH = 256 * 1024
-"""Bytes that are written at once, where so many wait."""
 
 
 class LogWriter:
@@ -63,10 +61,10 @@ class LogWriter:
             name, data = entry
             try:
                 self._write(name, data)
-            except OSError as fault:
+            except Exception as fault:  # whatever it is, the thread lives on for the next entry
                 self._failed += 1
-                where = f"{fault.filename} " if fault.filename else ""
-                self._lose(f"{where}cannot be written: {fault.strerror}")
+                where = f"{file} " if (file := getattr(fault, "filename", None)) else ""
+                self._lose(f"{where}cannot be written: {getattr(fault, 'strerror', None) or type(fault).__name__}")
             else:
                 self._recover(len(data))
             self._taken += len(data)
@@ -117,6 +115,11 @@ def open_private(path: Path) -> int:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     mode = os.fstat(handle).st_mode
     if stat.S_ISREG(mode) and mode & 0o077:
+        try:
+            os.fchmod(handle, 0o600)
+        except OSError as fault:
+            os.close(handle)
+            fault.filename = str(path)
+            raise
         log.warning("%s was readable by others; it holds requests, so it is its owner's alone from now on", path)
-        os.fchmod(handle, 0o600)
     return handle

@@ -124,7 +124,8 @@ def page_failure(request: web.Request, gateway: Gateway) -> Failure | None:
         return None
     if origin is not None and origin in gateway.config.settings.cors.origins:
         return None
-    is_own = origin is None or origin.partition("://")[2].lower() == fields.get("host", "").lower()
+    host = "" if origin is None else origin.partition("://")[2].lower()  # none in "null"
+    is_own = origin is None or (host != "" and host == fields.get("host", "").lower())
     if is_own and (site is None or site in OWN_SITES):
         return None
     if origin is None:
@@ -188,25 +189,24 @@ def content_type_failure(request: web.Request, protocol: Protocol) -> Failure | 
 # ---- the operator ----------------------------------------------------------------------------------------------------
 
 
-def operator_failure(request: web.Request, gateway: Gateway, *, needs_key: bool = False) -> Failure | None:
-    """Checks that the caller is the operator: by the `admin_key`, once there is one, else by calling from this machine.
-
-    `needs_key` is for what writes, or shows bodies or a page: it is never done without the key.
-    """
+def operator_failure(request: web.Request, gateway: Gateway) -> Failure | None:
+    """Checks that the caller is the operator: by the `admin_key` if there is one, else by calling from this machine."""
     key = gateway.config.settings.admin_key
     if key is None:
-        if not needs_key and _is_direct(request):
+        if _is_direct(request, gateway.config.settings.cors.origins):
             return None
-        text = "Only a program on this machine may do that" if not needs_key else "That is done with a key only"
-        return failure("permission", f"{text}; set admin_key in the config, and send it as a bearer token.")
+        text = "Only a program on this machine may do that; set admin_key in the config, and send it as a bearer token."
+        return failure("permission", text)
     given = request.headers.get("authorization", "").removeprefix("Bearer ")
     if compare_digest(given.encode(errors="surrogateescape"), key.encode()):
         return None
     return failure("authentication", "This needs the config's admin_key as a bearer token in `authorization`.")
 
 
-def _is_direct(request: web.Request) -> bool:
-    """Returns whether the caller is a program on this machine, and no reverse proxy that speaks for somebody else.
+def _is_direct(request: web.Request, origins: frozenset[str]) -> bool:
+    """Returns whether the caller is a program on this machine: no reverse proxy that speaks for others, and no page.
+
+    A page of one of these `origins` may send chats, and is no operator.
 
     nginx as it is shipped names nobody, but it speaks HTTP/1.0, which no operator's tool does.
     """
@@ -214,4 +214,6 @@ def _is_direct(request: web.Request) -> bool:
         request.remote in LOOPBACK_PEERS
         and request.version >= HttpVersion11
         and not any(name in request.headers for name in FORWARDING_HEADERS)
+        and request.headers.get("origin") not in origins
+        and request.headers.get("sec-fetch-site", "none") in OWN_SITES
     )

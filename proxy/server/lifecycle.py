@@ -7,11 +7,9 @@ import gc
 import logging
 import signal
 from collections.abc import Callable
-from pathlib import Path
 
 from aiohttp import web
 
-from ..config import Config
 from .reload import Reloader
 from .requests import BROKEN_HTTP
 from .state import GATEWAY
@@ -47,17 +45,15 @@ async def serve(
     port: int,
     *,
     started: Callable[[int], None],
-    load: Callable[[], Config] | None = None,
-    file: Path | None = None,
+    reloader: Reloader | None = None,
     stopping: Callable[[], None] = lambda: None,
 ) -> None:
     """Serves until SIGINT or SIGTERM, then drains: no new requests, and those under way may end. A second signal cuts.
 
-    `load` reads the config again, at SIGHUP and when `file` changed. `started` is told the port, and `stopping` is
-    called at the signal.
+    `reloader` reads the config again, at SIGHUP and when its file changed. `started` is told the port, and `stopping`
+    is called at the signal.
     """
     gateway = app[GATEWAY]
-    settings = gateway.config.settings
     watching: set[asyncio.Task[object]] = set()
     runner = make_runner(app)
     await runner.setup()
@@ -68,8 +64,7 @@ async def serve(
         loop = asyncio.get_running_loop()
         for name in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(name, stop.set)
-        if load is not None:
-            reloader = Reloader(gateway, load, file)
+        if reloader is not None:
             watching.add(asyncio.ensure_future(reloader.watch()))
             # a task that nothing refers to may be collected before it ends
             loop.add_signal_handler(
@@ -85,10 +80,11 @@ async def serve(
         stop.clear()
         gateway.draining = True
         if not gateway.idle.is_set():
-            log.warning("draining: open requests have %g s to finish", settings.drain_s)
+            drain_s = gateway.config.settings.drain_s
+            log.warning("draining: open requests have %g s to finish", drain_s)
             # the socket goes on listening, so that /readyz can say 503 and new requests hear why
             ends = (asyncio.ensure_future(gateway.idle.wait()), asyncio.ensure_future(stop.wait()))
-            await asyncio.wait(ends, timeout=settings.drain_s, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(ends, timeout=drain_s, return_when=asyncio.FIRST_COMPLETED)
             for end in ends:
                 end.cancel()
             gateway.cancel_all()

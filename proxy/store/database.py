@@ -36,7 +36,8 @@ BUSY_MS = 5000
 """Time in milliseconds that a SQLite writer waits for another one."""
 
 CONNECT_S = 10
-"""Time limit in seconds for connecting to PostgreSQL."""
+"""Time limit in seconds for connecting to PostgreSQL, and for each of its answers."""
+POSTGRES_TIMES = {"timeout": CONNECT_S, "command_timeout": CONNECT_S}
 
 
 def parse_url(url: str) -> URL:
@@ -183,7 +184,7 @@ class Store:
                 event.listen(engine.sync_engine, "connect", _prepare_sqlite)
                 event.listen(engine.sync_engine, "begin", _begin_sqlite)
             else:
-                engine = create_async_engine(self._url, connect_args={"timeout": CONNECT_S}, pool_pre_ping=True)
+                engine = create_async_engine(self._url, connect_args=POSTGRES_TIMES, pool_pre_ping=True)
             try:
                 async with engine.connect() as raw_connection:
                     connection = await raw_connection.execution_options(immediate=True)

@@ -19,8 +19,9 @@ class Watcher:
     """Calls `changed` when the store's revision differs from the one in use, which `serving` returns.
 
     `where` returns the store's URL and `interval` the seconds between two polls; both are called every time, because a
-    new config may change them. A rejected revision is not tried again. `report` is told why the store cannot be read,
-    and None whenever it can; the proxy keeps the content that it read last.
+    new config may change them. `changed` returns whether a config was applied; a rejected revision is not tried again.
+    `report` is told why the store cannot be read, and None whenever it can; the proxy keeps the content that it read
+    last.
     """
 
     def __init__(
@@ -29,7 +30,7 @@ class Watcher:
         env: Mapping[str, str],
         interval: Callable[[], float],
         serving: Callable[[], int],
-        changed: Callable[[], Awaitable[object]],
+        changed: Callable[[], Awaitable[bool]],
         report: Callable[[str | None], None],
     ) -> None:
         self._where = where
@@ -74,11 +75,12 @@ class Watcher:
         revision = await self._store.revision()
         if self._serving() and not revision:
             raise StoreError(f"store: {self._store.masked_url} is gone, though it was there before")
-        self._report(None)
         if revision in (self._serving(), self._refused):
+            self._report(None)
             return
-        await self._changed()
-        self._refused = None if self._serving() == revision else revision
+        taken = await self._changed()  # which reports what it finds of the store
+        # a config that was taken without this revision is one for which the store could not be read: it is tried again
+        self._refused = None if taken else revision
 
     async def _use(self, url: str | None) -> None:
         store, self._store, self._url = self._store, None, url

@@ -649,6 +649,16 @@ async def test_a_shutdown_that_something_holds_up_ends_by_force(tmp_path: Path, 
     assert "the shutdown took too long" in err
 
 
+async def test_a_stalled_standard_error_holds_no_forced_end_up(tmp_path: Path, stalled: tuple[Path, int]) -> None:
+    pipe, writer = stalled
+    limits = {"drain_s": 0, "exit_s": 0.3, "log_end_s": 60}
+    backends = one("ollama", "http://127.0.0.1:1")
+    async with serving(tmp_path, backends, "--log-file", str(pipe), stderr=writer, **limits) as it:
+        assert (await it.ask(request("/api/chat", b"{"))).status == 400
+        code, _ = await it.stop()
+    assert code == FAILED
+
+
 async def test_log_files_of_a_full_disk_go_on_once_there_is_room(tmp_path: Path) -> None:
     """The disk's end is a limit of the process here, which is raised while it runs."""
     log, folder = tmp_path / "s.jsonl", tmp_path / "r"

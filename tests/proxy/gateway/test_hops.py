@@ -70,6 +70,8 @@ def test_the_hops_of_a_request() -> None:
     assert upstream_headers(other, {}, plain, "me") == {VIA: "me"}
     assert upstream_headers(chat, {VIA: "aa, bb"}, plain, "me") == {VIA: "aa, bb, me"}
     assert upstream_headers(chat, {VIA: "aa\r\nx: y"}, plain, "me") == {VIA: "aa??x: y, me"}
+    for long in ("x" * 256, ", ".join(["y" * 12] * 30)):  # nothing that a client sends pushes an id out of the header
+        assert upstream_headers(chat, {VIA: f"aa, {long}"}, plain, "me")[VIA] == f"aa, {long}, me"
     assert new_instance_id() != new_instance_id()
 
 

@@ -18,20 +18,22 @@ class Served:
     def __init__(self, url: str | None, accepts: bool = True) -> None:
         self.url = url
         self.accepts = accepts
+        self.fails = False
         self.serving = 0
         self.seen: list[int] = []
         self.reports: list[str | None] = []
         self.told = asyncio.Event()
 
-    async def reload(self) -> None:
+    async def reload(self) -> bool:
         assert self.url is not None
         store = Store(self.url, {})
         revision = await store.revision()
         await store.close()
         self.seen.append(revision)
-        if self.accepts:
+        if self.accepts and not self.fails:
             self.serving = revision
         self.told.set()
+        return self.accepts
 
     async def again(self) -> int:
         """The revision that it read when it was told the next time."""
@@ -82,6 +84,23 @@ async def test_a_late_older_config_is_replaced(store: Store, url: str) -> None:
         assert await served.again() == 1
         served.serving = 0  # a reload that began before the change ended after it
         assert await served.again() == 1
+
+
+async def test_a_revision_that_could_not_be_read_is_tried_again(store: Store, url: str) -> None:
+    """A reload during which the store fails keeps the older snapshot, and is no refusal of the new revision."""
+    served = Served(url)
+    async with watching(served):
+        async with store.writing() as connection:
+            await settings.add(connection, "mode", "x")
+        assert await served.again() == 1
+        served.fails = True
+        async with store.writing() as connection:
+            await settings.add(connection, "mode", "y")
+        assert await served.again() == 2
+        assert await served.again() == 2
+        served.fails = False
+        while served.serving != 2:
+            await served.again()
 
 
 async def test_a_watcher_outlives_its_store(tmp_path: Path) -> None:
