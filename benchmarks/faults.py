@@ -171,7 +171,7 @@ async def cold_start(start: Start, scale: int) -> Result:
 
 
 async def stale_connections(start: Start, scale: int) -> Result:
-    """A closes every idle connection while the next requests are on their way, 20 times."""
+    """A closes every idle connection while the next requests are on their way, 20 times; B serves none of them."""
     first, second = FaultyBackend("first"), FaultyBackend("second")
     async with two(start, first, second) as (client, _):
         for _ in range(20 // min(scale, 4)):
@@ -180,7 +180,8 @@ async def stale_connections(start: Start, scale: int) -> Result:
             await asyncio.sleep(0.0005)
             first.reset_connections()
             await sent
-        return _result(client)
+        lost, text = _result(client)
+        return lost, f"{text}; B was called {second.requests} times"
 
 
 async def slow_names(start: Start, scale: int) -> Result:

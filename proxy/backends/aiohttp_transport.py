@@ -24,6 +24,7 @@ from .name_resolution import (
 )
 from .transport import (
     DEFAULT_NAMES,
+    STALE_S,
     Answer,
     ConnectTimedOut,
     NameNotResolved,
@@ -148,9 +149,10 @@ class AiohttpTransport:
             own, at = self._own_error
             raise not_connected(fault.os_error, (own,) if own and at >= began else ()) from None
         except (aiohttp.ClientError, OSError) as fault:
-            course.silent = isinstance(fault, aiohttp.ClientOSError) or (
+            is_silent = isinstance(fault, aiohttp.ClientOSError) or (
                 isinstance(fault, aiohttp.ServerDisconnectedError) and isinstance(fault.message, str)
             )  # with the beginning of an answer its message is no text
+            course.silent = is_silent and asyncio.get_running_loop().time() - began <= STALE_S
             raise Unreachable(type(fault).__name__) from None
         return _AiohttpAnswer(response)
 

@@ -20,6 +20,7 @@ from msgspec import Struct
 from .name_resolution import connect, not_connected, shared_resolver
 from .transport import (
     DEFAULT_NAMES,
+    STALE_S,
     Answer,
     ConnectTimedOut,
     NameSettings,
@@ -76,10 +77,11 @@ class HttptoolsTransport:
         fields = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
         request = b"%b%b\r\n%b" % (head, fields.encode("latin-1", "replace"), body)
         if (connection := self._reuse()) is not None:
+            asked = self._loop.time()
             try:
                 return await self._exchange(connection, request)
             except Unreachable:
-                if connection.heard:
+                if connection.heard or self._loop.time() - asked > STALE_S:
                     raise
                 # the server closed the idle connection while the request was on its way
         return await self._exchange(await self._connect(address), request)

@@ -36,6 +36,9 @@ ATTEMPT_DELAY_S = 0.25
 STALE_WAIT_S = 1.8
 """Seconds of a look-up after which old addresses are used while it goes on."""
 
+RECHECK_S = 5.0
+"""Seconds between two connections that wait for a look-up, while look-ups fail or are slow."""
+
 NAMES = 256
 """Names whose addresses are kept; the one that was looked up first is forgotten."""
 
@@ -45,6 +48,8 @@ Addresses: TypeAlias = Sequence[AddrInfoType]
 class _Known(Struct):
     addresses: Addresses
     at: float
+    recheck_at: float = 0.0
+    """The time before which no connection waits for a look-up, because the last one failed or was slow."""
 
 
 class NameResolver:
@@ -77,14 +82,18 @@ class NameResolver:
         now = asyncio.get_running_loop().time()
         known = self._known.get(host)
         age = None if known is None else now - known.at
-        if known is not None and age is not None and age < self._settings.ttl_s:
-            return known.addresses
+        if known is not None and age is not None:
+            if age < self._settings.ttl_s:
+                return known.addresses
+            if now < known.recheck_at and age < self._settings.ttl_s + self._settings.stale_s:
+                return known.addresses
         pending = self._under_way.get(host) or self._begin(host)
         if known is None or age is None or age >= self._settings.ttl_s + self._settings.stale_s:
             return await asyncio.shield(pending)
         await asyncio.wait({pending}, timeout=STALE_WAIT_S)
         if pending.done() and pending.exception() is None:
             return pending.result()
+        known.recheck_at = now + RECHECK_S
         return known.addresses
 
     def _begin(self, host: str) -> asyncio.Future[Addresses]:

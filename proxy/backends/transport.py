@@ -28,6 +28,12 @@ class NameSettings(Struct, frozen=True, kw_only=True):
 
 DEFAULT_NAMES = NameSettings()
 
+STALE_S = 1.0
+"""Seconds within which a connection of the pool breaks if the server closed it while it was idle.
+
+A request on one that breaks later may have been worked on, so it is not sent again on a new connection.
+"""
+
 
 class Unreachable(Exception):
     """The connection to the backend broke before an answer began, or within it."""

@@ -50,7 +50,7 @@ class Admission:
         while True:
             now = self._now()
             is_open = breakers.state(name, now) == "open"
-            limit = None
+            limit = breakers.retry_after(name, now) or None  # then an open breaker is half-open
             if not is_open or self._slots.get(name, 0) < max(1, breakers.settings.panic):
                 if not pays or self._budget.spend(name, now):
                     if is_open:

@@ -221,8 +221,8 @@ class AttemptLoop(Generic[C, R]):
                 runtime.breakers.succeeded(name)
             elif outcome is not None:
                 runtime.breakers.failed(name, outcome, self._fingerprint, runtime.now())
-            elif is_probe:
-                runtime.breakers.abandon(name)
+            if is_probe:
+                runtime.breakers.abandon(name)  # where the outcome neither closed nor opened the breaker
             runtime.admission.leave(ticket, failed)
 
     def _proven(self, ticket: Ticket) -> None:
@@ -297,7 +297,7 @@ class AttemptLoop(Generic[C, R]):
         wait = asked + backoff(retry, self._rounds.tries(key), random.random())
         self._rounds.failed(key, now + wait, now + asked if asked else 0.0)
         if asked:
-            self._runtime.breakers.cool(key[0], self._model(key), now + asked)
+            self._runtime.breakers.cool(key[0], self._model(key), now + asked, now)
         if asked > retry.max_wait_s:
             self._rounds.drop(key)
 
@@ -310,6 +310,8 @@ class AttemptLoop(Generic[C, R]):
             if isinstance(prepared, str):
                 rounds.drop(key)
                 continue
+            if prepared.is_local:
+                return prepared, worst  # no backend is called, so nothing is admitted
             repeats = rounds.tries(key)
             if repeats and (wait := rounds.due(key) - runtime.now()) > _SOON_S:
                 await asyncio.sleep(wait)
@@ -355,7 +357,7 @@ class AttemptLoop(Generic[C, R]):
     def _final(self, worst: UpstreamError) -> RequestError:
         """The failure for the client."""
         failed = worst.failure
-        if self._bound and rule_of(failed.kind).elsewhere and len(self._candidates) > 1:
+        if self._bound and rule_of(failed.kind).elsewhere:
             text = f"{failed.message} No other backend was called: only this one has what `{self._bound}` refers to."
             return UpstreamError(replace(failed, message=text))
         if self._chain.all_down and rule_of(failed.kind).evidence in ("each", "once"):

@@ -31,7 +31,7 @@ def select_candidate(
     """Routes the request, again without the candidates that cannot take it, until one can; records each decision.
 
     Candidates with an open breaker come last in the chain; where all are open they are the chain. `owner` is the
-    backend that keeps what the request refers to, which comes first if it is a candidate. Raises Refused where no
+    backend that keeps what the request refers to, which is the chain if it is a candidate. Raises Refused where no
     candidate is left.
     """
     runtime = context.runtime
@@ -67,7 +67,7 @@ def select_candidate(
         if decision.chosen is None:
             raise Refused(decision.refusal or failure("model_not_found", "No backend serves this model."))
         if owner is not None:
-            chain = replace(chain, candidates=_with_first(chain.candidates, owner))
+            chain = replace(chain, candidates=_only(owner, chain.candidates))
         chosen = chain.candidates[0]
         prepared = prepare(chosen)
         if not isinstance(prepared, str):
@@ -81,6 +81,6 @@ def _with_others(chain: tuple[Candidate, ...], whole: tuple[Candidate, ...]) -> 
     return (*chain, *(each for each in whole if (each.backend, each.model) not in known))
 
 
-def _with_first(chain: tuple[Candidate, ...], owner: str) -> tuple[Candidate, ...]:
-    """The chain with the candidate of this backend first."""
-    return tuple(sorted(chain, key=lambda each: each.backend != owner))
+def _only(owner: str, chain: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+    """The candidates at this backend; the whole chain if there are none."""
+    return tuple(each for each in chain if each.backend == owner) or chain

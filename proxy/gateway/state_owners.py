@@ -26,6 +26,7 @@ class StateOwners:
         if id_ is None or len(id_) > ID_LENGTH:
             return
         self._owners[id_] = backend
+        self._owners.move_to_end(id_)
         if len(self._owners) > KEPT:
             self._owners.popitem(last=False)
 

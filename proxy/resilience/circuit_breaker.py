@@ -97,14 +97,14 @@ class CircuitBreakers:
         return max(1.0, breaker.opened_at + self.settings.open_s - now)
 
     def begin(self, name: str, now: float) -> bool:
-        """A request calls the backend; True if it is the probe, which must `abandon` if it ends without an outcome."""
+        """A request calls the backend; True if it is the probe, after which comes `abandon`."""
         if not self._breakers or self.state(name, now) != "half-open":
             return False
         self._breakers[name].probing = True
         return True
 
     def abandon(self, name: str) -> None:
-        """The probe ended without an outcome, so the next request probes."""
+        """The probe is over; if it told nothing of the backend, the next request probes."""
         if name in self._breakers:
             self._breakers[name].probing = False
 
@@ -130,10 +130,7 @@ class CircuitBreakers:
         if evidence == "alive":
             self.succeeded(name)
             return
-        if evidence == "none":
-            self.abandon(name)
-            return
-        if not self.settings.failures:
+        if evidence == "none" or not self.settings.failures:
             return
         breaker = self._breakers.setdefault(name, _Breaker())
         if breaker.opened_at is not None:
@@ -165,8 +162,10 @@ class CircuitBreakers:
 
     # ---- a wait that the backend asked for ---------------------------------------------------------------------------
 
-    def cool(self, name: str, model: str, until: float) -> None:
+    def cool(self, name: str, model: str, until: float, now: float) -> None:
         """The backend asked to be left alone with this model until then."""
+        for key in [key for key, over in self._cooling.items() if over <= now]:
+            del self._cooling[key]
         if self.settings.failures:
             self._cooling[name, model] = until
             self._cooling.move_to_end((name, model))

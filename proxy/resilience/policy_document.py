@@ -30,13 +30,14 @@ ends with the client protocol's own error and nothing is tried again. This file 
   second, at most {cap:g} saved up. A repeat that is answered is paid back. Failures of the proxy's own (names, file
   descriptors) cost nothing.
 - A request that must wait for the budget shares the outcome of the calls that begin meanwhile: if one fails, its own
-  would have failed; if one is answered, it may go.
-- A request that fails on a connection of the pool before any byte of an answer came is sent once more on a new
-  connection; that costs nothing and no circuit breaker hears of it.
+  would most likely have failed; if one is answered, it may go.
+- A request that fails on a connection of the pool within a second, before any byte of an answer, is sent once more on
+  a new connection, because the server had closed the idle one; that costs nothing and no circuit breaker hears of it.
 
 ## Order
 
-- Candidates are called in rounds, in each of which every candidate is called once; there are `retry.attempts` rounds
+- Candidates are called in rounds, in each of which every candidate is called once, but that in the first one the others
+  are repeated before one with an open breaker is called; there are `retry.attempts` rounds
   ({attempts} by default). If one backend that may serve the request is up from the first call to `retry.deadline_s`
   ({deadline:g} s), the request is answered; if the one that is up changes k times meanwhile, it is answered while k is
   at most `attempts - 1`.

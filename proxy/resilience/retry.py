@@ -15,7 +15,8 @@ class RetrySettings(Struct, frozen=True, kw_only=True):
     """Bounds and waits of retries. Times in seconds."""
 
     attempts: int = 3
-    """Calls of one backend by one request, the first included. The first call of another backend is always free."""
+    """Rounds of calls, in each of which every backend is called; in the first one, the others are repeated before a
+    backend with an open breaker is called. The first call of another backend is always free."""
     base_s: float = 0.25
     cap_s: float = 8
     """The n-th wait for the same backend is drawn from 0 to base_s * 2**n, at most cap_s."""

@@ -19,7 +19,7 @@ import msgspec
 import pytest
 
 from benchmarks.fault_upstream import black_hole
-from crosswire.proxy.backends import aiohttp_transport, name_resolution
+from crosswire.proxy.backends import aiohttp_transport, httptools_transport, name_resolution
 from crosswire.proxy.backends.http import HttpBackend, _retry_after
 from crosswire.proxy.backends.transport import TimedOut, Timeouts
 from crosswire.proxy.errors import UpstreamError
@@ -797,6 +797,17 @@ async def test_it_is_sent_once_more_and_not_twice(bench: BenchOf) -> None:
     assert isinstance(fault, Failure)
     assert fault.kind == "upstream_unreachable"
     assert len(up.requests) == 3
+
+
+async def test_a_request_that_was_worked_on_is_not_sent_again(bench: BenchOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection of the pool breaks too late for one that the server had closed before."""
+    for transport in (httptools_transport, aiohttp_transport):
+        monkeypatch.setattr(transport, "STALE_S", 0.02)
+    async with upstream([http(dumps(reply("openai-chat")))], [0.1, "reset"]) as up:
+        it = bench(up)
+        await it.unary()
+        assert isinstance(await it.unary(), Failure)
+    assert len(up.requests) == 2
 
 
 async def test_an_answer_that_began_is_not_asked_for_again(bench: BenchOf) -> None:

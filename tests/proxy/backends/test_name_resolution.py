@@ -112,7 +112,10 @@ async def test_the_threads_are_bounded(names: Names) -> None:
 @pytest.mark.parametrize(
     "fault", [socket.gaierror(socket.EAI_AGAIN, "no resolver"), OSError(errno.EMFILE, "no descriptor"), []]
 )
-async def test_the_last_good_addresses_serve_while_look_ups_fail(names: Names, fault: Any) -> None:
+async def test_the_last_good_addresses_serve_while_look_ups_fail(
+    names: Names, fault: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(name_resolution, "RECHECK_S", 0)
     resolver = NameResolver(NameSettings(ttl_s=0))
     names.answers["a"] = found("10.0.0.1")
     await hosts(resolver, "a")
@@ -120,6 +123,15 @@ async def test_the_last_good_addresses_serve_while_look_ups_fail(names: Names, f
     assert [await hosts(resolver, "a") for _ in range(2)] == [["10.0.0.1"]] * 2
     names.answers["a"] = found("10.0.0.9")
     assert await hosts(resolver, "a") == ["10.0.0.9"]
+
+
+async def test_failing_look_ups_are_not_waited_for_each_time(names: Names) -> None:
+    resolver = NameResolver(NameSettings(ttl_s=0))
+    names.answers["a"] = found("10.0.0.1")
+    await hosts(resolver, "a")
+    names.answers["a"] = socket.gaierror(socket.EAI_AGAIN, "no resolver")
+    assert [await hosts(resolver, "a") for _ in range(5)] == [["10.0.0.1"]] * 5
+    assert names.asked["a"] == 2
 
 
 async def test_the_last_good_addresses_serve_while_a_look_up_hangs(

@@ -82,6 +82,16 @@ async def test_what_says_nothing_of_the_backend_is_not_shared() -> None:
     waiting[1].cancel()
 
 
+async def test_who_waits_for_a_slot_sees_the_breaker_half_open() -> None:
+    """The call that has the slot hangs; a second later the breaker lets a request probe the backend."""
+    bench = Bench(is_open=True)
+    bench.breakers.settings = BreakerSettings(failures=1, open_s=0.01, panic=1)
+    bench.breakers.failed("b", "upstream_unreachable", 0, asyncio.get_running_loop().time())
+    bench.it._slots["b"] = 1
+    async with asyncio.timeout(5):
+        assert isinstance(await bench.it.enter("b", pays=False), Ticket)
+
+
 async def test_time_pays_for_repeats() -> None:
     bench = Bench(floor=50)
     async with asyncio.timeout(5):

@@ -5,6 +5,7 @@ The retry settings and breakers are the defaults but for the length of the waits
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import json
@@ -238,11 +239,9 @@ async def test_a_refusal_of_the_account_moves_on(name: str, streams: bool) -> No
     assert 'crosswire_breaker_state{backend="first"} 0.0' in metrics
 
 
-@pytest.mark.parametrize("name", REFUSALS)
+@pytest.mark.parametrize("name", [name for name, (*_, kind) in REFUSALS.items() if kind not in KEEPS_ITS_KEY])
 async def test_the_second_key_of_an_account_is_enough(name: str) -> None:
-    protocol, script, kind = REFUSALS[name]
-    if kind in KEEPS_ITS_KEY:
-        return
+    protocol, script, _ = REFUSALS[name]
     async with two([script, fine(protocol)], [], (protocol, "openai-chat")) as (first, second, it):
         answer = await it.ask("/v1/messages", ask("anthropic"))
     assert (answer.status, len(first.requests), len(second.requests)) == (200, 2, 0)
@@ -319,6 +318,17 @@ async def test_a_backend_that_asked_to_be_left_alone_comes_last() -> None:
     assert (len(first.requests), len(second.requests)) == (1, 3)
 
 
+async def test_a_count_of_the_proxys_own_takes_no_place_of_a_backend() -> None:
+    """It is no call, so that a backend with an open breaker is not asked for one of its few places."""
+    settings = {"breaker": {"failures": 1, "open_s": 60, "panic": 2}}
+    async with two([refusal(500, {})], [], ("anthropic", "openai-chat"), **settings) as (_, second, it):
+        it.gateway.breakers.failed("second", "upstream_unreachable", 0, it.gateway.now())
+        async with asyncio.timeout(10):
+            answers = [await it.ask("/v1/messages/count_tokens", ask("anthropic", text=str(n))) for n in range(4)]
+    assert {answer.status for answer in answers} == {200}
+    assert not second.requests
+
+
 # ---- what one account keeps ------------------------------------------------------------------------------------------
 
 BOUND: dict[str, tuple[str, dict[str, Any]]] = {
@@ -379,6 +389,22 @@ async def test_a_request_that_goes_on_returns_to_who_answered(streams: bool) -> 
         await it.ask("/v1/responses", ask(protocol, previous_response_id=id_))
         await it.get(f"/v1/responses/{id_}")
     assert (len(first.requests), len(second.requests)) == (1, 3)
+
+
+@pytest.mark.parametrize("then", [429, 500])
+async def test_a_request_that_goes_on_waits_for_who_has_it(then: int) -> None:
+    """Its backend asked to be left alone, or has an open breaker: no other one is asked for what it does not have."""
+    protocol = "openai-responses"
+    scripts = [fine(protocol), refusal(then, {}, retry_after="60"), fine(protocol)]
+    settings = {"breaker": {"failures": 1, "open_s": 60}}
+    async with two(scripts, [fine(protocol)], (protocol, protocol), **settings) as (first, second, it):
+        await it.ask("/v1/responses", ask(protocol))
+        await it.ask("/v1/responses", ask(protocol, text="another"))
+        id_ = json.loads(dumps(reply(protocol)))["id"]
+        assert len(second.requests) == 1
+        it.gateway.owners.remember(id_, "first")
+        answer = await it.ask("/v1/responses", ask(protocol, previous_response_id=id_))
+    assert (answer.status, len(first.requests), len(second.requests)) == (200, 3, 1)
 
 
 async def test_a_whole_request_moves_on_though_it_is_to_be_stored() -> None:

@@ -124,12 +124,14 @@ TABLE: dict[str, list[Step]] = {
         (5, "ask", "open"),
         (6, "leave", "half-open"),
     ],
-    "the one that asked hears a rate limit": [
+    "the one that asked hears a rate limit, after another did": [
         (0, (CONNECT_FAILURE, 1), "closed"),
         (0, (CONNECT_FAILURE, 1), "closed"),
         (0, (CONNECT_FAILURE, 1), "open"),
         (5, "ask", "open"),
-        (6, ("rate_limit", 1), "half-open"),
+        (6, ("rate_limit", 2), "open"),
+        (6, ("rate_limit", 1), "open"),
+        (6, "leave", "half-open"),
     ],
     "a straggler of before tells nothing": [
         (0, (CONNECT_FAILURE, 1), "closed"),
@@ -212,15 +214,15 @@ def test_the_one_that_was_left_alone_longest() -> None:
 def test_a_backend_that_asked_to_be_left_alone() -> None:
     breakers = CircuitBreakers(QUICK)
     assert breakers.quiet
-    breakers.cool("b", "m", 7)
+    breakers.cool("b", "m", 7, 0)
     assert not breakers.quiet
     assert [breakers.cooling("b", "m", 6), breakers.cooling("b", "other", 6)] == [7, 0]
     assert [breakers.cooling("b", "m", 7), breakers.quiet] == [0, True]
     for number in range(COOLING_LIMIT + 1):
-        breakers.cool("b", str(number), 9)
+        breakers.cool("b", str(number), 9, 0)
     assert [breakers.cooling("b", "0", 1), breakers.cooling("b", "1", 1)] == [0, 9]
     off = CircuitBreakers(BreakerSettings(failures=0))
-    off.cool("b", "m", 7)
+    off.cool("b", "m", 7, 0)
     assert off.quiet
 
 
