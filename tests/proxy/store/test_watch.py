@@ -13,7 +13,7 @@ from crosswire.proxy.store.watch import Watcher
 
 
 class Served:
-    """A proxy as a watcher sees it: the revision that serves, and how often it was told to read again."""
+    """A proxy as a watcher sees it: the revision that serves, what it was told to read, and reports of the store."""
 
     def __init__(self, url: str | None, accepts: bool = True) -> None:
         self.url = url
@@ -22,13 +22,19 @@ class Served:
         self.serving = 0
         self.seen: list[int] = []
         self.reports: list[str | None] = []
+        self.reported = asyncio.Event()
         self.told = asyncio.Event()
+
+    def report(self, error: str | None) -> None:
+        self.reports.append(error)
+        self.reported.set()
 
     async def reload(self) -> bool:
         assert self.url is not None
         store = Store(self.url, {})
         revision = await store.revision()
         await store.close()
+        self.report(None)
         self.seen.append(revision)
         if self.accepts and not self.fails:
             self.serving = revision
@@ -44,14 +50,14 @@ class Served:
 
 @asynccontextmanager
 async def watching(served: Served, interval: float = 0.005) -> AsyncIterator[asyncio.Task[None]]:
-    watcher = Watcher(
-        lambda: served.url, {}, lambda: interval, lambda: served.serving, served.reload, served.reports.append
-    )
+    watcher = Watcher(lambda: served.url, {}, lambda: interval, lambda: served.serving, served.reload, served.report)
     task = asyncio.ensure_future(watcher.watch())
-    yield task
-    assert not task.done()
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    try:
+        yield task
+        assert not task.done()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_a_watcher_sees_each_change(store: Store, url: str) -> None:
@@ -108,7 +114,7 @@ async def test_a_watcher_outlives_its_store(tmp_path: Path) -> None:
     file.write_text("no database yet" * 100)
     served = Served(f"sqlite:///{file}")
     async with watching(served):
-        await asyncio.sleep(0.1)
+        await asyncio.wait_for(served.reported.wait(), 20)
         assert (served.seen, {"not a database" in str(report) for report in served.reports}) == ([], {True})
         file.unlink()
         writer = Store(str(served.url), {})
