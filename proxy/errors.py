@@ -32,9 +32,11 @@ STATUS: dict[str, int] = {
     "too_large": 413,
     "media_type": 415,
     "misdirected": 421,
+    "content_coding": 415,
     "unprocessable": 422,
     "upgrade_required": 426,
     "rate_limit": 429,
+    "header_too_large": 431,
     "internal": 500,
     "upstream_auth": 502,
     "upstream_quota": 502,
@@ -52,6 +54,7 @@ STATUS: dict[str, int] = {
     "out_of_resources": 503,
     "upstream_timeout": 504,
     "loop": 508,
+    "stream_limit": 504,
 }
 """Every kind of failure and its HTTP status for the client; protocols map the kinds to their own error types.
 

@@ -119,6 +119,9 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     ),
     "aiohappyeyeballs": ("proxy.backends.name_resolution", "proxy.backends.aiohttp_transport"),
     "yarl": ("proxy.backends.aiohttp_transport", "proxy.config.urls"),
+    "brotli": ("proxy.wire.content_coding",),
+    "backports": ("proxy.wire.content_coding",),
+    "compression": ("proxy.wire.content_coding",),  # the standard library's from 3.14 on
     "httptools": ("proxy.backends.httptools_transport",),
     "uvloop": ("proxy.cli.serve",),
     # the extra `local`, imported with the first request to such a backend, on its engine's thread

@@ -13,7 +13,9 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
+from random import randrange
 
+from .mutation import mutate_recordings
 from .recording import NotARecording, Recording, find_recordings, read_recording
 from .runner import replay_recording
 from .socket_replay import SOCKET_CASES, replay_over_sockets
@@ -34,6 +36,8 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder of the recordings: one JSON file per case")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write one JSON line per case")
+    parser.add_argument("--mutate", type=int, metavar="N", help="instead run N random mutations of the recordings")
+    parser.add_argument("--seed", type=int, metavar="S", help="choose the same mutations again; the seed is printed")
     try:
         args = parser.parse_args(argv)
     except SystemExit as end:
@@ -46,6 +50,8 @@ def main(argv: Sequence[str]) -> int:
     if args.json is not None and not args.json.parent.is_dir():
         return _usage_error(f"{args.json.parent} is not a folder; --json needs an existing one")
     try:
+        if args.mutate is not None:
+            return _mutate(args.folder, files, args.mutate, args.seed)
         verdicts = list(_with_progress(_verdicts(args.folder, files), len(files)))
         chosen = choose_for_sockets(read_recording(file, args.folder) for file in files)
     except NotARecording as fault:
@@ -56,6 +62,13 @@ def main(argv: Sequence[str]) -> int:
     failures = replay_over_sockets(chosen)
     print(f"\nover sockets: {len(chosen)} cases, relayed and converted, {len(failures)} failed", *failures, sep="\n")
     return OK if is_good(verdicts) and not failures else FAILED
+
+
+def _mutate(folder: Path, files: Sequence[Path], number: int, seed: int | None) -> int:
+    seed = randrange(2**32) if seed is None else seed
+    faults = mutate_recordings(folder, files, number, seed)
+    print(f"{number} mutations with seed {seed}: {len(faults)} faults", *faults, sep="\n")
+    return FAILED if faults else OK
 
 
 def _usage_error(message: str) -> int:

@@ -38,6 +38,8 @@ COARSE_KINDS: dict[str, str] = {
     "upgrade_required": "bad_request",
     "misdirected": "bad_request",
     "too_slow": "bad_request",
+    "header_too_large": "bad_request",
+    "content_coding": "media_type",
     "upstream_auth": "internal",
     "upstream_quota": "internal",
     "upstream_region": "internal",
@@ -53,6 +55,7 @@ COARSE_KINDS: dict[str, str] = {
     "draining": "overloaded",
     "loop": "internal",
     "upstream_timeout": "timeout",
+    "stream_limit": "timeout",
 }
 """Finer error kinds that a story may name -> the coarse kind that a client receives."""
 

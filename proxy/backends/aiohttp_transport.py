@@ -35,7 +35,6 @@ from .transport import (
     Unreachable,
 )
 
-_HEADER_LIMIT = 64 * 1024
 _LARGE = 1024 * 1024
 
 
@@ -80,8 +79,8 @@ class AiohttpTransport:
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
             auto_decompress=True,
-            max_line_size=_HEADER_LIMIT,  # hosts behind several proxies pass aiohttp's 8 KiB
-            max_field_size=_HEADER_LIMIT,
+            max_line_size=self._timeouts.header,  # hosts behind several proxies pass aiohttp's 8 KiB
+            max_field_size=self._timeouts.header,
             trace_configs=[trace],
         )
 

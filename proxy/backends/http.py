@@ -23,12 +23,17 @@ from ..ir import COMMITTING, Event, Failure, Reply, ReplyEnd, Request
 from ..protocols.protocol import NewId, Protocol, StreamDecoder, UpstreamRequest, UpstreamTarget
 from ..routing import BackendConfig
 from ..wire import json_fields
-from ..wire.framing import FRAMINGS, Framing, write
+from ..wire.framing import FRAMINGS, NULL, Frame, Framing, write
+from ..wire.text_repair import valid_utf8, without_mark
 from .backend import StreamChunk
+from .relayed_stream import RelayedStream
 from .transport import Answer, NameNotResolved, OutOfResources, TimedOut, Transport, Unreachable
 
 SECRET_LENGTH = 8
 """Characters from which a header of the config is masked as a secret; shorter ones are words that texts may hold."""
+
+KEY_LENGTH = 16
+"""Characters from which a key is masked in an answer; shorter ones (`ollama`, `not-needed`) are words of models."""
 
 _NO_SUCH_ENDPOINT = (405, 501)
 """Statuses by which a host says, as with 404, that it does not have an endpoint beside the chat."""
@@ -47,6 +52,9 @@ _RESET = re.compile(rb"regain access on (\d{4}-\d\d-\d\d) at (\d\d:\d\d) UTC")
 _UNSEEN = 4
 """Reads of a relayed stream that are kept, to be decoded if it ends without a known end."""
 
+_UNSEEN_BYTES = 16 * 1024
+"""Bytes beyond which the last of them is enough."""
+
 
 class HttpBackend:
     """One configured backend; its connections are made at first use."""
@@ -60,6 +68,7 @@ class HttpBackend:
         frame_limit: int,
         linger: float,
         max_retry_after: float = 3600,
+        response_limit: int = 64 * 2**20,
     ) -> None:
         self.config = config
         self.protocol = protocol
@@ -68,6 +77,7 @@ class HttpBackend:
         self._frame_limit = frame_limit
         self._linger = linger
         self._max_retry_after = max_retry_after
+        self._response_limit = response_limit
         self._urls: dict[tuple[str, bool], str] = {}
         self._targets: dict[str, UpstreamTarget] = {}
         self.busy = 0
@@ -84,6 +94,7 @@ class HttpBackend:
         ]
         self.key = 0
         self._secrets = _secrets(config)
+        self._keys = [key.encode() for key in keys if key and len(key) >= KEY_LENGTH]
 
     def next_key(self, refused: Collection[int]) -> bool:
         """Switches to a key that is not among those that were refused; False where all of them were.
@@ -120,7 +131,7 @@ class HttpBackend:
         try:
             answer = await self._post(sent.target.model, False, body, headers)
             try:
-                raw = await self._read(answer)
+                raw = self._clean(without_mark(await self._read(answer)))
             finally:
                 answer.close()
         finally:
@@ -146,19 +157,30 @@ class HttpBackend:
                 raise self._garbage("HTML where a stream was asked for")
             decoder = self.protocol.stream_decoder(sent, new_id)
             framing = FRAMINGS[self.protocol.framing](self._frame_limit)
+            filter_ = RelayedStream(self.protocol) if relayed else None
             watch = self.protocol.terminal_markers
             unseen: deque[bytes] = deque(maxlen=_UNSEEN)
             chunks = answer.chunks()
+            is_first = True
             async for chunk in chunks:
                 whole = framing.cut(chunk)
                 if not whole:
                     continue
-                if decoder.fast_forward and not any(mark in whole for mark in watch):
+                if is_first:
+                    whole, is_first = without_mark(whole), False
+                whole = self._clean(whole)
+                if (
+                    decoder.fast_forward
+                    and not any(mark in whole for mark in watch)
+                    and (filter_ is None or filter_.is_sound(framing, whole))
+                ):
+                    if len(whole) > _UNSEEN_BYTES:
+                        unseen.clear()
                     unseen.append(whole)
                     yield StreamChunk([], whole)
                     continue
                 unseen.clear()
-                events, good = self._events(framing, decoder, whole, relayed)
+                events, good = self._events(framing, decoder, whole, filter_)
                 if events or relayed:
                     yield StreamChunk(events, good)
                 if decoder.done:
@@ -170,8 +192,10 @@ class HttpBackend:
                 yield self._ending(framing, decoder)
                 return
             async for whole in self._rest(chunks, framing):
-                if relayed:
-                    yield StreamChunk([], whole)
+                if filter_ is not None:
+                    frames = framing.parse(self._clean(whole))
+                    kept = [frame for frame in frames if filter_.keeps(frame, is_done=True)]
+                    yield StreamChunk([], write(self.protocol.framing, kept))
         except Malformed as fault:
             yield StreamChunk([self._garbage(fault).failure], b"")
         except TimedOut:
@@ -196,30 +220,35 @@ class HttpBackend:
             return  # the answer was complete; at worst this connection is lost
 
     def _events(
-        self, framing: Framing, decoder: StreamDecoder, whole: bytes, relayed: bool
+        self, framing: Framing, decoder: StreamDecoder, whole: bytes, filter_: RelayedStream | None
     ) -> tuple[list[Event], bytes]:
-        """The events in these bytes, and the bytes up to a frame that is an error: errors are never relayed."""
+        """The events in these bytes, and for a relay the bytes that the client gets: no errors, and nothing behind."""
         events: list[Event] = []
         frames = framing.parse(whole)
+        kept: list[Frame] = []
         watch = self.protocol.terminal_markers
-        for f, frame in enumerate(frames):
-            if decoder.fast_forward and not any(mark in frame.data for mark in watch):
+        for frame in frames:
+            if frame.data == NULL:
                 continue
             try:
+                if filter_ is None or filter_.keeps(frame, is_done=decoder.done):
+                    kept.append(frame)
+                if decoder.fast_forward and not any(mark in frame.data for mark in watch):
+                    continue
                 found = decoder.feed(frame)
             except Malformed as fault:
                 found = [self._garbage(fault).failure]
             events += found
             if found and type(found[-1]) is Failure:
                 events[-1] = self._scrubbed(found[-1])
-                return events, write(self.protocol.framing, frames[:f])
-            if relayed and not decoder.fast_forward:
+                return events, write(self.protocol.framing, [each for each in kept if each is not frame])
+            if filter_ is not None and not decoder.fast_forward:
                 decoder.fast_forward = any(isinstance(event, COMMITTING) for event in found)
-        return events, whole
+        return events, whole if len(kept) == len(frames) else write(self.protocol.framing, kept)
 
     def _ending(self, framing: Framing, decoder: StreamDecoder) -> StreamChunk:
         """The events at the end of the bytes: of a last frame without its blank line, then those of the decoder."""
-        frames = framing.rest()
+        frames = [frame for frame in framing.rest() if frame.data != NULL]
         events = [event for frame in frames for event in decoder.feed(frame)] + decoder.close()
         whole = not any(type(event) is Failure for event in events)
         events = [self._scrubbed(event) if type(event) is Failure else event for event in events]
@@ -278,13 +307,20 @@ class HttpBackend:
 
     async def _read(self, answer: Answer) -> bytes:
         try:
-            return await answer.read(self._frame_limit)
+            return await answer.read(self._response_limit)
         except TimedOut:
             raise UpstreamError(upstream_failure(504)) from None
         except Unreachable:
             raise UpstreamError(_cut()) from None
         except OverflowError:
-            raise self._garbage(f"more than {self._frame_limit} bytes") from None
+            raise self._garbage(f"more than {self._response_limit} bytes, limits.response") from None
+
+    def _clean(self, data: bytes) -> bytes:
+        """Bytes of an answer as UTF-8, without our keys, which some hosts repeat."""
+        for key in self._keys:
+            if key in data:
+                data = data.replace(key, b"***")
+        return valid_utf8(data)
 
     def _unreachable(self, fault: Unreachable) -> Failure:
         """The failure for a connection that was not made, or that broke before an answer began."""

@@ -31,10 +31,10 @@ from .transport import (
     Unreachable,
 )
 
-HEADER_LIMIT = 64 * 1024
-"""Bytes of headers that an answer may have."""
+READ = 8 * 1024
+"""Most bytes of one read: what a reader that stalls leaves in memory is a few of them."""
 
-HIGH_WATER = 256 * 1024
+HIGH_WATER = 8 * 1024
 """Bytes of body that wait for their reader before the socket is paused."""
 
 INFLATED = 16 * 2**20
@@ -64,6 +64,8 @@ class HttptoolsTransport:
         self._addresses: dict[str, _Address] = {}
         self._tls: ssl.SSLContext | None = None
         self._loop = asyncio.get_running_loop()
+        self._buffer = memoryview(bytearray(READ))
+        """The memory that each read of any connection fills until it is parsed, which is at once."""
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
         address = self._addresses.get(url) or self._address_of(url)
@@ -121,7 +123,7 @@ class HttptoolsTransport:
                 socket = await connect(self._resolver, address.host, address.port)
                 try:
                     _, connection = await self._loop.create_connection(
-                        lambda: _Connection(self._loop, self._open.discard),
+                        lambda: _Connection(self._loop, self._open.discard, self._timeouts.header, self._buffer),
                         sock=socket,
                         ssl=self._tls if address.tls else None,
                         server_hostname=address.host if address.tls else None,
@@ -154,10 +156,18 @@ class HttptoolsTransport:
         self._idle.clear()
 
 
-class _Connection(asyncio.Protocol):
+class _Connection(asyncio.BufferedProtocol):
     """One connection: the parser's callbacks fill the answer that is being read."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, lost: Callable[[_Connection], None]) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        lost: Callable[[_Connection], None],
+        header_limit: int,
+        buffer: memoryview,
+    ) -> None:
+        self._buffer = buffer
+        self._header_limit = header_limit
         self._loop = loop
         self._lost = lost
         self._socket: asyncio.Transport | None = None
@@ -176,6 +186,7 @@ class _Connection(asyncio.Protocol):
         self.heard = False
         """True if any byte of an answer came."""
         self._header_bytes = 0
+        self._head_bytes = 0
         self._waiting_bytes = 0
         self._paused = False
         self._inflate: zlib._Decompress | None = None
@@ -259,7 +270,13 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._socket = cast(asyncio.Transport, transport)  # uvloop's is one in all but its ancestry
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._received(self._buffer[:nbytes])
+
+    def _received(self, data: memoryview) -> None:
         self._heard = self._loop.time()
         if not self._busy:
             self.drop()  # unrequested bytes must not become the beginning of the next answer
@@ -271,6 +288,11 @@ class _Connection(asyncio.Protocol):
             self._fail(Unreachable(type(fault).__name__))
         except httptools.HttpParserUpgrade:
             self._fail(Unreachable("upgrade"))
+        if not self.status:  # the parser keeps a header until it is whole
+            self._head_bytes += len(data)
+            if self._head_bytes > self._header_limit:
+                self._fail(Unreachable("headers too large"))
+                self.drop()
         self._wake()
 
     def eof_received(self) -> bool:
@@ -298,7 +320,7 @@ class _Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._header_bytes += len(name) + len(value)
-        if self._header_bytes > HEADER_LIMIT:
+        if self._header_bytes > self._header_limit:
             raise httptools.HttpParserError("headers too large")
         self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 

@@ -9,10 +9,14 @@ from msgspec import Struct
 
 
 class Timeouts(Struct, frozen=True):
-    """In seconds: to connect, the look-up of the host's name included, and of silence between two reads."""
+    """In seconds: to connect, the look-up of the host's name included, and of silence between two reads.
+
+    `header` are an answer's most bytes of headers.
+    """
 
     connect: float
     read: float
+    header: int = 64 * 1024
 
 
 class NameSettings(Struct, frozen=True, kw_only=True):

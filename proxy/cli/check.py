@@ -19,6 +19,8 @@ def run(args: argparse.Namespace) -> int:
     config = config_of(args)
     for warning in config.warnings:
         print(f"warning: {warning}")
+    for note in config.notes:
+        print(f"note: {note}")
     models = sum(len(backend.models) for backend in config.plan.backends)
     print(f"{args.config}: no mistakes; {len(config.plan.backends)} backends, {models} models")
     return OK

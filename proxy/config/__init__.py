@@ -23,6 +23,7 @@ from ..providers import OPENROUTER_VENDORS, Provider, index
 from ..routing import BackendConfig, NameFamily, Plan, SmartModel
 from ..store.snapshot import EMPTY_SNAPSHOT, Snapshot
 from .backends import read_backends
+from .changed_defaults import note_changed_defaults
 from .credentials import with_credentials
 from .environment import complain_of_no_backend, read_environment, with_families
 from .precedence import merge_sources
@@ -66,13 +67,15 @@ PROTOCOL_SPECS: Mapping[str, ProtocolSpec] = ChainMap(cast("dict[str, ProtocolSp
 class Config(Struct, frozen=True):
     """A loaded config: the plan, the settings, and printable warnings.
 
-    `revision` is the store's change counter at the time it was read.
+    `revision` is the store's change counter at the time it was read. `notes` name the values that mean something else
+    than in an earlier version.
     """
 
     plan: Plan
     settings: Settings
     warnings: tuple[str, ...] = ()
     revision: int = 0
+    notes: tuple[str, ...] = ()
 
 
 DEFAULT_STORE = Path("crosswire.db")
@@ -229,6 +232,7 @@ def _build_config(
     specs = read_smart_models(reader, raw.nodes, rules.smart_models)
     smart = [model for spec in specs if (model := resolve(reader, spec, resolver)) is not None]
     _reject_own_address(reader, resolver.backends, settings)
+    note_changed_defaults(reader, raw.nodes, settings)
     _warn_of_missing_keys(reader, resolver.backends, raw.providers)
     reader.finish()
     providers, keys = provider_names(raw.providers)
@@ -258,7 +262,8 @@ def _build_config(
         # the `llm_…` variables may be meant for another program, so their model is dropped if it contradicts the config
         plan = make_plan(model for model in smart if model.location != VARIABLES_LOCATION)
         reader.warnings += fault.complaints
-    return Config(plan, settings, (*reader.warnings, *stored.warnings, *plan.warnings), stored.revision)
+    warnings = (*reader.warnings, *stored.warnings, *plan.warnings)
+    return Config(plan, settings, warnings, stored.revision, tuple(reader.notes))
 
 
 def _warn_of_missing_keys(

@@ -24,7 +24,6 @@ VARIABLES: dict[str, str] = {
 FILE_ONLY: dict[str, str] = {
     "admin_key": "it is a secret, and settings are not encrypted; keep it in the file as ${NAME}",
     "backends": "keep them in the file; the store has only their credentials",
-    "body_limit": "it changes only at a start",
     "listen": "it changes only at a start",
     "log_buffer": "it changes only at a start",
     "open": "it changes only at a start",

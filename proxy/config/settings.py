@@ -15,11 +15,12 @@ from ..backends.transport import NameSettings
 from ..ir.loss_tables import LOSS_RULES, Action
 from ..resilience.circuit_breaker import BreakerSettings
 from ..resilience.retry import RetrySettings
+from .limits import MIB, Limits
+from .limits import SIZES as SIZE_LIMITS
 from .urls import ascii_host, host_error, is_loopback
 from .yaml_reader import FORBIDDEN_IN_NAMES, INVALID_KEY, ConfigReader, is_valid_key
 
 Relay = Literal["auto", "never"]
-MIB = 1024 * 1024
 
 SIZES: dict[str, int] = {"": 1, "KiB": 1024, "MiB": MIB, "GiB": 1024 * MIB}
 """Unit to bytes."""
@@ -57,6 +58,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Maximum size of a request body."""
     body_timeout_s: float = 60
     """Time limit for a client to send its body."""
+    limits: Limits = Limits()
+    """Limits of requests, connections, streams and answers beside those that are keys of their own."""
+    max_in_flight: int = 2000
+    """Maximum number of requests under way; beyond it new ones are refused at once. 0 means no maximum."""
     max_frame: int = 64 * MIB
     """Maximum size of a frame of an upstream stream."""
     connect_timeout_s: float = 10
@@ -224,6 +229,20 @@ def _read_seconds(reader: ConfigReader, node: yaml.Node, path: str) -> float | N
     return value
 
 
+def _read_limits(reader: ConfigReader, node: yaml.Node, path: str) -> Limits:
+    kinds = {field.name: field.type for field in fields_of(Limits)}
+    found: dict[str, Any] = {}
+    for name, value in reader.mapping(node, path, tuple(kinds)).items():
+        place = f"{path}.{name}"
+        if name in SIZE_LIMITS:
+            found[name] = _read_size(reader, value, place)
+        elif kinds[name] is int:
+            found[name] = reader.integer(value, place, 1)
+        else:
+            found[name] = _read_seconds(reader, value, place)
+    return Limits(**{name: value for name, value in found.items() if value is not None})
+
+
 def _read_retry(reader: ConfigReader, node: yaml.Node, path: str) -> RetrySettings:
     return RetrySettings(
         **_read_numbers(reader, node, path, RetrySettings, at_least={"attempts": 1, "deadline_s": 0.001})
@@ -308,6 +327,8 @@ SETTINGS: dict[str, Callable[[ConfigReader, yaml.Node, str], Any]] = {
     "body_limit": _read_size,
     "max_frame": _read_size,
     "body_timeout_s": _read_seconds,
+    "limits": _read_limits,
+    "max_in_flight": lambda reader, node, path: reader.integer(node, path, 0),
     "connect_timeout_s": _read_seconds,
     "read_timeout_s": _read_seconds,
     "dns": _read_dns,

@@ -86,6 +86,7 @@ class ConfigReader:
         self.complaints: list[tuple[int, str]] = []
         self.flag_complaints: list[str] = []
         self.warnings: list[str] = []
+        self.notes: list[str] = []
         self.key_lines: dict[tuple[str, str], int] = {}
         """Path of a mapping and a key in it, to the line of the key."""
         self.origins: dict[str, str] = {}
@@ -101,6 +102,10 @@ class ConfigReader:
     def warn(self, at: yaml.Node, path: str, what: str) -> None:
         """Adds a warning about the value at this node."""
         self.warnings.append(self._message(line_of(at), path, what))
+
+    def note(self, at: yaml.Node, path: str, what: str) -> None:
+        """Adds a note about the value at this node, which is right but may not mean what was meant."""
+        self.notes.append(self._message(line_of(at), path, what))
 
     def _message(self, line: int, path: str, what: str) -> str:
         where = self.origins.get(re.split(r"[.\[]", path, maxsplit=1)[0])

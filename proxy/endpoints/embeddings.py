@@ -23,7 +23,7 @@ async def embed(handler: EndpointHandler) -> HttpResponse:
     client = handler.request
     codec = client.frontend.embeddings
     assert codec is not None  # noqa: S101 - only protocols with embeddings have this endpoint
-    request = handler.decode(lambda body: codec.decode_request(body, client.url))
+    request = await handler.decode(lambda body: codec.decode_request(body, client.url))
 
     def build(backend: Backend, target: UpstreamTarget) -> UpstreamCall[tuple[EmbeddingsReply | None, bytes]] | str:
         return _build_call(handler, request, codec, backend, target)

@@ -24,7 +24,7 @@ QUERY_FIELDS = ("include", "include[]", "include_obfuscation", "limit", "order",
 async def compact(handler: EndpointHandler) -> HttpResponse:
     """A conversation made shorter by its provider. https://platform.openai.com/docs/api-reference/responses/compact"""
     client = handler.request
-    model, state = handler.decode(_model_and_state)
+    model, state = await handler.decode(_model_and_state)
 
     def build(backend: Backend, target: UpstreamTarget) -> UpstreamCall[bytes] | str:
         if backend.config.protocol != client.frontend.name:

@@ -29,7 +29,7 @@ async def count_tokens(handler: EndpointHandler) -> HttpResponse:
         is_wrapped = inner is not body and format_.method is not None
         return client.frontend.decode_request(inner, UrlParams(client.url.model, format_.method))
 
-    request = handler.decode(decode)
+    request = await handler.decode(decode)
 
     def build(backend: Backend, target: UpstreamTarget) -> UpstreamCall[tuple[int, bool]]:
         return _build_call(handler, request, backend, target, is_wrapped=is_wrapped)

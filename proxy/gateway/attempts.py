@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -25,8 +25,9 @@ from ..resilience.retry import backoff
 from ..resilience.rounds import Rank, Rounds
 from ..routing import Candidate, Decision
 from .admission import Ticket
-from .context import RequestContext
+from .context import RETRY_AFTER_S, RequestContext
 from .decision_log import log_attempt
+from .runtime import FULL
 
 log = logging.getLogger("crosswire")
 
@@ -139,7 +140,7 @@ class AttemptLoop(Generic[C, R]):
         try:
             async with asyncio.timeout(limit) as deadline:
                 self._deadline = deadline
-                if not self._runtime.breakers.quiet and not first.is_local:
+                if not first.is_local and not (self._runtime.breakers.quiet and self._has_room(first.candidate)):
                     call, worst = await self.next_attempt(worst, first)
                 while call is not None:
                     last = call
@@ -176,7 +177,7 @@ class AttemptLoop(Generic[C, R]):
         if not chain.cascade:
             return False
         best = chain.candidates[-1]
-        return best != call.candidate and best.backend not in self._open_breakers()
+        return best != call.candidate and best.backend not in self._runtime.health().unavailable
 
     # ---- one attempt -------------------------------------------------------------------------------------------------
 
@@ -312,6 +313,10 @@ class AttemptLoop(Generic[C, R]):
                 continue
             if prepared.is_local:
                 return prepared, worst  # no backend is called, so nothing is admitted
+            if not self._has_room(candidate):
+                rounds.pass_over(key)
+                worst = worst or UpstreamError(self._full(candidate))
+                continue
             repeats = rounds.tries(key)
             if repeats and (wait := rounds.due(key) - runtime.now()) > _SOON_S:
                 await asyncio.sleep(wait)
@@ -331,6 +336,13 @@ class AttemptLoop(Generic[C, R]):
                 log.warning("%s failed, falling back to %s: %s", origin, candidate.backend, worst.failure.message)
             return prepared, worst
         return None, worst
+
+    def _has_room(self, candidate: Candidate) -> bool:
+        return not self._runtime.is_full(candidate.backend)
+
+    def _full(self, candidate: Candidate) -> Failure:
+        text = f"The backend {candidate.backend} was not called: {FULL}; try again later."
+        return replace(failure("overloaded", text), retry_after=RETRY_AFTER_S)
 
     def _rank(self, key: _Key) -> Rank:
         """Candidates that asked to be left alone come after the others, those with an open breaker last."""
@@ -375,9 +387,6 @@ class AttemptLoop(Generic[C, R]):
         )
         waits = [wait for name in names if (wait := breakers.retry_after(name, now))]
         return replace(failure("overloaded", text), retry_after=min(waits, default=1.0))
-
-    def _open_breakers(self) -> Mapping[str, str]:
-        return self._runtime.breakers.open_reasons(self._runtime.now())
 
 
 def _key(candidate: Candidate) -> _Key:

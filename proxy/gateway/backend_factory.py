@@ -21,7 +21,7 @@ def make_backend(backend: BackendConfig, config: Config) -> Backend:
     protocol = PROTOCOLS.get(backend.protocol)
     if protocol is None:
         return MlxBackend(backend, read_folder(folder_of(backend.folder)), first_s=settings.read_timeout_s)
-    timeouts = Timeouts(settings.connect_timeout_s, settings.read_timeout_s)
+    timeouts = Timeouts(settings.connect_timeout_s, settings.read_timeout_s, settings.limits.response_header)
     return HttpBackend(
         backend,
         protocol,
@@ -29,6 +29,7 @@ def make_backend(backend: BackendConfig, config: Config) -> Backend:
         frame_limit=settings.max_frame,
         linger=settings.linger_s,
         max_retry_after=settings.retry.max_retry_after_s,
+        response_limit=settings.limits.response,
     )
 
 

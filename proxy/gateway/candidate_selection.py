@@ -9,9 +9,10 @@ from msgspec.structs import replace
 
 from .. import headers
 from ..errors import Refused, failure
+from ..ir import Failure
 from ..routing import Candidate, Decision, RequestFeatures, RoutingInput, decide
 from .attempts import FailoverChain, PrepareCall, PreparedCall
-from .context import RequestContext
+from .context import RETRY_AFTER_S, RequestContext
 
 C = TypeVar("C", bound=PreparedCall)
 
@@ -30,14 +31,14 @@ def select_candidate(
 ) -> tuple[FailoverChain, C]:
     """Routes the request, again without the candidates that cannot take it, until one can; records each decision.
 
-    Candidates with an open breaker come last in the chain; where all are open they are the chain. `owner` is the
+    Candidates with an open breaker come last in the chain; where all are open they are the chain. Full backends are
+    left out. `owner` is the
     backend that keeps what the request refers to, which is the chain if it is a candidate. Raises Refused where no
     candidate is left.
     """
-    runtime = context.runtime
     unfit: dict[str, str] = {}
     while True:
-        down = runtime.breakers.open_reasons(runtime.now())
+        health = context.health()
 
         def decided(down: Mapping[str, str]) -> Decision:
             return decide(
@@ -54,10 +55,10 @@ def select_candidate(
                 context.config.plan,
             )
 
-        decision = decided(down)
+        decision = decided(health.unavailable)
         chain = FailoverChain.of(decision)
-        if down:
-            whole = decided({})
+        if health.broken:
+            whole = decided(health.full)
             if decision.chosen is None and decision.refusal is not None and decision.refusal.kind == "overloaded":
                 decision = whole if whole.chosen is None else replace(whole, because=f"{whole.because}; {ALL_DOWN}")
                 chain = replace(FailoverChain.of(decision), all_down=True)
@@ -65,7 +66,7 @@ def select_candidate(
                 chain = replace(chain, candidates=_with_others(decision.chain, whole.chain))
         context.record.decision = decision
         if decision.chosen is None:
-            raise Refused(decision.refusal or failure("model_not_found", "No backend serves this model."))
+            raise Refused(_refusal(decision))
         if owner is not None:
             chain = replace(chain, candidates=_only(owner, chain.candidates))
         chosen = chain.candidates[0]
@@ -73,6 +74,13 @@ def select_candidate(
         if not isinstance(prepared, str):
             return chain, prepared
         unfit[chosen.backend] = prepared
+
+
+def _refusal(decision: Decision) -> Failure:
+    refusal = decision.refusal or failure("model_not_found", "No backend serves this model.")
+    if refusal.kind == "overloaded" and refusal.retry_after is None:
+        return replace(refusal, retry_after=RETRY_AFTER_S)
+    return refusal
 
 
 def _with_others(chain: tuple[Candidate, ...], whole: tuple[Candidate, ...]) -> tuple[Candidate, ...]:

@@ -13,6 +13,7 @@ from .. import headers
 from ..errors import ClientError, Malformed, failure
 from ..ir import Request
 from ..ir.capabilities import required_capabilities
+from ..ir.tool_ids import with_unique_ids
 from ..observability.request_record import Attempt
 from ..protocols.protocol import NewId, Protocol, ReplyContext, UpstreamRequest, UrlParams
 from ..routing import Candidate, request_features
@@ -26,6 +27,8 @@ from .decision_log import log_decision, log_request, log_success
 from .hops import upstream_headers
 from .loss_policy import LossPolicy
 from .relay import Relay
+from .request_limits import check_request
+from .runtime import LARGE
 from .state_owners import reference_of
 from .stream_writer import ResponseWriter
 from .streaming import StreamForwarder
@@ -55,8 +58,12 @@ class ChatHandler:
 
     async def run(self, writer: ResponseWriter) -> HttpResponse | None:
         """The answer, or None once it was streamed to the writer. Raises RequestError where nothing was sent."""
-        request = self._decode_request()
-        chain, call = self._route(request)
+        if len(self._incoming.body) < LARGE:
+            request = self._decode_request()
+            chain, call = self._route(request)
+        else:
+            request = await self._context.off_loop(self._decode_request)
+            chain, call = await self._context.off_loop(partial(self._route, request))
         new_id, record = self._new_id, self._context.record
         reply_context = ReplyContext(request, new_id(""), int(record.at), new_id, array=self._wants_array(request))
         context, fingerprint = self._context, hash(self._incoming.body)
@@ -79,6 +86,7 @@ class ChatHandler:
             raise ClientError(failure("bad_request", f"Invalid request: {fault}.", param=fault.path or None)) from None
         except RecursionError:
             raise _too_deep() from None
+        check_request(request, self._context.config.settings.limits)
         self._context.decoded(incoming.body, request.model, stream=request.stream)
         return request
 
@@ -169,12 +177,13 @@ class ChatHandler:
         context.mark_stage("backend")
         if loop.may_escalate(call):
             check_quality(reply)
-        if call.relay is not None:
+        unique = with_unique_ids(reply)
+        if call.relay is not None and unique is reply:
             body = call.relay.reply(raw)
             if self._frontend.keeps_replies:
                 self._runtime.owners.remember(reply.id, backend.config.name)
         else:
-            answer, losses = self._frontend.encode_reply(reply, reply_context)
+            answer, losses = self._frontend.encode_reply(unique, reply_context)
             if losses:
                 call.policy.record_losses(losses, context.record)
             body = json_fields.encode(answer)

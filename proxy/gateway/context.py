@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import ceil, isfinite
 from time import perf_counter
+from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -15,7 +17,13 @@ from ..ir.losses import features
 from ..observability.request_record import Attempt, Record
 from ..protocols.protocol import Protocol
 from ..wire import json_fields
-from .runtime import Runtime
+from ..wire.content_coding import ACCEPTED
+from .runtime import BackendHealth, Runtime
+
+T = TypeVar("T")
+
+RETRY_AFTER_S = 1.0
+"""Seconds after which a client that was refused for the load may try again."""
 
 FUTILE = frozenset(
     (
@@ -46,8 +54,21 @@ class RequestContext:
         self.config = runtime.config
         self.backends = runtime.backends
         self.record = Record(request_id, runtime.clock(), frontend.name, operation)
+        self._health: BackendHealth | None = None
         self._began = perf_counter()
         self._logged: set[tuple[str, int]] = set()
+
+    async def off_loop(self, work: Callable[[], T]) -> T:
+        """Runs work on a large request in a thread, which sees the backends' health as it is now."""
+        self._health = self.runtime.health()
+        try:
+            return await self.runtime.off_loop(work)
+        finally:
+            self._health = None
+
+    def health(self) -> BackendHealth:
+        """The backends that are not to be called now."""
+        return self.runtime.health() if self._health is None else self._health
 
     # ---- what the handlers report ------------------------------------------------------------------------------------
 
@@ -96,6 +117,10 @@ class RequestContext:
             fields["retry-after"] = str(ceil(failure.retry_after))
         if failure.kind in FUTILE or 1 < self.runtime.config.settings.retry.attempts <= len(record.attempts):
             fields[headers.SHOULD_RETRY] = "false"  # an SDK would only multiply the attempts that were made already
+        if failure.kind == "content_coding":
+            # "an origin server SHOULD include an Accept-Encoding header field" in such a 415
+            # https://www.rfc-editor.org/rfc/rfc9110#section-12.5.3
+            fields["accept-encoding"] = ACCEPTED
         body = json_fields.encode(self.frontend.encode_failure(failure, record.request_id))
         self.log_body("client_response", body)
         return HttpResponse(status, fields, body)

@@ -6,6 +6,7 @@ Counts, embeddings, compaction and stored responses bring what they ask a backen
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from msgspec import Struct
@@ -24,6 +25,8 @@ from .candidate_selection import select_candidate
 from .context import HttpResponse, RequestContext
 from .hops import upstream_headers
 from .loss_policy import LossPolicy
+from .request_limits import check_model
+from .runtime import LARGE
 
 T = TypeVar("T")
 
@@ -95,16 +98,22 @@ class EndpointHandler:
     def plan(self) -> Plan:
         return self._context.config.plan
 
-    def decode(self, decode: Callable[[dict[str, Any]], T]) -> T:
+    async def decode(self, decode: Callable[[dict[str, Any]], T]) -> T:
         """The body as this decoder reads it; raises ClientError where it is malformed."""
+        decoded = await self._maybe_off_loop(partial(self._decode, decode))
+        self._context.decoded(self.request.body)
+        return decoded
+
+    async def _maybe_off_loop(self, work: Callable[[], T]) -> T:
+        return work() if len(self.request.body) < LARGE else await self._context.off_loop(work)
+
+    def _decode(self, decode: Callable[[dict[str, Any]], T]) -> T:
         try:
-            decoded = decode(json_fields.parse_object(self.request.body))
+            return decode(json_fields.parse_object(self.request.body))
         except Malformed as fault:
             raise ClientError(failure("bad_request", f"Invalid request: {fault}.", param=fault.path or None)) from None
         except RecursionError:
             raise ClientError(failure("bad_request", "Invalid request: nested too deeply.")) from None
-        self._context.decoded(self.request.body)
-        return decoded
 
     async def call(
         self, model: str, capabilities: frozenset[str], build: BuildCall[T], state: StoredState | None = None
@@ -113,13 +122,17 @@ class EndpointHandler:
 
         `state` is what the request needs of the account that keeps it; no other backend is called then.
         """
+        check_model(model, self._context.config.settings.limits)
         self._context.record.model = model
 
         def prepare(candidate: Candidate) -> _EndpointCall[T] | str:
             return self._prepare_candidate(candidate, build, model)
 
-        owner = None if state is None else self._context.runtime.owners.owner(state.ids)
-        chain, first = select_candidate(self._context, self.request.headers, model, capabilities, prepare, owner=owner)
+        context, fields = self._context, self.request.headers
+        owner = None if state is None else context.runtime.owners.owner(state.ids)
+        chain, first = await self._maybe_off_loop(
+            lambda: select_candidate(context, fields, model, capabilities, prepare, owner=owner)
+        )
         if state is not None:
             field = state.field
             chain = replace(chain, state=lambda: field)

@@ -7,11 +7,13 @@ import logging
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
+
 from ..errors import RequestError, failure
 from ..ir import Failure
 from ..protocols.protocol import Protocol
 from .chat_handler import ChatHandler, ChatRequest
-from .context import HttpResponse, RequestContext
+from .context import RETRY_AFTER_S, HttpResponse, RequestContext
 from .endpoint_handler import EndpointHandler, EndpointRequest
 from .hops import check_hops
 from .runtime import Runtime
@@ -82,6 +84,10 @@ class Gateway(Runtime):
             except RequestError:
                 work.close()
                 raise
+            if 0 < self.config.settings.max_in_flight < self.metrics.in_flight:
+                work.close()
+                text = "The proxy has as many requests under way as it takes (max_in_flight); try again later."
+                return context.error_response(replace(failure("overloaded", text), retry_after=RETRY_AFTER_S))
             return await work
         except RequestError as error:
             return context.error_response(error.failure)

@@ -6,6 +6,10 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from msgspec import Struct
 
 from ..backends.backend import Backend
 from ..backends.http import SECRET_LENGTH
@@ -22,6 +26,31 @@ from ..routing import BackendConfig
 from .admission import Admission
 from .hops import may_be_proxy, new_instance_id
 from .state_owners import StateOwners
+
+T = TypeVar("T")
+
+LARGE = 256 * 1024
+"""Bytes of a body from which on its decoding and encoding leave the event loop."""
+
+FULL = "it has as many requests under way as it takes (max_in_flight)"
+"""The reason for which a full backend is not called."""
+
+NONE: Mapping[str, str] = {}
+
+
+class BackendHealth(Struct, frozen=True):
+    """The backends that are not to be called at one moment, each with the reason.
+
+    Those with an open circuit breaker are called where no other is left; those that are full never are.
+    """
+
+    broken: Mapping[str, str]
+    full: Mapping[str, str]
+
+    @property
+    def unavailable(self) -> Mapping[str, str]:
+        return {**self.broken, **self.full} if self.full else self.broken
+
 
 Ids = Callable[[], NewId]
 """Called once for each request; returns the function that makes that request's ids."""
@@ -55,7 +84,7 @@ class Runtime:
         self.ids = ids
         self.stages = stages
         self.record_files = record_files
-        self.records = RecordBuffer(config.settings.records)
+        self.records = RecordBuffer(config.settings.records, config.settings.limits.record_memory)
         self.metrics = Metrics()
         self.breakers = CircuitBreakers(config.settings.breaker)
         self.retry_budget = RetryBudget(config.settings.retry, now())
@@ -70,6 +99,10 @@ class Runtime:
         self.backends: Mapping[str, Backend] = {
             backend.name: make_backend(backend, config) for backend in config.plan.backends
         }
+        self._worker = ThreadPoolExecutor(1, "large-requests")
+        """One thread, so that no two large requests compete with the loop for the interpreter's lock."""
+        self.streams = 0
+        """Streamed answers under way."""
         self._unused: list[Backend] = []
         self._closing: set[asyncio.Task[None]] = set()
         self._derive()
@@ -81,6 +114,7 @@ class Runtime:
         self.kept_headers = settings.response_headers
         self._secrets = _secrets(self.config)
         self._proxies = frozenset(backend.name for backend in self.config.plan.backends if may_be_proxy(backend))
+        self._bounded = {b.name: b.max_in_flight for b in self.config.plan.backends if b.max_in_flight is not None}
 
     def hop_of(self, backend: str) -> str | None:
         """The id that tells this backend where a request came through; None for a provider of the registry."""
@@ -102,9 +136,24 @@ class Runtime:
         self._unused += [backend for name, backend in old.items() if backends.get(name) is not backend]
         self.breakers.settings = config.settings.breaker
         self.retry_budget.settings = config.settings.retry
+        self.records.memory = config.settings.limits.record_memory
         self.config_complaints = ()
         self._derive()
         self.close_unused_backends()
+
+    async def off_loop(self, work: Callable[[], T]) -> T:
+        """Runs work on a large request in a thread, so that other requests get their turn meanwhile."""
+        return await asyncio.get_running_loop().run_in_executor(self._worker, work)
+
+    def health(self) -> BackendHealth:
+        """The backends that are not to be called now."""
+        full = {name: FULL for name in self._bounded if self.is_full(name)} if self._bounded else NONE
+        return BackendHealth(self.breakers.open_reasons(self.now()), full)
+
+    def is_full(self, name: str) -> bool:
+        """Returns whether the backend has as many requests under way as its `max_in_flight`."""
+        most = self._bounded.get(name)
+        return most is not None and self.backends[name].busy >= most
 
     def close_unused_backends(self) -> None:
         """Closes the backends that are no longer in the config and have no request under way."""
@@ -133,6 +182,7 @@ class Runtime:
         for backend in (*self.backends.values(), *self._unused):
             await backend.close()
         await asyncio.gather(*self._closing)
+        self._worker.shutdown(wait=False)
         for log in (self.stages, self.record_files):
             if log is not None:
                 await asyncio.to_thread(log.close)
@@ -142,9 +192,11 @@ class Runtime:
 def _connection_settings(config: Config) -> tuple[object, ...]:
     """The settings that a backend's connections are made with."""
     settings = config.settings
+    limits = settings.limits
     return (
         *(settings.connect_timeout_s, settings.read_timeout_s, settings.max_frame, settings.linger_s),
         *(settings.dns, settings.retry.max_retry_after_s),
+        *(limits.response, limits.response_header),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Protocol as Interface
 
 from ..backends.backend import StreamChunk
 from ..ir import Failure
+from ..ir.tool_ids import UniqueIds
 from ..protocols.protocol import Protocol, StreamEncoder
 from ..wire.framing import FRAMINGS
 from .relay import Relay
@@ -32,6 +33,7 @@ class StreamTranscoder:
         self._relay = relay
         self._frontend = frontend
         self._first = self._last = b""
+        self._ids = UniqueIds()
         self.encoder = encoder
         self.relayed = relay is not None
         self.losses = encoder.losses
@@ -41,9 +43,9 @@ class StreamTranscoder:
         if self._relay is None:
             if self._last:
                 self._first = self._last
-            self._last = self.encoder.encode(chunk.events)
+            self._last = self.encoder.encode(self._ids.events(chunk.events))
             return self._last
-        if chunk.raw:
+        if chunk.raw and self._frontend.resume_after_relay is not None:
             self._first = self._first or chunk.raw
             self._last = chunk.raw
         return self._relay.frames(chunk.raw)

@@ -5,20 +5,25 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Iterable
 
+from msgspec.structs import replace
+
 from ..backends.backend import StreamChunk
-from ..errors import RequestError, UpstreamError, failure
+from ..errors import Refused, RequestError, UpstreamError, failure, upstream_failure
 from ..ir import COMMITTING, Failure, ReplyEnd, ReplyStart, Usage, fold
 from ..observability.request_record import Attempt
 from ..protocols.protocol import ReplyContext
 from .answer_quality import check_quality
 from .attempts import AttemptLoop, too_deep
 from .chat_call import ChatCall
-from .context import RequestContext
+from .context import RETRY_AFTER_S, RequestContext
 from .decision_log import log_success
 from .keepalive import KeepaliveWriter
 from .stream_writer import ClientGone, ResponseWriter, StreamTranscoder
 
 log = logging.getLogger("crosswire")
+
+HANDSHAKE = 4 * 1024 * 1024
+"""Bytes that a backend may send before the first content."""
 
 
 class StreamForwarder:
@@ -32,6 +37,7 @@ class StreamForwarder:
         self._context = context
         self._frontend = context.frontend
         self._reply_context = reply_context
+        self._limits = context.config.settings.limits
         self._writer = KeepaliveWriter(
             writer,
             self._frontend.ping,
@@ -42,7 +48,12 @@ class StreamForwarder:
 
     async def run(self, loop: AttemptLoop[ChatCall, None], first: ChatCall) -> None:
         """Streams the first answer; raises RequestError where nothing was sent."""
-        writer = self._writer
+        writer, runtime = self._writer, self._context.runtime
+        if runtime.streams >= self._limits.streams:
+            writer.stop()
+            text = "The proxy has as many streams under way as it takes (limits.streams); try again later."
+            raise Refused(replace(failure("overloaded", text), retry_after=RETRY_AFTER_S))
+        runtime.streams += 1
         try:
             await loop.run(first)
         except RequestError as error:
@@ -56,6 +67,7 @@ class StreamForwarder:
                 raise
             await self._fail(self._internal_error())
         finally:
+            runtime.streams -= 1
             writer.stop()
             if writer.body:
                 self._context.log_body("client_response", b"".join(writer.body))
@@ -101,9 +113,13 @@ class StreamForwarder:
         """Every chunk to the client; raises UpstreamError where the answer fails, whatever was sent before."""
         context, writer = self._context, self._writer
         waiting: list[StreamChunk] = []  # handshakes: nothing is sent before the first content event
-        recorded = 0
+        recorded = size = 0
         committed = finished = False
+        latest = context.elapsed_ms() + self._limits.stream_s * 1000
         async for chunk in chunks:
+            size += len(chunk.raw)
+            if size > self._limits.stream or context.elapsed_ms() > latest:
+                raise UpstreamError(self._too_long(size))
             if received is not None:
                 received.append(chunk.raw)
             failed = next((event for event in chunk.events if type(event) is Failure), None)
@@ -114,6 +130,8 @@ class StreamForwarder:
                 if not any(isinstance(event, COMMITTING) for event in chunk.events):
                     if failed is not None:
                         raise UpstreamError(failed)
+                    if size > HANDSHAKE:
+                        raise UpstreamError(upstream_failure(502, kind="upstream_garbage"))
                     continue
                 committed = True
                 context.record.ttft_ms = context.elapsed_ms()
@@ -179,6 +197,14 @@ class StreamForwarder:
         """The failure for an exception of our own; its headers are sent, so the gateway can no longer answer 500."""
         log.exception("request %s failed in the proxy itself", self._context.record.request_id)
         return failure("internal", "The proxy failed; its log names the cause.")
+
+    def _too_long(self, size: int) -> Failure:
+        limits = self._limits
+        if size > limits.stream:
+            text = f"The answer has more than {limits.stream} bytes (limits.stream)."
+        else:
+            text = f"The answer took more than {limits.stream_s:g} s (limits.stream_s)."
+        return failure("stream_limit", text)
 
     def _content_type(self) -> str:
         return "application/json" if self._reply_context.array else self._frontend.stream_type

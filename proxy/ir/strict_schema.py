@@ -43,9 +43,10 @@ def is_strict(schema: Any) -> bool:
     if type(schema) is not dict:
         return True
     if _is_object(schema):
-        required = schema.get("required")
-        names = schema.get("properties") or {}
-        if schema.get("additionalProperties") is not False or not set(names) <= set(required or ()):
+        required, names = schema.get("required") or [], schema.get("properties") or {}
+        if schema.get("additionalProperties") is not False or type(names) is not dict or type(required) is not list:
+            return False
+        if not names.keys() <= {name for name in required if type(name) is str}:
             return False
     inner = [one for key in SCHEMA_MAPS if type(schema.get(key)) is dict for one in schema[key].values()]
     options = schema.get("anyOf")

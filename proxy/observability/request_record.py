@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from .. import headers
 from ..ir import Failure, Loss, Usage
@@ -93,21 +94,51 @@ class Record(Struct):
         return out
 
 
-class RecordBuffer:
-    """The last records by id; the oldest are dropped."""
+RECORD_SIZE = 4096
+"""Bytes that a record takes beside the texts that clients and backends wrote."""
 
-    def __init__(self, size: int) -> None:
+LONGEST = 100
+"""Losses of a record that are kept."""
+
+
+class RecordBuffer:
+    """The last records by id, as many as there may be and as fit into `memory` bytes; the oldest are dropped."""
+
+    def __init__(self, size: int, memory: int) -> None:
         self._size = size
-        self._records: OrderedDict[str, Record] = OrderedDict()
+        self.memory = memory
+        self._records: OrderedDict[str, tuple[Record, int]] = OrderedDict()
+        self.used = 0
+        """Bytes of the records, by estimate."""
 
     def add(self, record: Record) -> None:
-        if self._size:
-            self._records[record.request_id] = record
-            if len(self._records) > self._size:
-                self._records.popitem(last=False)
+        if not self._size:
+            return
+        if len(record.losses) > LONGEST:
+            record = replace(record, losses=record.losses[:LONGEST])
+        taken = memory_of(record)
+        if (before := self._records.pop(record.request_id, None)) is not None:
+            self.used -= before[1]
+        self._records[record.request_id] = record, taken
+        self.used += taken
+        while self._records and (len(self._records) > self._size or self.used > self.memory):
+            self.used -= self._records.popitem(last=False)[1][1]
 
     def get(self, id_: str) -> Record | None:
         """The record with this request id or execution id."""
         if id_.startswith("exec_"):
-            return next((record for record in self._records.values() if record.id == id_), None)
-        return self._records.get(id_)
+            return next((record for record, _ in self._records.values() if record.id == id_), None)
+        found = self._records.get(id_)
+        return None if found is None else found[0]
+
+
+def memory_of(record: Record) -> int:
+    """The bytes that a record takes, by estimate: what varies are texts."""
+    size = RECORD_SIZE + 4 * len(record.model or "") + 400 * len(record.attempts)
+    if record.error is not None:
+        size += 4 * len(record.error.message)
+    if record.losses:
+        size += sum(100 + 4 * len(loss.path) for loss in record.losses)
+    if record.decision is not None:
+        size += 300 * (len(record.decision.considered) + len(record.decision.chain))
+    return size

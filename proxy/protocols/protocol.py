@@ -264,6 +264,13 @@ class Protocol(Struct, frozen=True, kw_only=True):
     """True if a backend with these quirks must get this request re-encoded."""
     resume_after_relay: Callable[[Any, list[Frame]], None] | None = None
     """Tells an encoder that must end a relayed stream what went before: the stream's first and last frames."""
+    frame_fields: tuple[bytes, ...] = ()
+    """Every frame of an answer has one of these fields, most have the first; one without is skipped.
+
+    Empty where frames have types.
+    """
+    ends_with_done: bool = False
+    """True if the sentinel `[DONE]` ends a stream, and chunks may follow the one that completes the answer."""
     terminal_markers: tuple[bytes, ...]
     """A frame after the first content event holds usage or the end only if one of these bytes is in it, as hosts write
     them; literal ones, because a scan for a pattern would cost more than all the rest of a relay."""

@@ -24,7 +24,7 @@ class BackendConfig(Struct, frozen=True, kw_only=True):
     name. `max_tokens` is used where the protocol requires a limit and the client set none. `betas` are the accepted
     flags of `anthropic-beta`, as shell patterns; None means all. A `reserved` backend serves only if a rule names it.
     `spare_keys` are tried when `api_key` is rejected; a backend that `needs_key` and has none cannot serve. `folder` is
-    that of a local model; empty means the bundled one.
+    that of a local model; empty means the bundled one. `max_in_flight` is the most that it gets at the same time.
     """
 
     name: str
@@ -40,6 +40,7 @@ class BackendConfig(Struct, frozen=True, kw_only=True):
     quirks: frozenset[str] = frozenset()
     limits: Mapping[str, float] = {}
     max_tokens: int | None = None
+    max_in_flight: int | None = None
     relay: Literal["auto", "never"] = "auto"
     strict: bool = False
     headers: Mapping[str, str] = {}

@@ -56,7 +56,7 @@ def make_app(
     stages = StageLog(stage_log, *limits) if stage_log is not None else None
     files = RecordFiles(records, *limits) if records is not None else None
     gateway = Gateway(config, make_backend, clock=clock, ids=ids, stages=stages, record_files=files, instance=instance)
-    app = web.Application(client_max_size=config.settings.body_limit, middlewares=[check_access])
+    app = web.Application(middlewares=[check_access])
     app.on_response_prepare.append(add_cors_headers)
     app[GATEWAY] = gateway
     router = app.router

@@ -9,9 +9,16 @@ import signal
 from collections.abc import Callable
 
 from aiohttp import web
+from msgspec.structs import replace
 
+from ..errors import failure
+from ..gateway.context import RETRY_AFTER_S
+from ..protocols import DEFAULT, protocol_of_path
+from .body import BROKEN_HTTP
+from .connection import Connections, LimitedServer
+from .descriptors import connection_limit, raise_descriptor_limit
 from .reload import Reloader
-from .requests import BROKEN_HTTP
+from .responses import to_aiohttp
 from .state import GATEWAY
 
 log = logging.getLogger("crosswire")
@@ -20,12 +27,48 @@ LAST_WRITES_S = 1.0
 """Seconds at shutdown for answers that are already written to reach their clients."""
 
 
+LINGER_S = 2.0
+"""Seconds in which the rest of a refused body is read, so that its sender reads the refusal before the end."""
+
+MESSAGES = {
+    "bad_request": "A message of HTTP/1.0 has no transfer-encoding; send content-length, or HTTP/1.1.",
+    "bad_http": "This is not HTTP/1.1 that the proxy can read.",
+    "header_too_large": "The request's line and headers are too large; raise limits.header to allow them.",
+    "too_slow": "The request's headers did not come in time; raise limits.header_s to allow it.",
+    "overloaded": "The proxy has as many connections as it takes (limits.connections); try again later.",
+    "internal": "The proxy failed; its log names the cause.",
+}
+"""The messages of errors below a request, by kind."""
+
+
+class Runner(web.AppRunner):
+    """Serves an app on sockets, with the limits of its config's connections."""
+
+    async def _make_server(self) -> web.Server:
+        gateway = self.app[GATEWAY]
+
+        def answer(kind: str, path: str) -> web.Response:
+            protocol = protocol_of_path(path) or DEFAULT
+            fault = failure("bad_request" if kind == "bad_http" else kind, MESSAGES[kind])
+            if kind == "overloaded":
+                fault = replace(fault, retry_after=RETRY_AFTER_S)
+            return to_aiohttp(gateway.reject(protocol, fault))
+
+        connections = Connections(lambda: gateway.config.settings.limits, connection_limit, answer)
+        return LimitedServer(await super()._make_server(), connections)
+
+
 def make_runner(app: web.Application) -> web.AppRunner:
     """Makes the runner that serves this app on sockets."""
     logger = logging.getLogger("crosswire.http")
     logger.addFilter(_is_own_fault)
-    return web.AppRunner(
+    head = app[GATEWAY].config.settings.limits.header
+    return Runner(
         app,
+        max_line_size=head,
+        max_field_size=head,
+        auto_decompress=False,  # aiohttp bounds no body before it is decompressed
+        lingering_time=LINGER_S,
         # without it a client that leaves before the first byte is never noticed
         handler_cancellation=True,
         access_log=None,
@@ -36,7 +79,9 @@ def make_runner(app: web.Application) -> web.AppRunner:
 
 def _is_own_fault(record: logging.LogRecord) -> bool:
     """Returns whether a log record of the HTTP server is about an error in the proxy, not in a client's HTTP."""
-    return not (record.exc_info and isinstance(record.exc_info[1], BROKEN_HTTP))
+    fault = record.exc_info[1] if record.exc_info else None
+    # aiohttp raises the latter where a client leaves while the rest of its refused body is read
+    return not (isinstance(fault, BROKEN_HTTP) or (type(fault) is RuntimeError and str(fault) == "Connection closed."))
 
 
 async def serve(
@@ -55,6 +100,7 @@ async def serve(
     """
     gateway = app[GATEWAY]
     watching: set[asyncio.Task[object]] = set()
+    raise_descriptor_limit()
     runner = make_runner(app)
     await runner.setup()
     site = web.TCPSite(runner, host, port)

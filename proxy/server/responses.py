@@ -10,6 +10,7 @@ from .. import headers
 from ..gateway.context import HttpResponse
 from ..gateway.stream_writer import ClientGone
 from ..wire import json_fields
+from .connection import ClientConnection
 
 
 def to_aiohttp(response: HttpResponse) -> web.Response:
@@ -33,6 +34,9 @@ class AiohttpResponseWriter:
 
     async def write(self, data: bytes) -> None:
         await self._to_client(self.response.write(data))
+        connection = self._request.protocol
+        if connection.writing_paused and isinstance(connection, ClientConnection):
+            await self._to_client(connection.until_writable())
 
     async def end(self) -> None:
         await self._to_client(self.response.write_eof())

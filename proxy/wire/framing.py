@@ -18,6 +18,9 @@ from . import json_fields
 FRAME_LIMIT = 64 * 2**20
 """Maximum size of a frame in bytes."""
 
+NULL = b"null"
+"""The data of a frame that says nothing, which some hosts send."""
+
 DONE = b"[DONE]"
 """The sentinel that ends an OpenAI stream; it is the only frame of any protocol that is no JSON."""
 
@@ -117,7 +120,8 @@ def _sse_frame(part: bytes) -> Frame | None:
         return Frame(part[6:]) if len(part) > 6 else None
     if part.startswith(b"event: ") and b"\r" not in part:
         name, mark, line = part[7:].partition(b"\ndata: ")
-        if mark and line and b"\n" not in line and b"\n" not in name:  # fast path: one event line and one data line
+        # fast path: one event line and one data line
+        if mark and line and b"\n" not in line and b"\n" not in name:
             return Frame(line, name.decode("utf-8", "replace"))
     event = None
     data = []

@@ -20,6 +20,12 @@ _decode_raw = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 encode = msgspec.json.encode
 """Encodes a JSON value as compact UTF-8 bytes."""
 
+LARGE = 1024 * 1024
+"""Bytes from which on a text's brackets are counted before it is parsed."""
+
+BRACKETS = 1_000_000
+"""Opening brackets of any text, a backend's too; requests have lower limits of their own, see `json_bounds`."""
+
 _ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 
 _TYPE_NAMES: dict[type, str] = {
@@ -33,7 +39,9 @@ _TYPE_NAMES: dict[type, str] = {
 
 
 def parse(body: bytes | memoryview | str) -> Any:
-    """Parses a JSON value; raises Malformed for any error (empty, truncated, bad UTF-8, NaN, too deep)."""
+    """Parses a JSON value; raises Malformed for any error (empty, truncated, bad UTF-8, NaN, too deep, too many)."""
+    if len(body) > LARGE and type(body) is bytes and body.count(b"[") + body.count(b"{") > BRACKETS:
+        raise Malformed("", f"more than {BRACKETS} arrays and objects")
     try:
         return _decode(body)
     except (msgspec.DecodeError, UnicodeError) as fault:
@@ -94,6 +102,12 @@ def need(d: dict[str, Any], key: str, kind: type[T]) -> T:
     return value
 
 
+def maybe(fields: Mapping[str, Any], key: str, kind: type[T]) -> T | None:
+    """Returns a field of this type, or None where it is absent or of another type: for what may be left out."""
+    value = fields.get(key)
+    return value if type(value) is kind else None
+
+
 def each(items: list[Any], where: str, decode: Callable[[dict[str, Any]], T]) -> tuple[T, ...]:
     """Decodes every object of a list; a Malformed gets the path `where[index]` prepended."""
     out = []
@@ -119,7 +133,7 @@ def strings(d: dict[str, Any], key: str) -> tuple[str, ...]:
     raise Malformed(key, "must be a string or an array of strings")
 
 
-def is_object(text: str) -> bool:
+def is_object(text: str | bytes) -> bool:
     """Returns true if this text is one JSON object."""
     try:
         return type(_decode(text)) is dict

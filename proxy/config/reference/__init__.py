@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from .backends import BACKENDS_KEYS
 from .key_info import REQUIRED, KeyInfo
+from .limits import LIMITS_KEYS
 from .providers import PROVIDERS_KEYS
 from .routing import ROUTING_KEYS
 from .settings import SETTINGS_KEYS
@@ -21,6 +22,11 @@ SECTIONS: dict[str, tuple[str, str]] = {
     "retry": ("Retries", "Keys under `retry`: how often, how long and at whose cost a failed attempt is repeated."),
     "breaker": ("Circuit breakers", "Keys under `breaker`: when a backend that keeps failing is left alone."),
     "dns": ("Look-ups of names", "Keys under `dns`: how long answers are kept and how many look-ups run at once."),
+    "limits": (
+        "Limits",
+        "Keys under `limits`, which no honest client meets: a request beyond one is a 4xx that names it, and an answer "
+        "beyond one is that backend's failure.",
+    ),
     "backends.*": ("Backends", "Keys of each backend, under `backends` by its name."),
     "routes[]": ("Routes", "Keys of each entry of `routes`. Exact names come first, then priority, then specificity."),
     "modes.*": ("Modes", "Keys of each mode, under `modes` by its name."),
@@ -30,7 +36,7 @@ SECTIONS: dict[str, tuple[str, str]] = {
 }
 """Prefix of a path to the title and the introduction of its section, in the order of the page."""
 
-KEYS_REFERENCE: tuple[KeyInfo, ...] = (*SETTINGS_KEYS, *BACKENDS_KEYS, *ROUTING_KEYS, *PROVIDERS_KEYS)
+KEYS_REFERENCE: tuple[KeyInfo, ...] = (*SETTINGS_KEYS, *LIMITS_KEYS, *BACKENDS_KEYS, *ROUTING_KEYS, *PROVIDERS_KEYS)
 """Every key of the config."""
 
 

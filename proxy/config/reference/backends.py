@@ -91,6 +91,13 @@ BACKENDS_KEYS: tuple[KeyInfo, ...] = (
         meaning="Bound of the answer's length where the protocol requires one and the client set none.",
     ),
     KeyInfo(
+        path="backends.*.max_in_flight",
+        type="integer, at least 1",
+        without="no maximum",
+        example="4",
+        meaning="Number of requests under way at this backend beyond which others get them, or they are refused.",
+    ),
+    KeyInfo(
         path="backends.*.relay",
         type="auto or never",
         without="the top-level `relay`",

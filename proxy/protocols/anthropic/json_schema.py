@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from ...wire.json_fields import maybe
+
 # "Not supported: […] Numerical constraints (such as minimum, maximum, multipleOf); String constraints (minLength,
 # maxLength); Array constraints beyond minItems of 0 or 1; additionalProperties set to anything other than false."
 # https://platform.claude.com/docs/en/build-with-claude/structured-outputs#json-schema-limitations
@@ -57,11 +59,13 @@ def close_schema(schema: dict[str, Any], changed: list[str], path: str = "") -> 
 def is_recursive(schema: dict[str, Any]) -> bool:
     """Returns whether a definition refers to itself: "Not supported: Recursive schemas" (same page)."""
     names = {
-        f"#/{key}/{name}": inner for key in ("$defs", "definitions") for name, inner in (schema.get(key) or {}).items()
+        f"#/{key}/{name}": inner
+        for key in ("$defs", "definitions")
+        for name, inner in (maybe(schema, key, dict) or {}).items()
     }
     rest = {key: value for key, value in schema.items() if key not in ("$defs", "definitions")}
     references = {name: set(_references(inner)) for name, inner in {**names, "#": rest}.items()}
-    return any(_reaches(name, name, references, set()) for name in references)
+    return _has_cycle(references)
 
 
 def _references(value: Any) -> Iterator[str]:
@@ -75,12 +79,19 @@ def _references(value: Any) -> Iterator[str]:
             yield from _references(inner)
 
 
-def _reaches(start: str, goal: str, references: dict[str, set[str]], seen: set[str]) -> bool:
-    """Returns whether following references from `start` arrives at `goal`; `seen` collects the visited names."""
-    for name in references.get(start, set()) - seen:
-        seen.add(name)
-        if name == goal or _reaches(name, goal, references, seen):
-            return True
+def _has_cycle(references: dict[str, set[str]]) -> bool:
+    """Returns whether following references leads back to a name; each is followed once, however many there are."""
+    done: set[str] = set()
+    for start in references:
+        path: dict[str, Iterator[str]] = {} if start in done else {start: iter(references[start])}
+        while path:
+            name = next(path[next(reversed(path))], None)
+            if name is None:
+                done.add(path.popitem()[0])
+            elif name in path:
+                return True
+            elif name not in done:
+                path[name] = iter(references.get(name, ()))
     return False
 
 

@@ -228,7 +228,7 @@ class MessageBuilder:
             return None
         raw = extra.pop("web_citations", None) or extra.pop("citations", None) or []
         # our reply encoder writes an empty index for citations of other providers; it is of no use to the API
-        raw = [item for item in raw if item.get("encrypted_index") != ""]
+        raw = [item for item in raw if type(item) is not dict or item.get("encrypted_index") != ""]
         return {"type": "text", "text": block.text, **({"citations": raw} if raw else {}), **extra}
 
     def _reasoning(self, block: Reasoning, path: str) -> dict[str, Any] | None:

@@ -31,7 +31,7 @@ from ...ir import (
     signatures,
 )
 from ...wire import json_fields
-from ...wire.json_fields import each, need, take
+from ...wire.json_fields import each, maybe, need, take
 from ..protocol import UrlParams
 from .tables import NAME
 
@@ -219,9 +219,9 @@ def citation_in(item: Any, length: int) -> Citation | None:
     """Decodes a citation that has a URL; `length` is that of the cited text in characters."""
     match item:
         case {"type": "web_search_result_location", "url": str(url)}:
-            return Citation(url, item.get("title"), item.get("cited_text") or None, 0, length)
+            return Citation(url, maybe(item, "title", str), maybe(item, "cited_text", str) or None, 0, length)
         case {"type": "search_result_location", "source": str(url)} if url.startswith(("http://", "https://")):
-            return Citation(url, item.get("title"), item.get("cited_text") or None, 0, length)
+            return Citation(url, maybe(item, "title", str), maybe(item, "cited_text", str) or None, 0, length)
     return None
 
 

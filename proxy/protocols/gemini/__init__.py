@@ -88,6 +88,7 @@ PROTOCOL = Protocol(
     auth=auth,
     model_in=(),
     model_out=(("modelVersion",),),
+    frame_fields=(b'"candidates"', b'"usageMetadata"', b'"promptFeedback"', b'"error"'),
     terminal_markers=(b'"finishReason"', b'"promptFeedback"', b'"error"'),
     endpoints=(
         Endpoint("GET", ("/v1beta/models",), "list_models", has_body=False),

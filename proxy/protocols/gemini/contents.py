@@ -107,10 +107,11 @@ class ContentBuilder:
                 drafts[-1].blocks += _with_paths(t, turn)
             else:
                 drafts.append(_DraftContent(role, _with_paths(t, turn), turn.extra))
-            if drafts[-1].role == "user":
+        for draft in drafts:
+            if draft.role == "user":
                 # consecutive results are one content and come first: "ensure that function response turn comes
                 # immediately after a function call turn" is the error of the API otherwise
-                drafts[-1].blocks.sort(key=lambda item: not isinstance(item[1], ToolResult))
+                draft.blocks.sort(key=lambda item: not isinstance(item[1], ToolResult))
         return drafts
 
     def _drop_orphans(self, drafts: list[_DraftContent]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...ir import Citation
+from ...wire.json_fields import maybe
 
 
 def citations_in(candidate: dict[str, Any], text: str) -> tuple[Citation, ...]:
@@ -51,8 +52,7 @@ def _grounding_in(candidate: dict[str, Any], text: str) -> tuple[Citation, ...]:
 def _web_source(chunk: Any) -> tuple[str, str | None] | None:
     match chunk:
         case {"web": {"uri": str(uri)} as source}:
-            title = source.get("title")
-            return uri, title if type(title) is str else None
+            return uri, maybe(source, "title", str)
     return None
 
 
@@ -67,7 +67,7 @@ def _sources_in(candidate: dict[str, Any], text: str) -> tuple[Citation, ...]:
     found = []
     for source in sources:
         start, end, _ = _span(text, source)
-        found.append(Citation(source["uri"], source.get("title"), None, start, end))
+        found.append(Citation(source["uri"], maybe(source, "title", str), None, start, end))
     del candidate["citationMetadata"]
     return tuple(found)
 

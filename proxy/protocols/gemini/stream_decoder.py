@@ -76,12 +76,11 @@ class StreamDecoder:
             self.done = True
             return [error_in(chunk["error"], None, None)]
         out: list[Event] = []
-        known = "candidates" in chunk or "usageMetadata" in chunk or "promptFeedback" in chunk
+        if chunk.keys().isdisjoint(("candidates", "usageMetadata", "promptFeedback")):
+            return []  # no part of the answer
         candidates = take_list(chunk, "candidates")
         usage = take(chunk, "usageMetadata", dict)
         id_, model = take(chunk, "responseId", str), take(chunk, "modelVersion", str)
-        if not known:
-            raise Malformed("candidates", "is required in a chunk")
         if usage and (counts := usage_in(usage)) is not None:
             self._usage = self._usage.merge(counts) if self._usage else counts
         if not self._started:

@@ -62,6 +62,7 @@ PROTOCOL = Protocol(
     auth=auth,
     framing="ndjson",
     needs_reencoding=needs_reencoding,
+    frame_fields=(b'"message"', b'"done"', b'"error"'),
     terminal_markers=(b'"done":true', b'"done": true', b'"error"'),
     endpoints=(
         Endpoint("GET", ("/api/tags",), "list_models", has_body=False),

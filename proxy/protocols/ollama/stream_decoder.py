@@ -38,6 +38,8 @@ class StreamDecoder:
         if line.get("error") is not None:
             self.done = True
             return [error_in(line["error"], None, None)]
+        if "message" not in line and "done" not in line:
+            return []  # no part of the answer
         out: list[Event] = []
         done = take(line, "done", bool, False)
         # the last line may omit it: https://github.com/ollama/ollama/blob/main/docs/api.md#chat-request-streaming

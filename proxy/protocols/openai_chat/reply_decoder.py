@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from ...errors import Malformed, UpstreamError
 from ...ir import Block, Citation, Refusal, Reply, StopReason, Text, ToolCall, Usage
-from ...wire.json_fields import each, need, take
+from ...wire.json_fields import each, maybe, need, take
 from ..openai import usage as openai
 from ..openai.content import content_in, split_annotations
 from ..openai.usage import count
@@ -93,10 +93,10 @@ def _citation_in(annotation: Any) -> Citation | None:
         case {"type": "url_citation", "url_citation": {"url": str(url)} as fields}:
             return Citation(
                 url,
-                fields.get("title"),
-                fields.get("content"),
-                fields.get("start_index"),
-                fields.get("end_index"),
+                maybe(fields, "title", str),
+                maybe(fields, "content", str),
+                maybe(fields, "start_index", int),
+                maybe(fields, "end_index", int),
             )
     return None
 

@@ -30,7 +30,7 @@ from ...ir import (
     signatures,
 )
 from ...wire import json_fields
-from ...wire.json_fields import each, need, take
+from ...wire.json_fields import each, maybe, need, take
 from ..openai.content import arguments_in, content_in
 from ..openai.media import audio_in, media_in
 from ..protocol import UrlParams
@@ -246,8 +246,11 @@ def _tool_choice_in(choice: Any) -> ToolChoice | None:
         case "any":  # Mistral's value
             return ToolChoice("required")
         case {"type": "allowed_tools", "allowed_tools": {"mode": "auto" | "required" as mode, "tools": [*tools]}}:
-            names = tuple(t["function"]["name"] for t in tools if type(t) is dict and type(t.get("function")) is dict)
-            return ToolChoice(mode, names)
+            functions = [maybe(tool, "function", dict) for tool in tools if type(tool) is dict]
+            names = [maybe(function, "name", str) for function in functions if function is not None]
+            if None in names:
+                raise Malformed("tool_choice.allowed_tools.tools", "must name each function")
+            return ToolChoice(mode, tuple(name for name in names if name is not None))
         case {"type": "function", "function": {"name": str(name)}} | {"type": "custom", "custom": {"name": str(name)}}:
             return ToolChoice("named", (name,))
         case _:

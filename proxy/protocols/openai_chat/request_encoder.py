@@ -33,6 +33,7 @@ from ...ir.losses import block_feature, declare_loss, is_harmless, request_extra
 from ...ir.strict_schema import loosened
 from ...ir.tool_names import ToolNameMap
 from ...wire import json_fields
+from ...wire.json_fields import maybe
 from ..openai.media import url_out
 from ..openai.tables import JSON_HINT, RESPONSES, RESPONSES_TO_CHAT, TOOL_NAME
 from ..protocol import UpstreamRequest, UpstreamTarget
@@ -90,7 +91,7 @@ def encode_request(request: Request, target: UpstreamTarget) -> UpstreamRequest:
         payload.update((key, value) for key, value in request.extra.items() if key != "functions")
     if request.stream and "no_stream_options" not in target.quirks:
         # without it a stream ends without usage, which the client's protocol may require
-        payload["stream_options"] = {**payload.get("stream_options", {}), "include_usage": True}
+        payload["stream_options"] = {**(maybe(payload, "stream_options", dict) or {}), "include_usage": True}
     return UpstreamRequest(payload, tuple(losses), target, names.aliases)
 
 

@@ -26,7 +26,7 @@ from ...ir import (
 from ...ir.tool_names import Alias
 from ...wire import json_fields
 from ...wire.framing import DONE, Frame
-from ...wire.json_fields import each, take
+from ...wire.json_fields import each, maybe, need, take
 from ..protocol import NewId, UpstreamRequest
 from .errors import error_in
 from .reply_decoder import citations_in, stop_in, usage_in
@@ -73,7 +73,7 @@ class StreamDecoder:
         usage = take(chunk, "usage", dict)
         id_, model = take(chunk, "id", str), take(chunk, "model", str)
         if choices is None and usage is None:
-            raise Malformed("choices", "is required in a chunk")
+            return []  # no part of the answer: some hosts send pings of their own
         if not self._started and (choices or usage):
             self._started = True
             out.append(ReplyStart(NAME, id_ or None, model or None))
@@ -138,8 +138,10 @@ class StreamDecoder:
             path = prefix + key
             if value is None or key == "obfuscation":
                 continue
-            if key == "logprobs" and path in self._extra:
-                self._extra[path]["content"] = (self._extra[path].get("content") or []) + (value.get("content") or [])
+            before = self._extra.get(path)
+            if key == "logprobs" and type(before) is dict and type(value) is dict:
+                tokens = (maybe(before, "content", list) or []) + (maybe(value, "content", list) or [])
+                self._extra[path] = {**before, "content": tokens}
             else:
                 self._extra[path] = value
 
@@ -190,13 +192,13 @@ class StreamDecoder:
 
     def _call(self, call: dict[str, Any], out: list[Event]) -> None:
         id_ = take(call, "id", str)
-        custom = call.get("custom")
-        function = (custom if type(custom) is dict else call.get("function")) or {}
-        name, arguments = function.get("name"), function.get("arguments", function.get("input"))
+        custom = maybe(call, "custom", dict)
+        function = {} if call.get("function") is None and custom is None else custom or need(call, "function", dict)
+        name, arguments = take(function, "name", str), function.get("arguments", function.get("input"))
         # Compatible hosts leave `index` out, and some give every call the same one: a new id then means a new call.
-        key = call.get("index")
+        key: Any = maybe(call, "index", int)
         if key is None:
-            key = id_ or self._last_call
+            key = maybe(call, "index", str) or id_ or self._last_call
         known = self._calls.get(key)
         if known is None or (id_ and name and id_ != known[1]):
             if not name:

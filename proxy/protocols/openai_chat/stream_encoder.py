@@ -158,7 +158,7 @@ class StreamEncoder:
                 self._without_arguments.discard(index)
                 return self._call_chunk(index, {"function": {"arguments": text}})
             case Reasoning() as block:
-                self._reasoning[index].append(text)
+                self._reasoning.setdefault(index, []).append(text)  # text may follow a signature
                 delta: dict[str, Any] = {"reasoning_content": text}
                 if extra := self._extra_out(block):
                     delta["reasoning_details"] = [detail_out(replace(block, text=text), None, extra)]

@@ -34,7 +34,7 @@ from ...ir import (
     signatures,
 )
 from ...wire import json_fields
-from ...wire.json_fields import each, need, take
+from ...wire.json_fields import each, maybe, need, take
 from ..openai.content import arguments_in, content_in, split_annotations
 from ..openai.media import audio_in, media_in
 from ..protocol import UrlParams
@@ -262,9 +262,8 @@ def citations_in(part: dict[str, Any]) -> tuple[Citation, ...]:
 def citation_in(annotation: Any) -> Citation | None:
     match annotation:
         case {"type": "url_citation", "url": str(url)}:
-            return Citation(
-                url, annotation.get("title"), None, annotation.get("start_index"), annotation.get("end_index")
-            )
+            start, end = maybe(annotation, "start_index", int), maybe(annotation, "end_index", int)
+            return Citation(url, maybe(annotation, "title", str), None, start, end)
     return None
 
 

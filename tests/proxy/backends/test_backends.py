@@ -55,7 +55,9 @@ class Bench:
     ) -> None:
         backend = BackendConfig(name="b", protocol=protocol, base_url=url, api_key=KEY, **keys)
         pool = TRANSPORTS[transport](Timeouts(_SHORT if url.startswith("https") else 5, read))
-        self.it = HttpBackend(backend, PROTOCOLS[protocol], pool, frame_limit=limit, linger=linger)
+        self.it = HttpBackend(
+            backend, PROTOCOLS[protocol], pool, frame_limit=limit, linger=linger, response_limit=limit
+        )
         self.protocol = protocol
 
     def sent(self, model: str = "m") -> UpstreamRequest:
@@ -223,7 +225,6 @@ UNARY_FAULTS: dict[str, tuple[Script, str]] = {
     "JSON of no known shape": ([http(b'{"ok":true}')], "upstream_garbage"),
     "JSON nested 50,000 deep": ([http(b'{"a":' + b"[" * 50_000 + b"]" * 50_000 + b"}")], "upstream_garbage"),
     "a stream that nobody asked for": ([*chunked(CHAT)], "upstream_garbage"),
-    "bad UTF-8": ([http(dumps(reply("openai-chat")).replace(b"Hello", b"\xff\xfe"))], "upstream_garbage"),
     "a body over the limit": ([http(b'{"a":"' + b"x" * FRAME_LIMIT + b'"}')], "upstream_garbage"),
     "an endless body": ([head("application/json"), *([chunk(b" " * 8192)] * 20), "hold"], "upstream_garbage"),
     "gzip that is none": ([http(b"{}", content_encoding="gzip"), "hold"], "upstream_"),
@@ -288,12 +289,13 @@ GARBAGE = {"no JSON": b"data: {oops\n\n", "of the wrong shape": b'data: {"choice
 @pytest.mark.parametrize("pause", [0.0, 0.02], ids=["at once", "later"])
 @pytest.mark.parametrize("frame", [GARBAGE["no JSON"], GARBAGE["of the wrong shape"]])
 async def test_a_garbage_frame(bench: BenchOf, frame: bytes, pause: float) -> None:
-    """The frames before it count, however the socket cut them; a relay parses no frame after the first content."""
+    """The frames before it count, however the socket cut them; a relay checks that a frame after the first content is
+    JSON, and no more."""
     async with upstream([*CUT, pause, chunk(frame), LAST]) as up:
         text, fault, _ = await bench(up).stream()
         assert (text, fault and fault.kind) == ("Hello ", "upstream_garbage")
         _, fault, raw = await bench(up).stream(relayed=True)
-        assert raw == b"".join([*CHAT[:3], frame])
+        assert raw == b"".join([*CHAT[:3], *([frame] if frame == GARBAGE["of the wrong shape"] else [])])
         assert fault is not None
         assert fault.kind in ("upstream_cut", "upstream_garbage")
 
@@ -911,3 +913,91 @@ async def test_a_quota_that_ends_at_a_known_time(bench: BenchOf) -> None:
     assert (fault.kind, fault.status) == ("upstream_quota", 503)
     assert fault.retry_after is not None
     assert 28 * 60 <= fault.retry_after <= 30 * 60
+
+
+# ---- what is no part of an answer ------------------------------------------------------------------------------------
+
+NOISE: dict[str, dict[str, bytes]] = {
+    "openai-chat": {"unknown": b'data: {"object":"ping"}\n\n', "null": b"data: null\n\n"},
+    "openai-responses": {"null": b"event: x\ndata: null\n\n"},
+    "anthropic": {"null": b"data: null\n\n"},
+    "gemini": {"unknown": b'data: {"ping":1}\r\n\r\n', "null": b"data: null\r\n\r\n"},
+    "ollama": {"unknown": b'{"status":"pulling"}\n', "null": b"null\n", "blank": b"\n"},
+}
+
+
+@pytest.mark.parametrize("relayed", [False, True], ids=["converted", "relayed"])
+@pytest.mark.parametrize("place", [0, 3, -2], ids=["first", "within", "before the end"])
+@pytest.mark.parametrize(("protocol", "name"), [(protocol, name) for protocol in NAMES for name in NOISE[protocol]])
+async def test_what_is_no_part_of_the_answer_is_skipped(
+    bench: BenchOf, protocol: str, name: str, place: int, relayed: bool
+) -> None:
+    frames = stream(protocol)
+    at = place % len(frames)
+    noisy = [*frames[:at], NOISE[protocol][name], *frames[at:]]
+    for pieces in ([b"".join(noisy)], noisy):
+        async with upstream(chunked(pieces, kind(protocol))) as up:
+            text, fault, raw = await bench(up, protocol).stream(relayed=relayed)
+        assert (text if not relayed else text[:5], fault) == (TEXT if not relayed else text[:5], None)
+        assert not relayed or NOISE[protocol][name].strip() not in raw or name == "blank"
+        assert not relayed or ENDS[protocol].replace(b" ", b"") in raw.replace(b" ", b"")
+
+
+@pytest.mark.parametrize("relayed", [False, True], ids=["converted", "relayed"])
+@pytest.mark.parametrize("protocol", NAMES)
+async def test_a_byte_order_mark_costs_no_event(bench: BenchOf, protocol: str, relayed: bool) -> None:
+    """The official SDKs drop the first event behind one in silence."""
+    whole = b"".join(stream(protocol))
+    for pieces in ([b"\xef\xbb\xbf" + whole], [b"\xef", b"\xbb\xbf", whole]):
+        async with upstream(chunked(pieces, kind(protocol))) as up:
+            _, fault, raw = await bench(up, protocol).stream(relayed=relayed)
+        assert (fault, raw) == (None, whole)
+    async with upstream([http(b"\xef\xbb\xbf" + dumps(reply(protocol)))]) as up:
+        assert await bench(up, protocol).unary() == TEXT
+
+
+@pytest.mark.parametrize("relayed", [False, True], ids=["converted", "relayed"])
+@pytest.mark.parametrize("protocol", NAMES)
+async def test_bytes_that_are_no_utf8_become_replacement_characters(
+    bench: BenchOf, protocol: str, relayed: bool
+) -> None:
+    frames = [frame.replace(b"there", b"\xffthere\xf0\x9f") for frame in stream(protocol)]
+    async with upstream(chunked(frames, kind(protocol))) as up:
+        text, fault, raw = await bench(up, protocol).stream(relayed=relayed)
+    assert fault is None
+    assert relayed or "\ufffdthere\ufffd" in text
+    assert "\ufffdthere\ufffd" in raw.decode()
+    async with upstream([http(dumps(reply(protocol)).replace(b"there", b"\xffthere"))]) as up:
+        assert "\ufffdthere" in str(await bench(up, protocol).unary())
+
+
+BEHIND = {
+    "openai-chat": b'data: {"choices":[{"index":0,"delta":{"content":"more"}}]}\n\n',
+    "openai-responses": b'event: x\ndata: {"type":"response.output_text.delta","delta":"more"}\n\n',
+    "anthropic": b'event: x\ndata: {"type":"content_block_delta","delta":{"type":"text_delta","text":"more"}}\n\n',
+    "gemini": b"data: [DONE]\r\n\r\n",
+    "ollama": b'{"message":{"content":"more"},"done":false}\n',
+}
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.02], ids=["at once", "later"])
+@pytest.mark.parametrize("protocol", NAMES)
+async def test_frames_behind_the_end_are_dropped(bench: BenchOf, protocol: str, pause: float) -> None:
+    whole = b"".join(stream(protocol))
+    pieces = [head(kind(protocol)), chunk(whole + (b"" if pause else BEHIND[protocol]))]
+    pieces += [pause, chunk(BEHIND[protocol])] if pause else []
+    async with upstream([*pieces, LAST]) as up:
+        _, fault, raw = await bench(up, protocol).stream(relayed=True)
+    assert (fault, raw) == (None, whole)
+
+
+@pytest.mark.parametrize("relayed", [False, True], ids=["converted", "relayed"])
+@pytest.mark.parametrize("protocol", NAMES)
+async def test_an_answer_that_repeats_our_key(bench: BenchOf, protocol: str, relayed: bool) -> None:
+    frames = [frame.replace(b"there", KEY.encode()) for frame in stream(protocol)]
+    async with upstream(chunked(frames, kind(protocol))) as up:
+        text, fault, raw = await bench(up, protocol).stream(relayed=relayed)
+    assert fault is None
+    assert KEY not in text + raw.decode()
+    async with upstream([http(dumps(reply(protocol, text=f"It is {KEY}.")))]) as up:
+        assert await bench(up, protocol).unary() == "It is ***."

@@ -105,6 +105,14 @@ def test_check_prints_warnings_and_passes(tmp_path: Path, capsys: pytest.Capture
     assert capsys.readouterr().out.startswith("warning: ")
 
 
+def test_check_notes_what_means_something_else_now(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "old.yaml"
+    file.write_text(f"{GOOD}retry: {{attempts: 1}}\n")
+    assert main(["check", str(file)]) == OK
+    assert "note: " in (out := capsys.readouterr().out)
+    assert "retry.attempts: counts rounds" in out
+
+
 @pytest.mark.parametrize("command", [["check"], ["serve", "--config"], ["explain", "--model", "m", "--config"]])
 def test_a_file_that_is_not_there(command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*command, str(tmp_path / "none.yaml")]) == USAGE

@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 
 from crosswire.proxy.config import Config, Settings, load, load_file
 from crosswire.proxy.config.backends import BACKEND_KEYS
+from crosswire.proxy.config.changed_defaults import CHANGED_DEFAULTS
+from crosswire.proxy.config.limits import Limits
+from crosswire.proxy.config.reference import KEYS_REFERENCE
 from crosswire.proxy.config.settings import SETTINGS, CorsSettings
 from crosswire.proxy.errors import ConfigError
 from crosswire.proxy.headers import ROUTING
@@ -110,6 +113,10 @@ def test_defaults() -> None:
         ("body_limit: 1000", ("body_limit",), (1000,)),
         ("body_limit: 2 MiB", ("body_limit",), (2 * MIB,)),
         ("max_frame: 1GiB", ("max_frame",), (1024 * MIB,)),
+        ("max_in_flight: 7", ("max_in_flight",), (7,)),
+        ("max_in_flight: 0", ("max_in_flight",), (0,)),
+        ("limits: {header: 1 KiB, depth: 9}", ("limits",), (Limits(header=1024, depth=9),)),
+        ("limits: {stream_s: 0.5, streams: 1}", ("limits",), (Limits(stream_s=0.5, streams=1),)),
         ("connect_timeout_s: 0.05", ("connect_timeout_s",), (0.05,)),
         ("read_timeout_s: 1e3", ("read_timeout_s",), (1000,)),
         ("keepalive_s: ${NONE:-2}", ("keepalive_s",), (2,)),
@@ -180,6 +187,7 @@ def test_settings(line: str, field: tuple[str, ...], value: tuple[object, ...]) 
         ("quirks: [no_index]", "quirks", frozenset(("no_index",))),
         ("limits: {temperature: 1.5}", "limits", {"temperature": 1.5}),
         ("max_tokens: 4096", "max_tokens", 4096),
+        ("max_in_flight: 3", "max_in_flight", 3),
         ("relay: never", "relay", "never"),
         ("strict: true", "strict", True),
         ("headers: {X-Team: blue}", "headers", {"x-team": "blue"}),
@@ -386,6 +394,11 @@ ERRORS: list[tuple[str, str, int, str, str]] = [
     ("listen: a big port", BASE + "listen: localhost:65536\n", 5, "listen", "is not host:port"),
     ("listen: a URL", BASE + "listen: http://x:1\n", 5, "listen", "is not host:port"),
     ("body_limit: 0", BASE + "body_limit: 0\n", 5, "body_limit", "is not a size"),
+    ("a limit", BASE + "limits: {dept: 5}\n", 5, "limits.dept", "did you mean depth?"),
+    ("a limit of 0", BASE + "limits: {streams: 0}\n", 5, "limits.streams", "of at least 1"),
+    ("a limit of no size", BASE + "limits: {stream: 0}\n", 5, "limits.stream", "is not a size"),
+    ("a limit of no time", BASE + "limits: {write_s: 0}\n", 5, "limits.write_s", "above 0"),
+    ("max_in_flight below 0", BASE + "max_in_flight: -1\n", 5, "max_in_flight", "of at least 0"),
     ("body_limit: MB", BASE + "body_limit: 3 MB\n", 5, "body_limit", "such as 32 MiB"),
     ("a timeout of 0", BASE + "read_timeout_s: 0\n", 5, "read_timeout_s", "above 0"),
     ("a timeout below 0", BASE + "keepalive_s: -1\n", 5, "keepalive_s", "of at least 0"),
@@ -504,3 +517,36 @@ def test_a_file(tmp_path: Path) -> None:
     path.write_text(EXAMPLE)
     env = {"OPENAI_API_KEY": "sk-1", "GEMINI_API_KEY": "g-1"}
     assert load_file(path, env) == load(EXAMPLE, "crosswire.yaml", env)
+
+
+NOTED = {
+    "admin_key: sixteen-characters": "is now needed for /metrics",
+    "retry: {attempts: 1}": "counts rounds",
+    "retry: {budget: 0.5}": "of each backend",
+    "retry: {floor_per_s: 1}": "for each backend",
+    "connect_timeout_s: 3": "includes the look-up",
+    "max_frame: 1 MiB": "limits.response",
+    "body_limit: 64 MiB": "limits.elements",
+    "records: 2000": "limits.record_memory",
+    "open: true\nlisten: 0.0.0.0:80": "hosts: [NAME]",
+}
+NOT_NOTED = (
+    *("retry: {attempts: 2}", "max_frame: 64 MiB", "body_limit: 1 MiB", "records: 10"),
+    *("max_frame: 1 MiB\nlimits: {response: 1 MiB}", "records: 2000\nlimits: {record_memory: 32 MiB}"),
+    *("body_limit: 64 MiB\nlimits: {elements: 5000000}", "open: true\nlisten: 0.0.0.0:80\nhosts: [a.example]"),
+)
+
+
+@pytest.mark.parametrize("keys", [*NOTED, *NOT_NOTED])
+def test_a_value_that_relied_on_an_earlier_default_is_noted(keys: str) -> None:
+    config = load(f"backends: {{openai: {{api_key: k}}}}\n{keys}", "c.yaml", {})
+    text = NOTED.get(keys)
+    assert [note for note in config.notes if text is None or text not in note] == []
+    assert len(config.notes) == (text is not None)
+    assert all(note.startswith("c.yaml:") for note in config.notes)
+
+
+def test_every_changed_default_is_a_key() -> None:
+    paths = {info.path for info in KEYS_REFERENCE}
+    assert {change.path for change in CHANGED_DEFAULTS} <= paths
+    assert len(CHANGED_DEFAULTS) == len(NOTED)

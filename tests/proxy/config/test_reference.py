@@ -17,6 +17,7 @@ from crosswire.proxy.backends.mlx.spec import EXTRA
 from crosswire.proxy.backends.transport import NameSettings
 from crosswire.proxy.config import KEYS, Config, load
 from crosswire.proxy.config.backends import BACKEND_KEYS, PROVIDER_KEYS
+from crosswire.proxy.config.limits import Limits
 from crosswire.proxy.config.reference import KEYS_REFERENCE, REQUIRED, SECTIONS, KeyInfo, section_of
 from crosswire.proxy.config.routes import MODE_KEYS, ROUTE_KEYS, SMART_KEYS
 from crosswire.proxy.resilience.circuit_breaker import BreakerSettings
@@ -28,6 +29,7 @@ READERS: dict[str, tuple[str, ...]] = {
     "retry": tuple(field.name for field in fields_of(RetrySettings)),
     "breaker": tuple(field.name for field in fields_of(BreakerSettings)),
     "dns": tuple(field.name for field in fields_of(NameSettings)),
+    "limits": tuple(field.name for field in fields_of(Limits)),
     "backends.*": tuple(BACKEND_KEYS),
     "routes[]": ROUTE_KEYS,
     "modes.*": MODE_KEYS,

@@ -12,7 +12,7 @@ import pytest
 from crosswire.proxy.headers import printable
 from crosswire.proxy.ir import Loss
 from crosswire.proxy.observability.record_log import StageLog
-from crosswire.proxy.observability.request_record import Record, RecordBuffer
+from crosswire.proxy.observability.request_record import LONGEST, Record, RecordBuffer, memory_of
 from crosswire.proxy.routing import Candidate, Decision
 
 from ..proxy_fixture import KEY, config, one, stage
@@ -28,11 +28,31 @@ def record(number: int) -> Record:
 
 @pytest.mark.parametrize(("size", "kept"), [(0, []), (1, [4]), (3, [2, 3, 4]), (9, [0, 1, 2, 3, 4])])
 def test_the_oldest_make_room(size: int, kept: list[int]) -> None:
-    ring = RecordBuffer(size)
+    ring = RecordBuffer(size, 2**20)
     for number in range(5):
         ring.add(record(number))
     assert [n for n in range(5) if ring.get(f"req_{n}") is not None] == kept
     assert ring.get("req_99") is None
+
+
+def heavy(number: int) -> Record:
+    losses = [Loss(f"extra.{'k' * 200}{n}", "extra", "dropped") for n in range(10_000)]
+    return Record(f"req_{number}", 0.0, "ollama", model="m" * 256, losses=losses)
+
+
+def test_records_keep_a_number_of_bytes() -> None:
+    ring = RecordBuffer(1000, 10**6)
+    for number in range(1000):
+        ring.add(heavy(number))
+        ring.add(heavy(number))  # the same id again takes its own place
+    assert ring.used <= 10**6
+    kept = [found for n in range(1000) if (found := ring.get(f"req_{n}")) is not None]
+    assert 5 < len(kept) < 20
+    assert {len(found.losses) for found in kept} == {LONGEST}
+    assert ring.used == sum(map(memory_of, kept))
+    ring.memory = 0
+    ring.add(heavy(1))
+    assert (ring.used, ring.get("req_1")) == (0, None)
 
 
 @pytest.mark.parametrize("records", [0, 2])

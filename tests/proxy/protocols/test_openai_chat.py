@@ -1118,7 +1118,7 @@ def test_the_reply_end_waits_for_usage() -> None:
     assert finish.usage == Usage(3, 4)
 
 
-@pytest.mark.parametrize("stream", [b"data: <html>\n\n", b"data: []\n\n", b'data: {"message":"hi"}\n\n'])
+@pytest.mark.parametrize("stream", [b"data: <html>\n\n", b"data: []\n\n"])
 def test_a_stream_of_another_shape_is_malformed(stream: bytes) -> None:
     with pytest.raises(Malformed):
         decode(stream)

@@ -172,3 +172,9 @@ def test_property_any_text_becomes_an_object(text: str) -> None:
     value = json.loads(bytes(raw))
     assert type(value) is dict
     assert exact or value == {"input": text}
+
+
+def test_brackets_are_counted_before_a_large_text_is_parsed() -> None:
+    with pytest.raises(Malformed, match="more than 1000000 arrays"):
+        json_fields.parse(b"[" + b"[]," * 20_000_000 + b"0]")
+    assert len(json_fields.parse(b"[" + b"[]," * 900_000 + b"0]")) == 900_001

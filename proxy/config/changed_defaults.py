@@ -1,0 +1,78 @@
+"""Notes on values of a config that mean something else than in an earlier version; `crosswire check` prints them.
+
+Each change stands in the changelog under "Changed defaults". What a config can no longer do at all is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+import yaml
+from msgspec import Struct
+
+from .settings import Settings
+from .yaml_reader import ConfigReader
+
+DEFAULTS = Settings()
+
+Given: TypeAlias = frozenset[str]
+"""The paths of the keys that a config has, such as `retry` and `retry.attempts`."""
+
+
+class ChangedDefault(Struct, frozen=True):
+    """A key that means something else now where `applies`, and what to do about it."""
+
+    path: str
+    note: str
+    applies: Callable[[Settings, Given], bool] = lambda settings, given: True
+
+
+CHANGED_DEFAULTS = (
+    ChangedDefault(
+        "admin_key",
+        "is now needed for /metrics, records and explanations from loopback too; give it to what reads them",
+    ),
+    ChangedDefault(
+        "listen",
+        "must be called by its address or a listed name now, other names get a 421; add `hosts: [NAME]`",
+        lambda settings, given: settings.open and "hosts" not in given,
+    ),
+    ChangedDefault(
+        "retry.attempts",
+        "counts rounds of all backends now, so it keeps no request from the next backend; give its route one target",
+        lambda settings, given: settings.retry.attempts == 1,
+    ),
+    ChangedDefault("retry.budget", "is a budget of each backend now, no longer one for all; lower it to keep the sum"),
+    ChangedDefault("retry.floor_per_s", "is for each backend now, no longer for all; lower it to keep the sum"),
+    ChangedDefault("connect_timeout_s", "includes the look-up of the name and TLS now; raise it if it was close"),
+    ChangedDefault(
+        "max_frame",
+        "bounds one frame of a stream only; whole answers are bounded by `limits.response`",
+        lambda settings, given: settings.max_frame != DEFAULTS.max_frame and "limits.response" not in given,
+    ),
+    ChangedDefault(
+        "body_limit",
+        "allows larger bodies than `limits` does: see `limits.elements`, `limits.containers`, `limits.encoded_body`",
+        lambda settings, given: settings.body_limit > DEFAULTS.body_limit and "limits" not in given,
+    ),
+    ChangedDefault(
+        "records",
+        "is bounded by `limits.record_memory` too, 16 MiB where it is left out",
+        lambda settings, given: settings.records > DEFAULTS.records and "limits.record_memory" not in given,
+    ),
+)
+"""The changes, in the order of the changelog."""
+
+
+def note_changed_defaults(reader: ConfigReader, nodes: Mapping[str, yaml.Node], settings: Settings) -> None:
+    """Adds a note for each value of the config that relied on an earlier default or meaning."""
+    found = dict(nodes)
+    for name in ("retry", "limits"):
+        node = nodes.get(name)
+        if isinstance(node, yaml.MappingNode):
+            found |= {f"{name}.{key.value}": value for key, value in node.value}
+    given = frozenset(found)
+    for change in CHANGED_DEFAULTS:
+        if change.path in found and change.applies(settings, given):
+            reader.note(found[change.path], change.path, change.note)

@@ -1,0 +1,29 @@
+"""Refuses a decoded request whose names or tools are beyond the limits of the config."""
+
+from __future__ import annotations
+
+from ..config.limits import Limits
+from ..errors import ClientError, failure
+from ..ir import Request, Tool
+
+
+def check_model(model: str, limits: Limits) -> None:
+    """Raises ClientError for a model's name that is too long: names are kept in records, caches and log lines."""
+    if len(model) > limits.name_length:
+        raise _too_much("model", f"has more than {limits.name_length} characters", "name_length")
+
+
+def check_request(request: Request, limits: Limits) -> None:
+    """Raises ClientError where the model's name, a tool's name or the number of tools is beyond the limits."""
+    check_model(request.model, limits)
+    if len(request.tools) > limits.tools:
+        raise _too_much("tools", f"has more than {limits.tools} entries", "tools")
+    for index, tool in enumerate(request.tools):
+        if isinstance(tool, Tool) and len(tool.name) > limits.name_length:
+            what = f"has a name of more than {limits.name_length} characters"
+            raise _too_much(f"tools[{index}]", what, "name_length")
+
+
+def _too_much(path: str, what: str, key: str) -> ClientError:
+    text = f"Invalid request: {path}: {what}; raise limits.{key} to allow it."
+    return ClientError(failure("bad_request", text, param=path))
