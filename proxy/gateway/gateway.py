@@ -16,7 +16,7 @@ from .chat_handler import ChatHandler, ChatRequest
 from .context import RETRY_AFTER_S, HttpResponse, RequestContext
 from .endpoint_handler import EndpointHandler, EndpointRequest
 from .hops import check_hops
-from .runtime import Runtime
+from .runtime import SHUTTING_DOWN, Runtime
 from .stream_writer import ClientGone, ResponseWriter
 
 log = logging.getLogger("crosswire")
@@ -61,8 +61,13 @@ class Gateway(Runtime):
         context.finish()
         return response
 
+    def end_all(self) -> None:
+        """Ends what is under way with an error: in band where a stream has begun, else with a status."""
+        self.is_ending = True
+        self.cancel_all()
+
     def cancel_all(self) -> None:
-        """Ends what is under way; its clients see a broken connection, never a proper end."""
+        """Cancels what is under way; its clients see a broken connection, never a proper end."""
         for task in self._under_way:
             task.cancel()
 
@@ -78,7 +83,7 @@ class Gateway(Runtime):
         try:
             if self.draining:
                 work.close()
-                return context.error_response(failure("draining", "The proxy is shutting down; try again elsewhere."))
+                return context.error_response(failure("draining", SHUTTING_DOWN))
             try:
                 check_hops(fields, self.instance, context.config.settings.hop_limit)
             except RequestError:
@@ -93,6 +98,10 @@ class Gateway(Runtime):
             return context.error_response(error.failure)
         except ClientGone:
             raise
+        except asyncio.CancelledError:
+            if not self.is_ending:
+                raise
+            return context.error_response(failure("draining", SHUTTING_DOWN))
         except Exception:
             # catch-all: an unexpected exception becomes a 500; the traceback is logged
             log.exception("request %s failed in the proxy itself", context.record.request_id)

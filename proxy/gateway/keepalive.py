@@ -33,6 +33,8 @@ class KeepaliveWriter:
         self._held_headers = held_headers
         self.opened = False
         self.committed = False
+        self.is_over = False
+        """True once the stream was ended or aborted."""
         self.keeps_body = keeps_body
         self.body: list[bytes] = []
 
@@ -53,10 +55,12 @@ class KeepaliveWriter:
     async def end(self) -> None:
         await self._await_ping()
         self.stop()
+        self.is_over = True
         await self._writer.end()
 
     def abort(self) -> None:
         self.stop()
+        self.is_over = True
         self._writer.abort()
 
     def stop(self) -> None:

@@ -38,6 +38,9 @@ FULL = "it has as many requests under way as it takes (max_in_flight)"
 NONE: Mapping[str, str] = {}
 
 
+SHUTTING_DOWN = "The proxy is shutting down; try again elsewhere."
+
+
 class BackendHealth(Struct, frozen=True):
     """The backends that are not to be called at one moment, each with the reason.
 
@@ -103,6 +106,8 @@ class Runtime:
         """One thread, so that no two large requests compete with the loop for the interpreter's lock."""
         self.streams = 0
         """Streamed answers under way."""
+        self.is_ending = False
+        """True once requests under way are cancelled because the proxy stops, and are told so."""
         self._unused: list[Backend] = []
         self._closing: set[asyncio.Task[None]] = set()
         self._derive()

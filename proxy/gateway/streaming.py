@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable
 
@@ -18,6 +19,7 @@ from .chat_call import ChatCall
 from .context import RETRY_AFTER_S, RequestContext
 from .decision_log import log_success
 from .keepalive import KeepaliveWriter
+from .runtime import SHUTTING_DOWN
 from .stream_writer import ClientGone, ResponseWriter, StreamTranscoder
 
 log = logging.getLogger("crosswire")
@@ -62,6 +64,10 @@ class StreamForwarder:
             await self._fail(error.failure)
         except ClientGone:
             raise
+        except asyncio.CancelledError:
+            if not (runtime.is_ending and writer.opened and not writer.is_over):
+                raise
+            await self._fail(failure("draining", SHUTTING_DOWN))
         except Exception:
             if not writer.opened:
                 raise
@@ -93,6 +99,10 @@ class StreamForwarder:
             await self._fail(too_deep(), transcoder)
         except ClientGone:
             raise
+        except asyncio.CancelledError:
+            if not (context.runtime.is_ending and writer.committed and not writer.is_over):
+                raise
+            await self._fail(failure("draining", SHUTTING_DOWN), transcoder)
         except Exception:
             if not writer.committed:
                 raise

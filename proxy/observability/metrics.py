@@ -38,9 +38,9 @@ class _Counter(defaultdict[tuple[str, ...], float]):
 
 
 class _Histogram:
-    """Seconds by their buckets and one label."""
+    """Seconds by their buckets and one label, or without a label."""
 
-    def __init__(self, name: str, help_: str, label: str) -> None:
+    def __init__(self, name: str, help_: str, label: str | None) -> None:
         self._head = (name, help_, label)
         self._seen: defaultdict[str, list[float]] = defaultdict(lambda: [0.0] * (len(_BOUNDS) + 1))
         """For each value of the label how many fell into each bucket alone, and their sum at the end."""
@@ -52,9 +52,9 @@ class _Histogram:
 
     def family(self) -> Metric:
         name, help_, label = self._head
-        family = HistogramMetricFamily(name, help_, labels=(label,))
+        family = HistogramMetricFamily(name, help_, labels=(label,) if label else ())
         for value, (*buckets, total) in self._seen.items():
-            family.add_metric((value,), list(zip(_BOUNDS, accumulate(buckets), strict=True)), total)
+            family.add_metric((value,) if label else (), list(zip(_BOUNDS, accumulate(buckets), strict=True)), total)
         return family
 
 
@@ -93,6 +93,7 @@ class Metrics(Collector):
         self._upstream = _Histogram(
             "crosswire_upstream_seconds", "One try at a backend, from its request to its end", "backend"
         )
+        self._lag = _Histogram("crosswire_loop_lag_seconds", "How late the event loop runs what is due", None)
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
@@ -122,6 +123,10 @@ class Metrics(Collector):
             self._tokens[backend, "input"] += record.usage.prompt or 0
             self._tokens[backend, "output"] += record.usage.output or 0
 
+    def loop_lagged(self, seconds: float) -> None:
+        """The event loop was late by so much."""
+        self._lag.observe("", seconds)
+
     def reloaded(self, good: bool) -> None:
         """A new config was taken, or could not be."""
         self._reloads["taken" if good else "refused",] += 1
@@ -130,7 +135,7 @@ class Metrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """All families, as a scrape asks for them."""
         yield from (each.family() for each in self._counters())
-        yield from (each.family() for each in (self._seconds, self._first, self._upstream))
+        yield from (each.family() for each in (self._seconds, self._first, self._upstream, self._lag))
         breakers = GaugeMetricFamily(
             "crosswire_breaker_state", "0 closed, 1 half-open, 2 open: nobody is sent there", labels=("backend",)
         )

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from ..errors import failure
 from ..gateway.context import RETRY_AFTER_S
+from ..observability.loop_lag import watch_loop_lag
 from ..protocols import DEFAULT, protocol_of_path
 from .body import BROKEN_HTTP
 from .connection import Connections, LimitedServer
@@ -99,7 +100,7 @@ async def serve(
     is called at the signal.
     """
     gateway = app[GATEWAY]
-    watching: set[asyncio.Task[object]] = set()
+    watching: set[asyncio.Task[object]] = {asyncio.ensure_future(watch_loop_lag(gateway.metrics.loop_lagged))}
     raise_descriptor_limit()
     runner = make_runner(app)
     await runner.setup()
@@ -133,7 +134,7 @@ async def serve(
             await asyncio.wait(ends, timeout=drain_s, return_when=asyncio.FIRST_COMPLETED)
             for end in ends:
                 end.cancel()
-            gateway.cancel_all()
+            gateway.end_all()
     finally:
         for task in watching:
             task.cancel()

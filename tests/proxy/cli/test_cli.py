@@ -578,25 +578,41 @@ async def test_a_graceful_shutdown(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["time is over", "a second signal"])
-async def test_a_shutdown_that_does_not_wait_for_ever(tmp_path: Path, how: str) -> None:
-    script = [head(), *(chunk(f) for f in stream("anthropic")[:3]), "hold"]
+@pytest.mark.parametrize("backend", ["anthropic", "openai-chat"])
+async def test_a_shutdown_that_does_not_wait_for_ever(tmp_path: Path, how: str, backend: str) -> None:
+    """A stream that has begun ends with an error in band and a break, converted and relayed."""
+    script = [head(), *(chunk(f) for f in stream(backend)[:3]), "hold"]
     drain = 0.1 if how == "time is over" else 60
-    async with upstream(script) as up, serving(tmp_path, one("anthropic", up.url), drain_s=drain) as it:
+    async with upstream(script) as up, serving(tmp_path, one(backend, up.url), drain_s=drain) as it:
         reader, writer = await it.send(request("/v1/messages", ask("anthropic", stream=True)))
         assert (await read_head(reader))[0] == 200
-        assert await read_chunk(reader)
+        body = await read_chunk(reader) or b""
         it.process.send_signal(signal.SIGTERM)
         if how == "a second signal":
             assert (await it.drains()).status == 503
             it.process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while (piece := await read_chunk(reader)) is not None:
+                body += piece
+            pytest.fail("the stream ended as if it were whole")
         code, err = await it.ended()
-        with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):  # cut, and not as if it were whole
-            await rest(reader)
         writer.close()
         async with asyncio.timeout(1):
             await up.left.wait()
+    assert "shutting down" in in_band_error("anthropic", body)
     assert code == 0
     assert "Traceback" not in err
+
+
+async def test_a_request_without_an_answer_is_told_that_the_proxy_stops(tmp_path: Path) -> None:
+    async with upstream(["hold"]) as up, serving(tmp_path, one("anthropic", up.url), drain_s=0.1) as it:
+        reader, writer = await it.send(request("/v1/messages", ask("anthropic")))
+        await asyncio.wait_for(up.heard.wait(), 10)
+        it.process.send_signal(signal.SIGTERM)
+        answer = await read_answer(reader)
+        writer.close()
+        assert (await it.ended())[0] == 0
+    assert (answer.status, b"shutting down" in answer.body) == (529, True)
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])

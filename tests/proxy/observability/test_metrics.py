@@ -27,6 +27,7 @@ FAMILIES = {
     "crosswire_log_dropped": "counter",
     "crosswire_request_seconds": "histogram",
     "crosswire_first_token_seconds": "histogram",
+    "crosswire_loop_lag_seconds": "histogram",
     "crosswire_tokens": "counter",
     "crosswire_requests_in_flight": "gauge",
 }
