@@ -1,7 +1,7 @@
 """Writes the generated pages of the documentation: `python docs/generate.py`, or `--check` to only compare.
 
-The pages are configuration-keys.md, commands.md, losses.md and complaints.md, and the sections of architecture.md
-between markers. They are drawn from the program's own tables. The matrix's page is written by the suite.
+The pages are configuration-keys.md, commands.md, losses.md, complaints.md and faults.md, and the sections of
+architecture.md between markers. They are drawn from the project's own tables. The suite writes the matrix's page.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from tests.test_floors import FLOORS  # noqa: E402
 
 DOCS = ROOT / "docs"
 EXPECTATIONS = ROOT / "conformance/matrix/expectations.yaml"
+FAULTS = ROOT / "docs/faults.yaml"
 CATALOGUE = ROOT / "conformance/complaints/catalogue.yaml"
 COMMAND = "python docs/generate.py"
 NOTE = f"<!-- Written by `{COMMAND}`; edit the tables that it reads, not this page. -->"
@@ -354,6 +355,22 @@ def architecture() -> str:
     return text
 
 
+# ---- faults.md -------------------------------------------------------------------------------------------------------
+
+
+def faults() -> str:
+    intro = "128 faults and abuses around a gateway: what comes of each, and the tests below `tests/` that hold it."
+    head = ("", "fault", "what comes of it", "held by")
+    sections = yaml.safe_load(FAULTS.read_text("utf-8"))
+    parts = [(f"## {section['title']}", table(head, map(fault_row, section["rows"]))) for section in sections]
+    return page("Faults", intro, *(part for pair in parts for part in pair))
+
+
+def fault_row(row: Mapping[str, Any]) -> tuple[str, ...]:
+    outcome = row.get("outcome") or f"**not survived, or not there**: {row['left']}"
+    return str(row["number"]), row["fault"], outcome, ", ".join(map(code, row.get("tests", ())))
+
+
 # ---- the command line ------------------------------------------------------------------------------------------------
 
 PAGES: dict[str, Callable[[], str]] = {
@@ -361,6 +378,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "commands.md": commands,
     "losses.md": losses,
     "complaints.md": complaints,
+    "faults.md": faults,
     "architecture.md": architecture,
 }
 

@@ -34,6 +34,7 @@ STATUS: dict[str, int] = {
     "misdirected": 421,
     "content_coding": 415,
     "unprocessable": 422,
+    "expectation": 417,
     "upgrade_required": 426,
     "rate_limit": 429,
     "header_too_large": 431,

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import re
+
 from ..config.limits import Limits
 from ..errors import ClientError, failure
 from ..ir import Request, Tool
 
+_SEPARATOR = re.compile(r"[/\\]")
+
 
 def check_model(model: str, limits: Limits) -> None:
-    """Raises ClientError for a model's name that is too long: names are kept in records, caches and log lines."""
+    """Raises ClientError for a name that is too long or that no model has: paths, logs and headers hold it."""
     if len(model) > limits.name_length:
         raise _too_much("model", f"has more than {limits.name_length} characters", "name_length")
+    if not model.isprintable() or ".." in _SEPARATOR.split(model):
+        text = "Invalid request: model: is no model's name: it has a control character, or `..` between slashes."
+        raise ClientError(failure("bad_request", text, param="model"))
 
 
 def check_request(request: Request, limits: Limits) -> None:

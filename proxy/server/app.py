@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from ..config import Config, load_file
 from ..endpoints.table import EndpointRow, answer_endpoint, endpoints
@@ -62,16 +62,16 @@ def make_app(
     router = app.router
     for protocol in PROTOCOLS.values():
         for path in protocol.paths:
-            router.add_post(_pattern(path), _chat_handler(gateway, protocol))
+            router.add_post(_pattern(path), _chat_handler(gateway, protocol), expect_handler=_answer_expectation)
     for row in endpoints():
         for path in row.endpoint.paths:
             handler = _endpoint_handler(gateway, row)
             if row.endpoint.verb == "GET":
                 router.add_get(_pattern(path, _not_a_method()), handler)  # and HEAD with it
             else:
-                router.add_route(row.endpoint.verb, _pattern(path), handler)
+                router.add_route(row.endpoint.verb, _pattern(path), handler, expect_handler=_answer_expectation)
     admin.add_routes(router)
-    router.add_route("*", "/{path:" + _ANY + "}", _no_route)  # last: what nothing above matches
+    router.add_route("*", "/{path:" + _ANY + "}", _no_route, expect_handler=_answer_expectation)  # last
 
     async def close(_: web.Application) -> None:
         await gateway.close()
@@ -149,6 +149,23 @@ async def _no_route(request: web.Request) -> web.Response:
         # https://www.rfc-editor.org/rfc/rfc9110#section-15.5.6
         response.headers["allow"] = allowed
     return to_aiohttp(response)
+
+
+async def _answer_expectation(request: web.Request) -> web.Response | None:
+    """Asks for the body that a client holds back; any other expectation is refused in the client's shape.
+
+    "A server that receives an Expect field value containing a member other than 100-continue MAY respond with a 417
+    (Expectation Failed) status code" https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1
+    """
+    if request.version < HttpVersion11:
+        return None
+    if request.headers["expect"].lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # it is no part of the answer
+        return None
+    protocol = protocol_of_path(request.path) or detect_client_protocol(request.headers, request.query)
+    text = "The proxy knows no expectation but 100-continue in `expect`."
+    return to_aiohttp(request.app[GATEWAY].reject(protocol, failure("expectation", text)))
 
 
 def _pattern(path: str, but: str = "") -> str:

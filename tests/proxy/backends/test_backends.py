@@ -864,6 +864,17 @@ async def test_all_addresses_of_a_name_are_tried(bench: BenchOf, monkeypatch: py
             assert await bench(f"http://two.test:{up.port}").unary() == TEXT
 
 
+async def test_a_connection_that_never_comes_up(transport: str) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    pool = TRANSPORTS[transport](Timeouts(0.05, 5))()
+    with black_hole("127.0.0.1", port), pytest.raises(TimedOut) as raised:
+        await pool.post(f"http://127.0.0.1:{port}/", {}, b"{}")
+    assert not raised.value.was_sent
+    await pool.close()
+
+
 async def test_a_look_up_that_hangs_is_a_timeout(transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = threading.Event()
     monkeypatch.setattr(name_resolution, "look_up", lambda host: gate.wait(10) and [])

@@ -25,6 +25,8 @@ from crosswire.proxy.cli.main import main
 from crosswire.proxy.cli.serve import _welcome
 from crosswire.proxy.config import from_environment, load
 from crosswire.proxy.protocols import PROTOCOLS
+from crosswire.proxy.store import settings
+from crosswire.proxy.store.database import Store
 
 from ..proxy_fixture import KEY, config, one, read_answer, read_chunk, read_head, request
 from ..sample_messages import TEXT, ask, dumps, in_band_error, reply, said, stream, text_of
@@ -613,6 +615,27 @@ async def test_a_request_without_an_answer_is_told_that_the_proxy_stops(tmp_path
         writer.close()
         assert (await it.ended())[0] == 0
     assert (answer.status, b"shutting down" in answer.body) == (529, True)
+
+
+async def test_a_killed_proxy_starts_again(tmp_path: Path) -> None:
+    """After SIGKILL in the middle of a stream the next start has the port and the store."""
+    script = [head(), *(chunk(f) for f in stream("anthropic")[:3]), "hold"]
+    url, port = f"sqlite:///{tmp_path}/s.db", 0
+    for count in (1, 2, 3):
+        async with upstream(script) as up:
+            backends, store = one("anthropic", up.url), {"url": url, "create": True}
+            async with serving(tmp_path, backends, "--port", str(port), store=store) as it:
+                port = it.port
+                written = Store(url, {})
+                async with written.writing() as connection:
+                    await settings.add(connection, "keepalive_s", str(count))
+                assert await written.revision() == count
+                await written.close()
+                reader, writer = await it.send(request("/v1/messages", ask("anthropic", stream=True)))
+                assert (await read_head(reader))[0] == 200
+                it.process.kill()
+                await it.process.communicate()
+                writer.close()
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])

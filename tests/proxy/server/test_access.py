@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
+import hmac
 import json
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 
+from crosswire.proxy.server import access
 from crosswire.proxy.server.app import gateway_of, make_app
 from crosswire.proxy.server.lifecycle import make_runner
 
@@ -31,6 +35,16 @@ async def raw(it: Stage, data: bytes, *, address: str = "127.0.0.1", local: str 
         return await read_answer(reader)
     finally:
         writer.close()
+
+
+def test_keys_are_compared_in_constant_time() -> None:
+    """The operator's key is compared by `hmac.compare_digest` and in no other way."""
+    tree = ast.parse(Path(access.__file__).read_text("utf-8"))
+    called = [ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    compared = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Compare)]
+    assert "compare_digest" in called
+    assert access.compare_digest is hmac.compare_digest
+    assert [each for each in compared if "given" in each and "key" in each] == []
 
 
 # ---- hosts -----------------------------------------------------------------------------------------------------------

@@ -149,6 +149,7 @@ HEADERS: dict[str, tuple[dict[str, str], bytes, int, str]] = {
     "deflate that is none": ({"content-encoding": "deflate"}, GOOD, 400, ""),
     "an unknown encoding": ({"content-encoding": "snail"}, b"\x00\x01\x02", 415, "gzip, deflate, zstd, br"),
     "two encodings": ({"content-encoding": "gzip, br"}, GOOD, 415, "gzip, br"),
+    "another expectation": ({"expect": "202-later"}, GOOD, 417, "xpect"),
     "cut gzip": ({"content-encoding": "gzip"}, gzip.compress(GOOD)[:-3], 400, "cut"),
 }
 
@@ -173,6 +174,16 @@ async def test_bad_headers_of_the_body(house: House) -> None:
         assert (name, answer.status) == (name, status)
         assert words in house.complaint(answer), name
     await house.still_serves()
+
+
+async def test_a_body_that_is_held_back_is_asked_for(house: House) -> None:
+    reader, writer = await house.it.connect()
+    raw = request(house.path, GOOD, {"expect": "100-continue"})
+    writer.write(raw[: -len(GOOD)])
+    assert await read_head(reader) == (100, {})
+    writer.write(GOOD)
+    assert (await read_answer(reader)).status == 200
+    writer.close()
 
 
 async def test_good_headers_of_the_body(house: House) -> None:
@@ -293,6 +304,9 @@ NAMES = (
 )
 
 
+NO_NAMES = ("a\r\nx-evil: 1", "a\nb", "m\x00", "../../admin", "\u2028")
+
+
 async def test_model_names_never_break_a_header(frontend: str) -> None:
     backend = "openai-chat" if frontend == "anthropic" else "anthropic"
     async with upstream([http(dumps(reply(backend)))]) as up, stage(config(one(backend, up.url))) as it:
@@ -306,6 +320,9 @@ async def test_model_names_never_break_a_header(frontend: str) -> None:
                 continue
             if len(name) > Limits().name_length:
                 assert (answer.status, "name_length" in answer.body.decode()) == (400, True)
+                continue
+            if name in NO_NAMES:
+                assert (answer.status, "no model's name" in answer.body.decode()) == (400, True), name
                 continue
             assert answer.status == 200, (name, answer)
             assert "x-evil" not in answer.headers
