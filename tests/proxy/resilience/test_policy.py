@@ -8,7 +8,7 @@ from crosswire.proxy.errors import STATUS
 from crosswire.proxy.gateway.context import FUTILE
 from crosswire.proxy.resilience.policy import FINAL, POLICY, RETRIABLE, rule_of
 
-OURS = ("internal", "loss", "no_credentials", "draining")
+OURS = ("internal", "loss", "no_credentials", "draining", "stream_limit")
 """Kinds from status 500 on that no backend is the cause of."""
 
 

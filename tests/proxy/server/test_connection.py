@@ -169,12 +169,12 @@ async def test_a_reader_that_stalls_is_ended() -> None:
 
 async def test_a_slow_reader_is_not() -> None:
     large = dumps(reply("openai-chat", text="x" * 8_000_000))
-    async with upstream([http(large)]) as up, stage(config(one("openai-chat", up.url), limits={"write_s": 0.2})) as it:
+    async with upstream([http(large)]) as up, stage(config(one("openai-chat", up.url), limits={"write_s": 1})) as it:
         client = await stalled(it.port, request("/v1/chat/completions", ask("openai-chat")), 200_000)
         loop, got = asyncio.get_running_loop(), 0
-        while data := await asyncio.wait_for(loop.sock_recv(client, 50_000), 2):
+        while data := await asyncio.wait_for(loop.sock_recv(client, 50_000), 20):
             got += len(data)
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.01)
         client.close()
     assert got > 8_000_000
 
