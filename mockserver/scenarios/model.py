@@ -36,6 +36,7 @@ COARSE_KINDS: dict[str, str] = {
     "model_not_found": "not_found",
     "method_not_allowed": "bad_request",
     "upgrade_required": "bad_request",
+    "expectation": "bad_request",
     "misdirected": "bad_request",
     "too_slow": "bad_request",
     "header_too_large": "bad_request",

@@ -573,18 +573,7 @@ LINES: dict[str, tuple[dict[str, Any], JSON, list[str]]] = {
         ask("openai-chat", "slow"),
         ["OpenAI chat completions request for model: slow", "✗ no backend serves this model"],
     ),
-    "a name that would forge a line": (
-        {},
-        ask("openai-chat", "m\n2026-01-01 Anthropic Success: x"),
-        [
-            r"OpenAI chat completions request for model: m\n2026-01-01 Anthropic Success: x",
-            r"No mapping for m\n2026-01-01 Anthropic Success: x, using b",
-            "✓ Backend 'b' supports required capabilities",
-            r"Routing m\n2026-01-01 Anthropic Success: x to b",
-            r"Anthropic Request: m\n2026-01-01 Anthropic Success: x",
-            r"Anthropic Success: m\n2026-01-01 Anthropic Success: x",
-        ],
-    ),
+    "a name that would forge a line is no name": ({}, ask("openai-chat", "m\n2026-01-01 Anthropic Success: x"), []),
 }
 
 
