@@ -65,9 +65,10 @@ class StreamForwarder:
         except ClientGone:
             raise
         except asyncio.CancelledError:
-            if not (runtime.is_ending and writer.opened and not writer.is_over):
+            if not (runtime.is_ending and writer.opened):
                 raise
-            await self._fail(failure("draining", SHUTTING_DOWN))
+            if not writer.is_over:
+                await self._fail(failure("draining", SHUTTING_DOWN))
         except Exception:
             if not writer.opened:
                 raise

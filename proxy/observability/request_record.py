@@ -44,6 +44,8 @@ class Record(Struct):
     backend_used: str | None = None
     model_used: str | None = None
     losses: list[Loss] = []
+    losses_left_out: int = 0
+    """Number of losses beyond those that a record in memory keeps."""
     usage: Usage | None = None
     status: int | None = None
     outcome: str = "aborted"
@@ -69,6 +71,8 @@ class Record(Struct):
             for (name, end), before in zip(self.stages, ends, strict=False)
         ]
         shown: dict[str, Any] = {"id": self.id, **msgspec.to_builtins(self), "mode": None, "stages": stages}
+        if not self.losses_left_out:
+            del shown["losses_left_out"]
         if self.decision is not None:
             shown["mode"] = self.decision.mode
             for key in ("notes", "score", "cascade"):
@@ -115,7 +119,8 @@ class RecordBuffer:
         if not self._size:
             return
         if len(record.losses) > LONGEST:
-            record = replace(record, losses=record.losses[:LONGEST])
+            left_out = len(record.losses) - LONGEST
+            record = replace(record, losses=record.losses[:LONGEST], losses_left_out=left_out)
         taken = memory_of(record)
         if (before := self._records.pop(record.request_id, None)) is not None:
             self.used -= before[1]

@@ -104,7 +104,8 @@ def _chat_handler(gateway: Gateway, protocol: Protocol) -> Handler:
             )
         except ClientGone:
             return writer.response
-        return writer.response if response is None else to_aiohttp(response)
+        # what has begun is never followed by a second response
+        return writer.response if response is None or writer.response.prepared else to_aiohttp(response)
 
     return handle
 

@@ -19,6 +19,7 @@ def valid_utf8(data: bytes) -> bytes:
 def without_mark(data: bytes) -> bytes:
     """Returns the text without the byte order mark before it.
 
-    "If the byte order mark … is present, the UTF-8 decode algorithm strips it"; the official SDKs do not.
+    "The UTF-8 decode algorithm strips one leading UTF-8 Byte Order Mark (BOM), if any."
+    https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
     """
     return data.removeprefix(BOM)

@@ -103,10 +103,16 @@ class Canned:
         self.gateway = Gateway(config, door, clock=lambda: 1_760_000_000.0, ids=ids)
 
     async def ask(
-        self, frontend: str, body: bytes, *, stream: bool = False, headers: Mapping[str, str] | None = None
+        self,
+        frontend: str,
+        body: bytes,
+        *,
+        stream: bool = False,
+        headers: Mapping[str, str] | None = None,
+        sink: KeptSink | None = None,
     ) -> tuple[HttpResponse | None, KeptSink]:
         where = UrlParams()
         if frontend == "gemini":
             where = UrlParams("m", "streamGenerateContent" if stream else "generateContent", "sse")
-        sink = KeptSink()
+        sink = KeptSink() if sink is None else sink
         return await self.gateway.handle_chat(ChatRequest(PROTOCOLS[frontend], where, headers or {}, body), sink), sink

@@ -13,6 +13,7 @@ import pytest
 
 from crosswire.proxy.server.app import gateway_of
 
+from ..fake_backends import Canned, KeptSink
 from ..proxy_fixture import Answer, config, one, read_answer, read_chunk, read_head, request, stage
 from ..sample_messages import (
     ENDS,
@@ -623,6 +624,20 @@ async def test_no_success_is_logged_for_a_stream_that_broke(caplog: pytest.LogCa
 
 
 # ---- shutting down ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", ["anthropic", "openai-chat"])
+async def test_a_stream_that_has_ended_when_the_proxy_stops_gets_no_second_answer(backend: str) -> None:
+    it = Canned(config(one(backend, "http://up.test")))
+
+    class StoppedAtTheEnd(KeptSink):
+        async def end(self) -> None:
+            await super().end()
+            it.gateway.end_all()
+            await asyncio.sleep(0)
+
+    answer, sink = await it.ask("anthropic", dumps(ask("anthropic", stream=True)), stream=True, sink=StoppedAtTheEnd())
+    assert (answer, sink.ended, said("anthropic", sink.body)) == (None, True, TEXT)
 
 
 @frontends

@@ -12,7 +12,7 @@ from ..sample_messages import PROTOCOLS, TEXT, ask, data, dumps, error_text, in_
 from ..sample_messages import stream as frames_of
 from ..scripted_upstream import chunk, chunked, head, http, upstream
 
-SLOW = [0.4, http(dumps(reply("openai-chat")))]
+SLOW = [1.0, http(dumps(reply("openai-chat")))]
 QUICK = [http(dumps(reply("openai-chat")))]
 
 
@@ -27,9 +27,8 @@ async def crowd(it: Stage, frontend: str, number: int) -> list[asyncio.Task[Answ
 async def test_too_many_requests_are_refused_at_once(frontend: str) -> None:
     async with upstream(SLOW) as up, stage(config(one("openai-chat", up.url), max_in_flight=2)) as it:
         under_way = await crowd(it, frontend, 2)
-        began = asyncio.get_running_loop().time()
         refused = await it.ask(path(frontend), ask(frontend))
-        assert asyncio.get_running_loop().time() - began < 0.15
+        assert not any(task.done() for task in under_way)
         assert refused.status == (529 if frontend == "anthropic" else 503)
         assert refused.headers["retry-after"] == "1"
         assert "max_in_flight" in error_text(frontend, refused.status, refused.body)
@@ -60,7 +59,7 @@ async def test_a_full_backend_is_passed_over_and_alone_it_refuses() -> None:
 @pytest.mark.parametrize("frontend", PROTOCOLS)
 async def test_too_many_streams(frontend: str) -> None:
     first, *rest = chunked(frames_of("openai-chat"))
-    held = [first, rest[0], rest[1], 0.4, *rest[2:]]
+    held = [first, rest[0], rest[1], 1.0, *rest[2:]]
     async with (
         upstream(held, QUICK) as up,
         stage(config(one("openai-chat", up.url), limits={"streams": 1})) as it,

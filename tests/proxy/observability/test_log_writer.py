@@ -162,10 +162,8 @@ class Stalled(LogWriter):
 
 def test_a_stalled_disk_costs_a_bounded_number_of_bytes(caplog: pytest.LogCaptureFixture) -> None:
     log = Stalled(limit=10_000)
-    began = time.monotonic()
     for _ in range(1000):
         log.put(b"x" * 1000)
-    assert time.monotonic() - began < 1
     assert log.dropped == 990
     assert caplog.text.count("loses entries: it is written too slowly") == 1
     assert not log.close()  # gives up, and does not wait for the disk

@@ -49,6 +49,7 @@ def test_records_keep_a_number_of_bytes() -> None:
     kept = [found for n in range(1000) if (found := ring.get(f"req_{n}")) is not None]
     assert 5 < len(kept) < 20
     assert {len(found.losses) for found in kept} == {LONGEST}
+    assert {found.rendered()["losses_left_out"] for found in kept} == {len(heavy(0).losses) - LONGEST}
     assert ring.used == sum(map(memory_of, kept))
     ring.memory = 0
     ring.add(heavy(1))
