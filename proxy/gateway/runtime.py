@@ -35,7 +35,7 @@ LARGE = 256 * 1024
 FULL = "it has as many requests under way as it takes (max_in_flight)"
 """The reason for which a full backend is not called."""
 
-NONE: Mapping[str, str] = {}
+NO_BACKENDS: Mapping[str, str] = {}
 
 
 SHUTTING_DOWN = "The proxy is shutting down; try again elsewhere."
@@ -152,7 +152,7 @@ class Runtime:
 
     def health(self) -> BackendHealth:
         """The backends that are not to be called now."""
-        full = {name: FULL for name in self._bounded if self.is_full(name)} if self._bounded else NONE
+        full = {name: FULL for name in self._bounded if self.is_full(name)} if self._bounded else NO_BACKENDS
         return BackendHealth(self.breakers.open_reasons(self.now()), full)
 
     def is_full(self, name: str) -> bool:

@@ -101,7 +101,7 @@ class Record(Struct):
 RECORD_SIZE = 4096
 """Bytes that a record takes beside the texts that clients and backends wrote."""
 
-LONGEST = 100
+MOST_LOSSES = 100
 """Losses of a record that are kept."""
 
 
@@ -118,9 +118,9 @@ class RecordBuffer:
     def add(self, record: Record) -> None:
         if not self._size:
             return
-        if len(record.losses) > LONGEST:
-            left_out = len(record.losses) - LONGEST
-            record = replace(record, losses=record.losses[:LONGEST], losses_left_out=left_out)
+        if len(record.losses) > MOST_LOSSES:
+            left_out = len(record.losses) - MOST_LOSSES
+            record = replace(record, losses=record.losses[:MOST_LOSSES], losses_left_out=left_out)
         taken = memory_of(record)
         if (before := self._records.pop(record.request_id, None)) is not None:
             self.used -= before[1]

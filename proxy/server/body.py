@@ -17,7 +17,7 @@ from .connection import ClientConnection
 BROKEN_HTTP = (HttpProcessingError, web.RequestPayloadError)
 """The exceptions by which aiohttp reports a client's broken HTTP."""
 
-BREATH = 512 * 1024
+YIELD_AFTER = 512 * 1024
 """Bytes after which other requests get their turn, where more is there at once."""
 
 CHUNK_OVERHEAD = 64 * 1024
@@ -74,7 +74,7 @@ async def _receive(request: web.Request, settings: Settings) -> bytes:
 
 async def _receive_in_pieces(request: web.Request, settings: Settings, decoder: ContentDecoder | None) -> bytes:
     limits, content, connection = settings.limits, request.content, request.protocol
-    scan, pieces, size, received, breath = BoundsScan(limits), [], 0, 0, BREATH
+    scan, pieces, size, received, next_yield = BoundsScan(limits), [], 0, 0, YIELD_AFTER
     while data := await content.readany():
         if isinstance(connection, ClientConnection) and connection.received > 2 * content.total_bytes + CHUNK_OVERHEAD:
             # a byte in a chunk of its own costs a hundred times what it costs in a large one
@@ -92,8 +92,8 @@ async def _receive_in_pieces(request: web.Request, settings: Settings, decoder: 
                     raise _Refused(failure("too_large", what))
                 scan.feed(piece)
                 pieces.append(piece)
-                if size > breath:
-                    breath = size + BREATH
+                if size > next_yield:
+                    next_yield = size + YIELD_AFTER
                     await asyncio.sleep(0)
     if decoder is not None and received:
         decoder.close()

@@ -12,7 +12,7 @@ import pytest
 from crosswire.proxy.headers import printable
 from crosswire.proxy.ir import Loss
 from crosswire.proxy.observability.record_log import StageLog
-from crosswire.proxy.observability.request_record import LONGEST, Record, RecordBuffer, memory_of
+from crosswire.proxy.observability.request_record import MOST_LOSSES, Record, RecordBuffer, memory_of
 from crosswire.proxy.routing import Candidate, Decision
 
 from ..proxy_fixture import KEY, config, one, stage
@@ -48,8 +48,8 @@ def test_records_keep_a_number_of_bytes() -> None:
     assert ring.used <= 10**6
     kept = [found for n in range(1000) if (found := ring.get(f"req_{n}")) is not None]
     assert 5 < len(kept) < 20
-    assert {len(found.losses) for found in kept} == {LONGEST}
-    assert {found.rendered()["losses_left_out"] for found in kept} == {len(heavy(0).losses) - LONGEST}
+    assert {len(found.losses) for found in kept} == {MOST_LOSSES}
+    assert {found.rendered()["losses_left_out"] for found in kept} == {len(heavy(0).losses) - MOST_LOSSES}
     assert ring.used == sum(map(memory_of, kept))
     ring.memory = 0
     ring.add(heavy(1))
