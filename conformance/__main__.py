@@ -1,4 +1,4 @@
-"""Command line of the suite: runs the matrix, plays the classic checks, replays recorded traffic."""
+"""Command line of the suite: runs the matrix, plays the classic checks, replays recorded traffic, tries mutants."""
 
 from __future__ import annotations
 
@@ -21,6 +21,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from .replay.cli import main as replay
 
         return replay(arguments[1:])
+    if arguments[:1] == ["mutants"]:
+        from .mutants.cli import main as mutants
+
+        return mutants(arguments[1:])
     if arguments[:1] == ["run"]:
         arguments = arguments[1:]
     return run(_parser().parse_args(arguments))
@@ -30,7 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="crosswire-matrix run",
         description="Play every frontend against every provider, and check requests and replies against the stories.",
-        epilog="`replay DIR` runs recorded traffic through the protocols instead.",
+        epilog="`replay DIR` plays recorded traffic through the protocols; `mutants` breaks the proxy on purpose.",
     )
     for axis, plural in (("frontend", "frontends"), ("provider", "providers"), ("story", "stories")):
         parser.add_argument(f"--{axis}", default="*", metavar="GLOB", help=f"only the {plural} that match this glob")

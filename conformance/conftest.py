@@ -72,8 +72,12 @@ class MatrixRun:
             else:
                 self.filtered = True
         self.cells: tuple[Cell, ...] = tuple(selected)
-        self.known = read_known_failing(Path(config.getoption("--known-failing")))
+        listed = Path(config.getoption("--known-failing"))
+        # the shipped list is about the shipped scenarios
+        applies = listed != KNOWN_FAILING or SHIPPED in [folder.resolve() for folder in folders]
+        self.known = read_known_failing(listed) if applies else {}
         self.results: dict[Cell, Result] = {}
+        self.recut: dict[tuple[Cell, int | str], Result] = {}
         self._testbed: Testbed | None = None
         self.grid: Grid | None = None
         if config.getoption("--grid"):
@@ -117,6 +121,25 @@ class MatrixRun:
             if self.grid is not None:
                 self.grid.add(self.results[cell])
         return self.results[cell]
+
+    def is_known_to_fail(self, cell: Cell) -> bool:
+        """Returns whether a cell is listed as known to fail."""
+        return any(fnmatchcase(str(cell), glob) for glob in self.known)
+
+    def is_known_to_differ(self, cell: Cell, write: int | str) -> bool:
+        """Returns whether a cell is listed as known to differ when its replies are cut in this way."""
+        return any(fnmatchcase(f"{cell}@{write}", glob) for glob in self.known)
+
+    def result_cut(self, cell: Cell, write: int | str) -> Result:
+        """Returns the result of a cell whose replies the mock cuts in this way, playing it first if necessary."""
+        if (cell, write) not in self.recut:
+            self.testbed.wait(self.testbed.cut_replies(write))
+            try:
+                playing = play_cell(cell, self.testbed, self.scenarios, self.matrix)
+                self.recut[cell, write] = self.testbed.wait(playing)
+            finally:
+                self.testbed.wait(self.testbed.cut_replies(None))
+        return self.recut[cell, write]
 
     def results_of(
         self, *, frontend: str | None = None, provider: str | None = None, story: str | None = None

@@ -6,6 +6,7 @@ import re
 
 from crosswire.mockserver.protocols import MOCK_PROTOCOLS
 from crosswire.mockserver.scenarios.provider import Provider
+from crosswire.mockserver.scenarios.story import FRAME, WHOLE
 
 from .checks.routing import ROUTE
 from .comparison import same_reply
@@ -26,6 +27,32 @@ def test_stream_folds_to_the_unary_reply(frontend: str, story: str, matrix_run: 
     ]
     for unary, stream in _pairs(played):
         assert not (differs := fold_differences(unary, stream)), f"{stream.cell}: {differs}"
+
+
+SHORT = 1500
+"""Bytes of a reply that is short enough to be sent byte by byte."""
+
+
+def test_a_stream_is_the_same_however_it_is_cut(frontend: str, story: str, matrix_run: MatrixRun) -> None:
+    """A streamed reply folds to the unary one frame by frame, in one write, and byte by byte if it is short."""
+    played = [
+        result
+        for result in matrix_run.results_of(frontend=frontend, story=story)
+        if result.cell.provider != LOCAL_PROVIDER and not matrix_run.is_known_to_fail(result.cell)
+    ]
+    for unary, stream in _pairs(played):
+        if stream.outcome in ("fail", "unsupported"):
+            continue
+        short = all(len(step.transcript.upstream_response) <= SHORT for step in stream.steps)
+        for write in (FRAME, WHOLE, *((1,) if short else ())):
+            again = matrix_run.result_cut(stream.cell, write)
+            differs = fold_differences(unary, again)
+            differs += again.reasons if again.outcome != stream.outcome else []
+            place = f"{stream.cell}@{write}"
+            if matrix_run.is_known_to_differ(stream.cell, write):
+                assert differs, f"{place} is listed as known to fail, but passes: remove it from the list"
+            else:
+                assert not differs, f"{place}: {differs}"
 
 
 def fold_differences(unary: Result, stream: Result) -> list[str]:
@@ -68,7 +95,11 @@ def relay_changes(result: Result, provider: Provider) -> list[str]:
         if not step.entries or step.record is None or not step.record["attempts"][-1]["relayed"]:
             # a cascade must decode a reply to judge it, so that reply is not relayed
             judged = step.record is not None and (step.record["decision"] or {}).get("cascade")
-            if step.reply.error is None and not provider.quirks and not judged:
+            # what the model refuses is taken away, and declared
+            fitted = step.record is not None and step.record["losses"]
+            # where the model takes no stop sequences, the proxy cuts the answer at them
+            cut = '"stop":' in step.transcript.client_request and '"stop":' not in step.transcript.upstream_request
+            if step.reply.error is None and not provider.quirks and not (judged or fitted or cut):
                 out.append("the request was converted")
             continue
         # a model with another name upstream is rewritten in the JSON, which may change blanks; without another name
@@ -101,3 +132,30 @@ def test_every_frontend_and_backend_protocol_is_covered(matrix_run: MatrixRun) -
         (front, back, stream) for front in MOCK_PROTOCOLS for back in MOCK_PROTOCOLS for stream in (False, True)
     }
     assert expected_pairs <= pairs
+
+
+def test_every_allowance_is_used(matrix_run: MatrixRun) -> None:
+    """A complete run has a cell for every loss that the expectations list: what nobody loses is no limit of anybody."""
+    if matrix_run.filtered or not matrix_run.has_own_scenarios:
+        return
+    unused = {
+        (protocol, direction, feature, case)
+        for protocol, limits in matrix_run.matrix.protocols.items()
+        for direction, side in (("request", limits.backend), ("reply", limits.frontend))
+        for feature, entries in side.losses.items()
+        for allowance in entries
+        for case in allowance.cases
+    }
+    for cell in matrix_run.cells:
+        lost = matrix_run.result(cell).lost
+        providers = matrix_run.scenarios.providers
+        backend = providers[cell.provider].protocol if cell.provider in providers else None
+        seen = {
+            each
+            for each in unused
+            if each[0] in (cell.frontend if each[1] == "reply" else backend, *([] if backend else [each[0]]))
+            and each[3].covers(cell.story)
+            and any((one.direction, one.feature) == each[1:3] and one.path in each[3].paths for one in lost)
+        }
+        unused -= seen
+    assert not unused

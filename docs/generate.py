@@ -1,7 +1,8 @@
 """Writes the generated pages of the documentation: `python docs/generate.py`, or `--check` to only compare.
 
-The pages are configuration-keys.md, commands.md, losses.md, complaints.md and faults.md, and the sections of
-architecture.md between markers. They are drawn from the project's own tables. The suite writes the matrix's page.
+The pages are configuration-keys.md, commands.md, losses.md, complaints.md, faults.md, mock-rules.md and mutants.md, and
+the sections of architecture.md between markers. They are drawn from the project's own tables. The suite writes
+the matrix's page.
 """
 
 from __future__ import annotations
@@ -18,7 +19,14 @@ from unittest.mock import patch
 import yaml
 
 from crosswire.conformance.__main__ import main as conformance_main
+from crosswire.conformance.mutants.mutant import Mutant
+from crosswire.conformance.mutants.table import DIRECTIONS, PROTOCOLS, read_table
 from crosswire.mockserver.__main__ import main as mock_main
+from crosswire.mockserver.protocols import MOCK_PROTOCOLS
+from crosswire.mockserver.protocols.anthropic.model_traits import FAMILIES as CLAUDE_FAMILIES
+from crosswire.mockserver.protocols.gemini.model_traits import FAMILIES as GEMINI_FAMILIES
+from crosswire.mockserver.protocols.openai_models import FAMILIES as OPENAI_FAMILIES
+from crosswire.mockserver.protocols.rule import Rule
 from crosswire.proxy.cli import store
 from crosswire.proxy.cli.config_source import config_of
 from crosswire.proxy.cli.main import STORE_COMMANDS
@@ -28,6 +36,7 @@ from crosswire.proxy.config.precedence import FILE_ONLY, VARIABLES
 from crosswire.proxy.config.reference import KEYS_REFERENCE, SECTIONS, KeyInfo, section_of
 from crosswire.proxy.ir import CAPABILITIES
 from crosswire.proxy.ir.loss_tables import FIELD_FEATURES, LOSS_RULES
+from crosswire.proxy.ir.repairs import REPAIRS
 from crosswire.proxy.providers import PROVIDERS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -155,8 +164,10 @@ def commands() -> str:
             parts += command_parts(f"{group.prog} {verb}", text, command, level=4)
     parts += ["## crosswire-mock", *command_parts("crosswire-mock", "", parser_of(mock_main))]
     parts += command_parts("crosswire-mock check", "", parser_of(mock_main, "check"))
+    parts += command_parts("crosswire-mock rules", "", parser_of(mock_main, "rules"))
     parts += ["## crosswire-matrix", *command_parts("crosswire-matrix run", "", parser_of(conformance_main, "run"))]
     parts += command_parts("crosswire-matrix replay", "", parser_of(conformance_main, "replay"))
+    parts += command_parts("crosswire-matrix mutants", "", parser_of(conformance_main, "mutants"))
     return page("Commands", *parts)
 
 
@@ -234,24 +245,39 @@ def losses() -> str:
         table(("word", "by default", "what it is", "fields"), rows),
         "## What each protocol cannot express",
         f"From [{EXPECTATIONS.name}](../{EXPECTATIONS.relative_to(ROOT)}), by which the suite judges: a loss or a "
-        "refusal that is not listed there fails, and so does a listed one that is not declared.",
+        "refusal that is not listed there fails, and so does a listed one that did not happen or was not declared.",
+    ]
+    repairs = [
+        "## What is repaired",
+        "What a client or a backend sends although it breaks its protocol is understood where its meaning is plain, "
+        "and sent on as it should be. That is no loss; the list `repaired` of the record names it.",
+        table(("word", "what was done"), ((code(name), meaning) for name, meaning in REPAIRS.items())),
     ]
     for name, sides in yaml.safe_load(EXPECTATIONS.read_text("utf-8"))["protocols"].items():
         parts.append(f"### {name}")
         for (side, kind), title in SIDES.items():
             allowed = sides.get(side, {}).get(kind, {})
             if allowed:
-                parts += [f"**{title}**", table(("word", "the vendor's rule", "source"), allowance_rows(allowed))]
-    return page("Losses", *parts)
+                parts += [
+                    f"**{title}**",
+                    table(("word", "what is lost", "the vendor's rule", "source"), allowance_rows(allowed)),
+                ]
+    return page("Losses", *parts, *repairs)
 
 
-def allowance_rows(allowed: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, str]]:
-    """A row for each rule, with all words that it allows."""
-    words: dict[tuple[str, str], list[str]] = {}
-    for word, entry in allowed.items():
-        words.setdefault((entry["rule"], entry["url"]), []).append(word)
+def allowance_rows(allowed: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
+    """A row for each rule: all words that it allows, and the paths of what is lost."""
+    words: dict[tuple[str, str], dict[str, None]] = {}
+    paths: dict[tuple[str, str], dict[str, None]] = {}
+    for word, entries in allowed.items():
+        for entry in entries if isinstance(entries, list) else [entries]:
+            rule = entry["rule"], entry["url"]
+            words.setdefault(rule, {})[word] = None
+            paths.setdefault(rule, {}).update(
+                dict.fromkeys(path for case in entry.get("cases", ()) for path in case["paths"])
+            )
     for (rule, url), names in words.items():
-        yield codes(names), rule, f"<{url}>"
+        yield codes(names), codes(paths[rule, url]), rule, f"<{url}>"
 
 
 # ---- complaints.md ---------------------------------------------------------------------------------------------------
@@ -294,6 +320,86 @@ def complaint_row(name: str, case: Mapping[str, Any]) -> tuple[str, ...]:
     files = dict.fromkeys(test.partition("::")[0] for test in case.get("tests", ()))
     held += [f"[{Path(file).name}](../{file})" for file in files]
     return name, must, case.get("seen", ""), ", ".join(held)
+
+
+# ---- mock-rules.md ---------------------------------------------------------------------------------------------------
+
+
+def mock_rules() -> str:
+    count = sum(len(found.rules) for found in MOCK_PROTOCOLS.values())
+    own = sum(rule.own_words for found in MOCK_PROTOCOLS.values() for rule in found.rules)
+    parts = [
+        f"The [mock server](mock-server.md) refuses what the real providers refuse, by these {count} rules; "
+        "`crosswire-mock rules` lists them too. Each has a test that breaks it and one that just passes. The message "
+        f"is the vendor's own, with placeholders in braces, but for {own} whose wording is not known (*our words*). "
+        "The date says when the source was read. Hosts with the habit `ignores_unknown` do without the rules marked "
+        "*lenient*.",
+    ]
+    for name, found in MOCK_PROTOCOLS.items():
+        parts += [
+            f"## {name}",
+            table(("rule", "what the vendor says", "status and message", "source"), map(mock_rule_row, found.rules)),
+        ]
+    parts += [
+        "## Models",
+        "What single models take, the first pattern that matches; a model of no pattern takes everything.",
+        *("### OpenAI models", table(("model", "efforts", "also", "source"), map(openai_model_row, OPENAI_FAMILIES))),
+        *(
+            "### Anthropic models",
+            table(
+                ("model", "thinking", "efforts", "max_tokens", "refuses", "source"), map(claude_row, CLAUDE_FAMILIES)
+            ),
+        ),
+        *("### Gemini models", table(("model", "thinking", "combines", "source"), map(gemini_row, GEMINI_FAMILIES))),
+    ]
+    return page("Rules of the mock server", *parts)
+
+
+def mock_rule_row(rule: Rule) -> tuple[str, ...]:
+    marks = [word for word, holds in (("our words", rule.own_words), ("lenient", rule.strict)) if holds]
+    marked = f" *({', '.join(marks)})*" if marks else ""
+    message = rule.message.strip().replace("\n", " ").replace("{{", "{").replace("}}", "}").replace("`", "'")
+    return code(rule.id), rule.says, f"{rule.status} {code(message)}{marked}", f"<{rule.source}>, {rule.checked}"
+
+
+def model_names(model: Any) -> str:
+    """The pattern of a family without what a dated or latest version adds to it."""
+    names = re.sub(r"\(\?:-(?:latest|preview).*", "", model.name.pattern)
+    return code(names.replace("(?:", "("))
+
+
+def traits_of(model: Any, words: Mapping[str, str]) -> str:
+    """The words of the traits that a family does not have."""
+    return ", ".join(word for trait, word in words.items() if not getattr(model, trait)) or "-"
+
+
+def openai_model_row(model: Any) -> tuple[str, ...]:
+    words = {"stop": "no `stop` while it reasons", "system": "no system messages", "old_max_tokens": "no `max_tokens`"}
+    words["tools_while_reasoning"] = "no functions beside an effort on Chat Completions"
+    efforts = codes(model.efforts) + f"; {code(model.default_effort)} by default" if model.efforts else "never reasons"
+    return model_names(model), efforts, traits_of(model, words), f"<{model.source}>, {model.checked}"
+
+
+def claude_row(model: Any) -> tuple[str, ...]:
+    kinds = {"budget": "enabled", "adaptive": "adaptive", "off": "disabled"}
+    taken = codes(kind for trait, kind in kinds.items() if getattr(model, trait))
+    words = {"sampling": "sampling", "both_sampling": "temperature with top_p", "prefill": "prefill"}
+    refused = traits_of(model, words | {"forced_tools": "forced tools"})
+    if model.off_below:
+        refused += f", `disabled` at {code(model.off_below)}"
+    source = f"<{model.source}>, {model.checked}"
+    return model_names(model), taken, codes(model.efforts) or "-", str(model.max_tokens), refused, source
+
+
+def gemini_row(model: Any) -> tuple[str, ...]:
+    low, high = model.budget or (0, 0)
+    budget = (
+        f"budget {low} to {high}" if model.budget and not model.levels else "any budget" if model.budget else "none"
+    )
+    off = "" if model.budget_off else ", never off"
+    levels = f"; levels {codes(model.levels)}" if model.levels else ""
+    combines = "functions with JSON and with search" if model.combines else "-"
+    return model_names(model), f"{budget}{off}{levels}", combines, f"<{model.source}>, {model.checked}"
 
 
 # ---- sections of architecture.md -------------------------------------------------------------------------------------
@@ -371,6 +477,58 @@ def fault_row(row: Mapping[str, Any]) -> tuple[str, ...]:
     return str(row["number"]), row["fault"], outcome, ", ".join(map(code, row.get("tests", ())))
 
 
+# ---- mutants.md ------------------------------------------------------------------------------------------------------
+
+MUTANTS = ROOT / "conformance/mutants"
+
+
+def mutants() -> str:
+    found = read_table(MUTANTS)
+    left = [mutant for mutant in found.mutants if mutant.survives]
+    columns = [(direction, protocol) for direction in DIRECTIONS for protocol in PROTOCOLS]
+    rows = [(code(word), *(mutant_mark(word, *column, found.mutants) for column in columns)) for word in LOSS_RULES]
+    reasons: dict[str, list[str]] = {}
+    for mutant in left:
+        reasons.setdefault(mutant.survives, []).append(mutant.name)
+    return page(
+        "Mutants",
+        f"{len(found.mutants)} deliberate breakages of the proxy, each of which a check of the matrix must find; from "
+        f"[{MUTANTS.relative_to(ROOT)}](../{MUTANTS.relative_to(ROOT)}). [Conformance](conformance.md#mutants) tells "
+        f"how to run them. {len(left)} are expected to survive; each is a hole in the suite, listed with its reason.",
+        "## Words, directions and protocols",
+        "✓: a mutant that is killed, ~: only mutants that are expected to survive, –: none, for a reason given below.",
+        table(("word", *(f"{direction} {protocol}" for direction, protocol in columns)), rows),
+        "## Expected to survive",
+        table(("reason", "mutants"), [(reason, codes(names)) for reason, names in reasons.items()]),
+        "## Combinations without a mutant",
+        table(
+            ("words", "direction", "protocols", "reason"),
+            [
+                (codes(gap.words), ", ".join(gap.directions), protocol_names(gap.protocols), gap.because)
+                for gap in found.gaps
+            ],
+        ),
+        "## All mutants",
+        table(
+            ("mutant", "covers", "change", "a user would lose"),
+            [
+                (code(mutant.name), codes(mutant.covers), mutant.patches[0].operator, mutant.loses)
+                for mutant in found.mutants
+            ],
+        ),
+    )
+
+
+def mutant_mark(word: str, direction: str, protocol: str, rows: Iterable[Mutant]) -> str:
+    """The mark of a combination: whether a mutant of it must be killed."""
+    here = [row for row in rows if word in row.covers and row.direction == direction and protocol in row.protocols]
+    return "–" if not here else "✓" if any(not row.survives for row in here) else "~"
+
+
+def protocol_names(names: Sequence[str]) -> str:
+    return "all" if len(names) == len(PROTOCOLS) else ", ".join(names)
+
+
 # ---- the command line ------------------------------------------------------------------------------------------------
 
 PAGES: dict[str, Callable[[], str]] = {
@@ -379,6 +537,8 @@ PAGES: dict[str, Callable[[], str]] = {
     "losses.md": losses,
     "complaints.md": complaints,
     "faults.md": faults,
+    "mock-rules.md": mock_rules,
+    "mutants.md": mutants,
     "architecture.md": architecture,
 }
 

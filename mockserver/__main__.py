@@ -1,4 +1,4 @@
-"""Command line of the mock server: serves a folder of scenarios, or checks it.
+"""Command line of the mock server: serves a folder of scenarios, checks it, or lists the rules of the providers.
 
 Exit status: 0 success, 1 mistakes in the scenarios, 2 wrong command line or missing folder.
 """
@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from .protocols.names import NAMES
+from .rule_list import rules_as_json, rules_as_text
 from .scenarios.folders import scenario_folders
 from .scenarios.loader import Scenarios, load_scenarios
 
@@ -23,6 +25,8 @@ PORT = 8888
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status; `argv` defaults to the process's arguments."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["rules"]:
+        return _list_rules(arguments[1:])
     check = arguments[:1] == ["check"]
     if check:
         arguments = arguments[1:]
@@ -32,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "Check a folder of scenarios and print every mistake with its file and line."
             if check
             else "Serve mock LLM providers over HTTP from a folder of scenarios. "
-            "`crosswire-mock check FOLDER` only checks the folder."
+            "`crosswire-mock check FOLDER` only checks the folder; `crosswire-mock rules` lists what is refused."
         ),
     )
     parser.add_argument(
@@ -75,6 +79,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         pass
+    return 0
+
+
+def _list_rules(arguments: Sequence[str]) -> int:
+    """Prints the rules by which the mock refuses requests."""
+    parser = argparse.ArgumentParser(
+        prog="crosswire-mock rules",
+        description="List the rules by which the mock refuses requests as the real providers do: the message, what the "
+        "vendor says, where, and when it was read.",
+    )
+    parser.add_argument("protocol", nargs="?", choices=NAMES, metavar="PROTOCOL", help="only the rules of one protocol")
+    parser.add_argument("--json", action="store_true", help="print a JSON array")
+    try:
+        args = parser.parse_args(arguments)
+    except SystemExit as exited:
+        return 0 if exited.code in (0, None) else 2
+    print(rules_as_json(args.protocol) if args.json else rules_as_text(args.protocol))
     return 0
 
 

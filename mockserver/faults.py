@@ -10,7 +10,7 @@ from msgspec import Struct
 from .framing import ARRAY, JSON, SSE, dump, ndjson, sse
 from .protocols.reply_context import RenderedReply
 from .scenarios.model import Cut, Garble, Item, Pause, SayError
-from .scenarios.story import Raw, Wire
+from .scenarios.story import WHOLE, Raw, Wire
 
 
 class Write(Struct, frozen=True):
@@ -65,7 +65,21 @@ def error_before_content(items: tuple[Item, ...], stream: bool) -> tuple[SayErro
 
 
 def reply_actions(rendered: RenderedReply, wire: Wire) -> Iterator[Action]:
-    """Yields the actions that send a reply, with each fault at its place."""
+    """Yields the actions that send a reply, with each fault at its place, cut into writes as the wire settings say."""
+    pending = b""
+    for action in _frame_actions(rendered, wire):
+        if isinstance(action, Write) and wire.write == WHOLE:
+            pending += action.data
+            continue
+        if pending:
+            yield Write(pending)
+            pending = b""
+        yield action
+    if pending:
+        yield Write(pending)
+
+
+def _frame_actions(rendered: RenderedReply, wire: Wire) -> Iterator[Action]:
     newline = b"\r\n" if wire.newline == "crlf" else b"\n"
     ending: Cut | None = None
     garbage: Garble | None = None
@@ -103,8 +117,8 @@ def _convert_newlines(data: bytes, framing: str, newline: bytes) -> bytes:
     return data if framing in (JSON, ARRAY) else data.replace(b"\r\n", b"\n").replace(b"\n", newline)
 
 
-def _split_writes(data: bytes, size: int | None) -> Iterator[Write]:
-    if size is None:
+def _split_writes(data: bytes, size: int | str) -> Iterator[Write]:
+    if not isinstance(size, int):
         if data:
             yield Write(data)
         return

@@ -16,7 +16,7 @@ from typing import Any
 from aiohttp import web
 from msgspec.structs import replace
 
-from .endpoints.table import answer_endpoint
+from .endpoints.table import answer_endpoint, has_endpoint
 from .faults import End, Sleep, Write, active_items, error_before_content, literal_reply, reply_actions
 from .framing import CONTENT_TYPES, JSON
 from .journal import Entry, Journal
@@ -28,7 +28,7 @@ from .protocols.reply_context import Failure, RenderedReply, ReplyContext, estim
 from .scenarios.loader import Scenarios
 from .scenarios.model import effective_settings
 from .scenarios.provider import Provider
-from .scenarios.story import Story, Wire, request_length, split_items
+from .scenarios.story import FRAME, WHOLE, Story, Wire, request_length, split_items
 from .tool_aliases import rename_for_request
 
 LOG = logging.getLogger("crosswire.mock")
@@ -41,17 +41,22 @@ THREAD_THRESHOLD = 256 * 1024
 
 
 class MockProvider:
-    """State of the server: scenarios, journal, and how often each (backend, story, step) was served."""
+    """State of the server: scenarios, journal, and how often each (backend, story, step) was served.
+
+    `write` is how every reply is cut into writes, in place of what its story says; None leaves it to the story.
+    """
 
     def __init__(self, scenarios: Scenarios) -> None:
         self.scenarios = scenarios
         self.journal = Journal()
+        self.write: int | str | None = None
         self.served: Counter[tuple[str, str, int]] = Counter()
 
     def reset(self) -> None:
-        """Empties the journal and the counters."""
+        """Empties the journal and the counters, and leaves the cutting of replies to the stories."""
         self.journal.reset()
         self.served.clear()
+        self.write = None
 
     # ---- choosing the reply ------------------------------------------------------------------------------------------
 
@@ -79,13 +84,13 @@ class MockProvider:
                 entry.note = f"not JSON: {problem}"
                 message = f"We could not parse the JSON body of your request: {problem}"
                 return protocol.render_error(Failure(400, "bad_request", message), provider), Wire(), 0
-        refused = protocol.validate_request(path, entry.headers, body, provider)
+        refused = protocol.refusal(path, entry.headers, body, provider)
         if refused is not None:
-            entry.note = f"refused: {refused.message}"
+            entry.note = f"refused by {protocol.name}/{refused.rule.id}: {refused.failure.message}"
             story = self._story_of(body)
             if story is not None:
                 entry.story = story.name
-            return protocol.render_error(refused, provider), Wire(), 0
+            return protocol.render_error(refused.failure, provider), Wire(), 0
         if endpoint == "models":
             return _json_reply(protocol.list_models(provider)), Wire(), 0
         if endpoint == "count":
@@ -150,6 +155,14 @@ class MockProvider:
         return protocol.render_reply(context), wire, 0
 
 
+def dialect_of(provider: Provider, method: str, path: str) -> str:
+    """Returns the protocol of a path: the provider's own, unless only one of its other dialects has the path."""
+    for name in (provider.protocol, *provider.dialects):
+        if MOCK_PROTOCOLS[name].endpoint_of(method, path) is not None or has_endpoint(name, method, path):
+            return name
+    return provider.protocol
+
+
 def _json_reply(value: Any) -> RenderedReply:
     return RenderedReply(200, {}, (json.dumps(value).encode(),), JSON)
 
@@ -171,6 +184,7 @@ def make_app(scenarios: Scenarios) -> web.Application:
     app.router.add_get("/healthz", _healthz)
     app.router.add_get("/journal", _journal)
     app.router.add_route("*", "/reset", _reset)
+    app.router.add_post("/wire", _wire)
     app.router.add_route("*", "/{rest:.*}", _provider_request)
     return app
 
@@ -207,6 +221,22 @@ async def _reset(request: web.Request) -> web.Response:
     return web.json_response({"status": "ok"})
 
 
+async def _wire(request: web.Request) -> web.Response:
+    """Sets how every reply is cut into writes: `{"write": 1}`, `"whole"` or `"frame"`; null leaves it to the stories.
+
+    The writes then arrive one by one, as from another process.
+    """
+    try:
+        write = json.loads(await request.read())["write"]
+    except (ValueError, KeyError, TypeError):
+        write = 0
+    if write is not None and write not in (WHOLE, FRAME) and not (isinstance(write, int) and write >= 1):
+        message = f'expected {{"write": N}} with at least 1 byte, "{WHOLE}", "{FRAME}" or null'
+        return web.json_response({"error": message}, status=400)
+    request.app[MOCK].write = write
+    return web.json_response({"status": "ok", "write": write})
+
+
 async def _provider_request(request: web.Request) -> web.StreamResponse:
     """Answers a request to a provider and logs it in the journal."""
     mock = request.app[MOCK]
@@ -217,6 +247,8 @@ async def _provider_request(request: web.Request) -> web.StreamResponse:
         return web.json_response({"error": f"no provider at {request.path}; available: {available}"}, status=404)
     if named[2]:
         provider = provider.account(named[2])
+    below = named[3] or "/"
+    provider = provider.speaking(dialect_of(provider, request.method, below.removeprefix(provider.base_path)))
     protocol = MOCK_PROTOCOLS[provider.protocol]
     headers = {name.lower(): value for name, value in request.headers.items()}
     entry = mock.journal.open(
@@ -227,7 +259,6 @@ async def _provider_request(request: web.Request) -> web.StreamResponse:
     except web.HTTPRequestEntityTooLarge:
         message = f"The request is larger than {BODY_LIMIT} bytes."
         return await _send(request, entry, protocol.render_error(Failure(413, "too_large", message), provider), Wire())
-    below = named[3] or "/"
     if not below.startswith(f"{provider.base_path}/"):
         message = f"{provider.name} is served under /{provider.name}{provider.base_path}, not {request.path}"
         return await _send(request, entry, protocol.render_error(Failure(404, "not_found", message), provider), Wire())
@@ -247,7 +278,8 @@ async def _send(request: web.Request, entry: Entry, rendered: RenderedReply, wir
     entry.status = rendered.status
     headers = {"content-type": CONTENT_TYPES[rendered.framing]} | {k.lower(): v for k, v in rendered.headers.items()}
     entry.reply_headers = headers
-    actions = reply_actions(rendered, wire)
+    cut = request.app[MOCK].write
+    actions = reply_actions(rendered, wire if cut is None else replace(wire, write=cut))
     response = web.StreamResponse(status=rendered.status, headers=headers)
     try:
         for action in actions:
@@ -258,6 +290,11 @@ async def _send(request: web.Request, entry: Entry, rendered: RenderedReply, wir
                 case Write(data):
                     entry.sent += data
                     await response.write(data)
+                    if cut is not None:
+                        # The reader gets to run before the next write, as if it were in another process; otherwise all
+                        # writes would arrive as one read.
+                        await asyncio.sleep(0)
+                        await asyncio.sleep(0)
                 case Sleep(seconds):
                     await asyncio.sleep(seconds)
                 case End("eof"):

@@ -13,6 +13,7 @@ CrosswireError
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from .ir import Failure
@@ -70,13 +71,20 @@ _FIXED_MESSAGES = {
     "upstream_auth": "The backend refused the proxy's own credentials; check the api_key of this backend.",
     "upstream_quota": "The backend's credit or quota for the proxy's own key is used up (upstream_quota).",
     "upstream_region": "The backend does not serve the region that the proxy is in (upstream_region).",
-    "upstream_error": "The backend failed to answer.",
-    "overloaded": "The backend is overloaded; try again later.",
     "upstream_timeout": "The backend took too long to answer.",
     "upstream_garbage": "The backend's answer is not of its protocol.",
     "loop": "The backend found this request in a loop of proxies; check the base_url of this backend.",
 }
 """Kinds whose message never comes from the upstream."""
+
+_DEFAULT_MESSAGES = {
+    "upstream_error": "The backend failed to answer.",
+    "overloaded": "The backend is overloaded; try again later.",
+}
+"""The message of a kind where the upstream gave none."""
+
+_TRACE = re.compile(r"Traceback \(most recent call last\)|\n\s+(?:at|File) ")
+"""Matches a program's traceback, which some hosts send for a message."""
 
 _INTRODUCTIONS = {
     "upstream_moderation": "The backend's moderation refused the request (upstream_moderation)",
@@ -165,21 +173,24 @@ def upstream_failure(
 ) -> Failure:
     """Maps a backend's error response to the failure for the client.
 
-    For 400, 404, 413, 422 and 429 the upstream's message is passed on, truncated, because agents act on such texts; for
-    the rest (the proxy's key, the backend's own failures) the message is fixed. `kind` overrides the kind of the status
-    where the protocol's error type is more specific.
+    The upstream's message is passed on, truncated, because agents act on such texts; where it would tell of the proxy's
+    own account, or of nothing but a timeout, the message is fixed. `kind` overrides the kind of the status where the
+    protocol's error type is more specific.
     """
     if status == 508:
         kind = "loop"  # another proxy says so, and no protocol has a more specific type for it
+    if status < 400 or (message is not None and _TRACE.search(message)):
+        message = None  # a redirect's text is about another address, a traceback's about the inside of a program
     kind = kind or _kind_of_status(status)
     fixed = _FIXED_MESSAGES.get(kind)
-    text = fixed or message or "The backend refused the request without saying why."
+    default = _DEFAULT_MESSAGES.get(kind, "The backend refused the request without saying why.")
+    text = fixed or message or default
     if (introduction := _INTRODUCTIONS.get(kind)) is not None:
         text, code = f"{introduction}: {text}", kind
+    if fixed is not None or status < 400:
+        code = kind
     told = 503 if kind == "upstream_quota" and retry_after is not None else STATUS[kind]
-    return Failure(
-        kind, text[:MESSAGE_LIMIT], told, code=code if fixed is None else kind, param=param, retry_after=retry_after
-    )
+    return Failure(kind, text[:MESSAGE_LIMIT], told, code=code, param=param, retry_after=retry_after)
 
 
 def upstream_cut() -> Failure:

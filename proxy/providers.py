@@ -16,8 +16,9 @@ class Provider(Struct, frozen=True, kw_only=True):
     """A provider. `base_url` is in the form that the protocol's official SDK takes; None if each account has its own.
 
     `capabilities` None means all that the protocol can express. `families` are shell patterns of the provider's model
-    names, used where there is no config file; a provider without any is selected by prefix only. `own_key` is a key
-    that a config gave for it; `source` is the documentation of its address and variables.
+    names, used where there is no config file; a provider without any is selected by prefix only. `host_traits` is false
+    where a config's quirks stand in place of the provider's rows in the table of traits. `own_key` is a key that a
+    config gave for it; `source` is the documentation of its address and variables.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Provider(Struct, frozen=True, kw_only=True):
     quirks: frozenset[str] = frozenset()
     families: tuple[str, ...] = ()
     default_model: str | None = None
+    host_traits: bool = True
     own_key: str | None = None
     source: str = ""
 
@@ -124,9 +126,6 @@ PROVIDERS: tuple[Provider, ...] = (
         protocol="openai-chat",
         base_url="https://openrouter.ai/api/v1",
         key_variable="OPENROUTER_API_KEY",
-        # "top_k", "reasoning_details": https://openrouter.ai/docs/api-reference/parameters and
-        # https://openrouter.ai/docs/use-cases/reasoning-tokens#preserving-reasoning-blocks
-        quirks=frozenset(("top_k", "reasoning_details")),
         families=("*/*",),
         source="https://openrouter.ai/docs/quickstart",
     ),
@@ -138,8 +137,6 @@ PROVIDERS: tuple[Provider, ...] = (
         base_url_variable="NEARAI_BASE_URL",
         key_variable="NEARAI_API_KEY",
         capabilities=_OPEN,
-        # "const { reasoning_effort, ...rest } = body; return rest;"
-        quirks=frozenset(("no_reasoning_effort",)),
         source="https://ai-sdk.dev/providers/openai-compatible-providers/nearai",
     ),
     Provider(
@@ -149,9 +146,6 @@ PROVIDERS: tuple[Provider, ...] = (
         base_url_variable="GROQ_BASE_URL",
         key_variable="GROQ_API_KEY",
         capabilities=_OPEN,
-        # "for 'role:assistant' the following must be satisfied[('messages.1' : property 'reasoning_content' is
-        # unsupported)]": https://github.com/janhq/jan/issues/8136
-        quirks=frozenset(("no_reasoning_content",)),
         source="https://console.groq.com/docs/openai",
     ),
     Provider(
@@ -161,11 +155,6 @@ PROVIDERS: tuple[Provider, ...] = (
         base_url="https://api.deepseek.com",
         key_variable="DEEPSEEK_API_KEY",
         capabilities=frozenset(("text", "tools", "tools.parallel", "reasoning", "json_object")),
-        # the request has `max_tokens` and the roles system, user, assistant and tool, and of a turn with tool calls
-        # "the reasoning_content must be fully passed back to the API in all subsequent requests":
-        # https://api-docs.deepseek.com/api/create-chat-completion
-        # https://api-docs.deepseek.com/guides/thinking_mode#tool-calls
-        quirks=frozenset(("max_tokens", "no_developer", "no_parallel_tool_calls", "reasoning_content")),
         source="https://api-docs.deepseek.com/",
     ),
     Provider(
@@ -175,9 +164,6 @@ PROVIDERS: tuple[Provider, ...] = (
         base_url="https://api.mistral.ai/v1",
         key_variable="MISTRAL_API_KEY",
         capabilities=_OPEN,
-        # the request's schema has `max_tokens` and no `stream_options`, takes no further fields, and its roles are
-        # system, user, assistant and tool: https://docs.mistral.ai/api/endpoint/chat
-        quirks=frozenset(("max_tokens", "no_developer", "no_stream_options")),
         source="https://docs.mistral.ai/api/endpoint/chat",
     ),
     Provider(
@@ -188,8 +174,6 @@ PROVIDERS: tuple[Provider, ...] = (
         base_url_variable="TOGETHER_BASE_URL",
         key_variable="TOGETHER_API_KEY",
         capabilities=_OPEN,
-        # https://docs.together.ai/reference/chat-completions-1 has `max_tokens` and `top_k`
-        quirks=frozenset(("max_tokens", "no_developer", "top_k")),
         source="https://docs.together.ai/docs/inference/openai-compatibility",
     ),
     Provider(
@@ -199,8 +183,6 @@ PROVIDERS: tuple[Provider, ...] = (
         base_url="https://api.fireworks.ai/inference/v1",
         key_variable="FIREWORKS_API_KEY",
         capabilities=_OPEN,
-        # https://docs.fireworks.ai/api-reference/post-chatcompletions has `top_k`
-        quirks=frozenset(("top_k",)),
         source="https://docs.fireworks.ai/tools-sdks/openai-compatibility",
     ),
     Provider(
@@ -219,9 +201,6 @@ PROVIDERS: tuple[Provider, ...] = (
         base_url_variable="CEREBRAS_BASE_URL",
         key_variable="CEREBRAS_API_KEY",
         capabilities=_TEXT,
-        # "Our implementation does not expose developer directly."
-        # https://inference-docs.cerebras.ai/resources/openai
-        quirks=frozenset(("no_developer",)),
         source="https://inference-docs.cerebras.ai/resources/openai",
     ),
     Provider(
@@ -231,8 +210,6 @@ PROVIDERS: tuple[Provider, ...] = (
         base_url="https://integrate.api.nvidia.com/v1",
         key_variable="NVIDIA_API_KEY",
         capabilities=_OPEN,
-        # https://docs.api.nvidia.com/nim/reference/llm-apis has `max_tokens`
-        quirks=frozenset(("max_tokens", "no_developer")),
         source="https://docs.api.nvidia.com/nim/reference/llm-apis",
     ),
     Provider(
@@ -250,7 +227,6 @@ PROVIDERS: tuple[Provider, ...] = (
         key_variable="VLLM_API_KEY",
         needs_key=False,
         capabilities=_OPEN,
-        quirks=frozenset(("top_k",)),
         source="https://docs.vllm.ai/en/latest/serving/openai_compatible_server/",
     ),
     Provider(
@@ -260,8 +236,6 @@ PROVIDERS: tuple[Provider, ...] = (
         base_url="http://localhost:1234/v1",
         needs_key=False,
         capabilities=_OPEN,
-        # https://lmstudio.ai/docs/developer/openai-compat/chat-completions lists max_tokens and top_k
-        quirks=frozenset(("max_tokens", "no_developer", "top_k")),
         source="https://lmstudio.ai/docs/developer/openai-compat",
     ),
     Provider(
@@ -273,7 +247,6 @@ PROVIDERS: tuple[Provider, ...] = (
         key_variable="LLAMA_API_KEY",
         needs_key=False,
         capabilities=_OPEN,
-        quirks=frozenset(("top_k",)),
         source="https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md",
     ),
     Provider(

@@ -15,10 +15,13 @@ from .source_tree import imports, matches, modules, own_imports
 # ---- floors ----------------------------------------------------------------------------------------------------------
 
 PROXY: tuple[tuple[str, ...], ...] = (
-    ("proxy.headers", "proxy.providers"),
+    ("proxy.headers", "proxy.providers", "proxy.traits.*"),
     # the neutral form, what can go wrong with it, and JSON: each names the others' types
     ("proxy.ir.* proxy.errors proxy.wire.*",),
-    ("proxy.routing.*", "proxy.resilience.*", "proxy.store.*", "proxy.protocols.protocol"),
+    (
+        *("proxy.routing.*", "proxy.resilience.*", "proxy.store.*"),
+        *("proxy.protocols.protocol", "proxy.protocols.schema_targets"),
+    ),
     ("proxy.protocols.openai.*", "proxy.observability.*"),
     (
         "proxy.protocols.openai_chat.*",
@@ -45,7 +48,8 @@ MOCKSERVER: tuple[tuple[str, ...], ...] = (
         *("mockserver.matcher", "mockserver.tool_aliases"),
         *("mockserver.protocols.reply_context", "mockserver.protocols.strict_schema"),
     ),
-    ("mockserver.protocols.protocol", "mockserver.protocols.openai_platform", "mockserver.faults"),
+    ("mockserver.protocols.rule", "mockserver.faults"),
+    ("mockserver.protocols.protocol", "mockserver.protocols.openai_platform", "mockserver.protocols.openai_models"),
     ("mockserver.protocols.json_object",),
     ("mockserver.protocols.message_content",),
     (
@@ -56,7 +60,7 @@ MOCKSERVER: tuple[tuple[str, ...], ...] = (
         "mockserver.protocols.ollama.*",
     ),
     ("mockserver.protocols", "mockserver.endpoints.*"),
-    ("mockserver.server",),
+    ("mockserver.server", "mockserver.rule_list"),
     ("mockserver.__main__",),
 )
 
@@ -76,7 +80,9 @@ CONFORMANCE: tuple[tuple[str, ...], ...] = (
     ("conformance.reports.grid", "conformance.reports.classic"),
     ("conformance.reports.*",),
     ("conformance.conftest",),
-    ("conformance.test_matrix", "conformance.test_invariants", "conformance.__main__"),
+    ("conformance.test_matrix", "conformance.test_invariants"),
+    ("conformance.mutants.*",),
+    ("conformance.__main__",),
 )
 
 FLOORS = {"proxy": PROXY, "mockserver": MOCKSERVER, "conformance": CONFORMANCE}
@@ -94,16 +100,21 @@ ABROAD: dict[str, dict[str, tuple[str, ...]]] = {
         "mockserver.protocols.reply_context": ("conformance.checks.*",),
         # wire facts that hold for client and server alike
         "mockserver.protocols.*.tables": ("conformance.client.*",),
+        "mockserver.protocols.openai_models": ("conformance.comparison.request",),
         "mockserver.protocols.gemini.message_schema": ("conformance.client.gemini.*",),
         "mockserver.protocols.gemini.parts": ("conformance.client.gemini.*",),
         "mockserver.server": ("conformance.harness.testbed",),
         # of the proxy what runs it, and its words for losses; the replay puts recorded traffic through its protocols
-        "proxy.server.app": ("conformance.harness.testbed", "conformance.replay.socket_replay"),
+        "proxy.server.app": (
+            *("conformance.harness.testbed", "conformance.replay.socket_replay"),
+            "conformance.mutants.trial",
+        ),
         "proxy.protocols": ("conformance.replay.*",),
         "proxy.protocols.protocol": ("conformance.replay.*",),
         "proxy.wire.framing": ("conformance.replay.*",),
         "proxy.errors": ("conformance.harness.testbed", "conformance.replay.*"),
         "proxy.ir": ("conformance.replay.*",),
+        "proxy.ir.loss_tables": ("conformance.replay.*",),
     },
 }
 """Of each package: the modules of the other two that it may import, and which of its own may."""
@@ -141,8 +152,9 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
             "conformance.harness.testbed",
             "conformance.complaints.catalogue",
             "conformance.local_model.expectations",
+            "conformance.mutants.*",
         ),
-        "conformance.replay.socket_replay",
+        *("conformance.replay.socket_replay", "conformance.replay.bars"),
     ),
     "jsonschema": ("conformance.local_model.checks",),
     "jsonpath_ng": ("mockserver.scenarios.story_parser", "conformance.checks.exchange"),

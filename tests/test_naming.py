@@ -148,9 +148,12 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "proxy.store.reader": "proxy/store/test_running_store.py",
     "proxy.store.settings": "proxy/cli/test_store.py",
     "proxy.store.snapshot": "proxy/store/test_running_store.py",
+    "proxy.traits.row": "proxy/traits/test_trait.py",
+    "proxy.ir.tool_schema": "proxy/ir/test_json_schema.py",
     "proxy.wire.query": "proxy/endpoints/test_models.py",
     "mockserver.framing": "mockserver/test_faults.py",
     "mockserver.journal": "mockserver/test_server.py",
+    "mockserver.rule_list": "mockserver/test_main.py",
 }
 """Modules without a test file of their own name or their package's, and the file that tests them."""
 

@@ -61,14 +61,14 @@ def check_exchange(result: Result, case: Case, request: HttpRequest, step: Step)
     check_secrets(result, case, step, entry)
     check_feature_headers(result, case, request, entry)
     sent, received = _parse_requests(result, case, request, entry)
-    differences: list[Difference] = []
+    of_request: list[Difference] = []
     matches: ToolMatches = {}
     if sent is not None and received is not None:
         matches = match_tools(sent, received)
-        differences += request_differences(sent, case.client, received, case.upstream, case.provider.name)
+        of_request = request_differences(sent, case.client, received, case.upstream, case.provider.name)
         check_added(result, case, sent, received)
         _check_stable_names(result, case, sent, received, matches)
-    request_losses = {difference.feature for difference in differences} - {WRONG}
+    request_losses = {difference.feature for difference in of_request} - {WRONG}
     upstream_reply = case.upstream.parse_reply(
         entry["status"],
         entry["reply_headers"],
@@ -86,10 +86,10 @@ def check_exchange(result: Result, case: Case, request: HttpRequest, step: Step)
     excused = complaints if is_relayed else tuple(filter(INVALID_ARGUMENTS.match, complaints))
     check_complaints(result, step, excused=excused)
     offered = sent.tools if sent is not None else ()
-    differences += reply_differences(
+    of_reply = reply_differences(
         upstream_reply, case.upstream, step.reply, case.client, matches, offered, case.provider.name
     )
-    check_losses(result, case, step, differences)
+    check_losses(result, case, step, of_request, of_reply)
     if case.story.is_strict and result.losses:
         result.fail(f"the story is strict, but {', '.join(result.losses)} was lost")
     check_record(result, case, step, entry, received, request_losses)

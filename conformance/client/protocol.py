@@ -90,6 +90,7 @@ class ClientProtocol(Struct, frozen=True, kw_only=True):
     - `usage_details`: the token counts that it reports besides the totals.
     - `merged_stops`: stop reason without a value of its own -> the one that is reported instead.
     - `call_ids`: calls have ids.
+    - `citations`, `signatures`: replies have fields for sources of a text, and for signatures.
     """
 
     name: str
@@ -97,6 +98,8 @@ class ClientProtocol(Struct, frozen=True, kw_only=True):
     parse_reply: Callable[..., ParsedReply]
     merged_stops: dict[str, str] = {}
     call_ids: bool = True
+    citations: bool = True
+    signatures: bool = True
     call_ids_like: str = ".+"
     tool_names: str = ".+"
     custom_tools: bool = False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 
@@ -46,3 +48,17 @@ def without_added_closing(sent: Any, received: Any) -> Any:
     closed = "additionalProperties" not in sent and received.get("additionalProperties") is False
     kept = {key: inner for key, inner in received.items() if not (closed and key == "additionalProperties")}
     return {key: without_added_closing(sent.get(key), inner) for key, inner in kept.items()}
+
+
+def refers_to_itself(schema: dict[str, Any]) -> bool:
+    """Returns True if a definition of the schema leads back to itself, which some grammars cannot express."""
+    parts = {f"#/$defs/{name}": inner for name, inner in schema.get("$defs", {}).items()} | {
+        "#": {**schema, "$defs": {}}
+    }
+    leads_to = {name: set(re.findall(r'"\$ref": "([^"]+)"', json.dumps(inner))) for name, inner in parts.items()}
+    for name, reached in leads_to.items():
+        while further := set().union(*(leads_to.get(one, set()) for one in reached)) - reached:
+            reached |= further
+        if name in reached:
+            return True
+    return False

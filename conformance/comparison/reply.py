@@ -21,6 +21,9 @@ from .difference import WRONG, Difference, shorten
 ID_LIMIT = 40
 """Longest call id that every provider accepts."""
 
+UNKNOWN_STOPS = ("pause", "other")
+"""Stop reasons of one protocol for which others have no value."""
+
 
 def reply_differences(
     sent: ParsedReply,
@@ -47,12 +50,13 @@ def reply_differences(
     if texts[0] != texts[1]:
         feature = "refusal" if sent.refusal and texts[1] == texts[0] + sent.refusal else WRONG
         found.append(Difference(feature, "text", *texts))
-    elif sent.refusal != received.refusal:
-        found.append(Difference("refusal", "refusal", sent.refusal, received.refusal))
-    if without_blanks(sent.thinking) != without_blanks(received.thinking):
-        found.append(Difference("reasoning_text", "thinking", sent.thinking, received.thinking))
+    elif sent.refusal != received.refusal:  # one that is told as text is part of the text above
+        found.append(Difference(WRONG, "refusal", sent.refusal, received.refusal))
+    if without_blanks(sent.thinking) != without_blanks(received.thinking):  # every protocol shows it
+        found.append(Difference(WRONG, "thinking", sent.thinking, received.thinking))
     if len(sent.signatures) != len(received.signatures):
-        found.append(Difference("signature", "signatures", sent.signatures, received.signatures))
+        feature = WRONG if client.signatures else "signature"
+        found.append(Difference(feature, "signatures", sent.signatures, received.signatures))
     if provider is not None:
         placed = placed_signatures(received.blocks, before_calls=is_carried_before_calls(client, upstream))
         errors = reply_signature_errors(
@@ -68,14 +72,17 @@ def reply_differences(
     is_merged_stop = sent.stop == "stop_sequence" and client.merged_stops.get("stop_sequence") == received.stop
     # some providers report an ordinary end after a forced call; a reply with calls stops to call
     stops = ["tool" if reply.stop == "end" and reply.calls else reply.stop for reply in (sent, received)]
-    if stops[0] != stops[1] and not is_merged_stop:
-        found.append(Difference("stop_reason", "stop", sent.stop, received.stop))
+    # where a refusal has its own place, its reason may be that of the filter
+    is_refusal = bool(sent.refusal) and received.refusal == sent.refusal and {*stops} == {"end", "content_filter"}
+    if stops[0] != stops[1] and not is_merged_stop and not is_refusal:
+        is_unknown = sent.stop in UNKNOWN_STOPS or client.merged_stops.get(sent.stop or "") == received.stop
+        found.append(Difference("stop_reason" if is_unknown else WRONG, "stop", sent.stop, received.stop))
     if sent.matched_stop != received.matched_stop:
         found.append(Difference("matched_stop", "matched", sent.matched_stop, received.matched_stop))
     images = [[block for block in reply.blocks if isinstance(block, Image)] for reply in (sent, received)]
     if images[0] != images[1]:
         found.append(Difference("media_out", "images", *images))
-    found += _citation_differences(sent, received)
+    found += _citation_differences(sent, received, client)
     if sent.other_choices != received.other_choices:
         found.append(Difference("n", "other choices", sent.other_choices, received.other_choices))
     if sent.logprob_tokens != received.logprob_tokens:
@@ -90,8 +97,8 @@ def _block_order(blocks: Iterable[Block]) -> list[str]:
     return [kind for k, kind in enumerate(kinds) if k == 0 or kinds[k - 1] != kind]
 
 
-def _citation_differences(sent: ParsedReply, received: ParsedReply) -> list[Difference]:
-    """Compares citations: sources, spans and quotes may be lost, but no source may be added."""
+def _citation_differences(sent: ParsedReply, received: ParsedReply, client: ClientProtocol) -> list[Difference]:
+    """Compares citations: spans and quotes may be lost, and sources without a URL, but no source may be added."""
     # a citation of the complete text equals one without a span
     one, other = (
         [replace(cite, span=None) if cite.span == reply.text else cite for cite in reply.cites]
@@ -101,7 +108,9 @@ def _citation_differences(sent: ParsedReply, received: ParsedReply) -> list[Diff
         return []
     addresses = [[(cite.url, cite.title) for cite in side] for side in (one, other)]
     invented = [address for address in addresses[1] if address not in addresses[0]]
-    return [Difference(WRONG if invented else "citations", "citations", one, other)]
+    missing = [(url, title) for url, title in addresses[0] if url and (url, title) not in addresses[1]]
+    is_wrong = invented or (missing and client.citations)
+    return [Difference(WRONG if is_wrong else "citations", "citations", one, other)]
 
 
 def _usage_differences(sent: Usage | None, received: Usage | None, details: frozenset[str]) -> list[Difference]:

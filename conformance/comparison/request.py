@@ -5,10 +5,12 @@ It uses the mock's neutral types and the names of loss features, and shares no c
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
+from crosswire.mockserver.protocols.openai_models import family_of
 from crosswire.mockserver.protocols.protocol import ParsedRequest
-from crosswire.mockserver.scenarios.model import Thinking, ToolCall
+from crosswire.mockserver.scenarios.model import NamedTool, Thinking, ToolCall
 
 from ..checks.signatures import (
     PLACEHOLDER_SIGNATURES,
@@ -20,6 +22,8 @@ from ..checks.tool_names import match_tools, needless_renames, rename_for_upstre
 from ..client.protocol import ClientProtocol
 from .blocks import of_kind
 from .difference import WRONG, Difference
+from .hosted import hosted_kind, hosted_tools
+from .json_schema import refers_to_itself
 from .tools import choice_differences, format_differences, tool_differences, without_format_hint
 from .turns import turn_differences
 
@@ -29,17 +33,23 @@ EXTRA_FIELD_FEATURES: dict[str, str] = {
     "logprobs": "logprobs",
     "responseLogprobs": "logprobs",
     "top_logprobs": "logprobs",
-    "logit_bias": "logprobs",
+    "logit_bias": "logit_bias",
     "user": "user",
     "safety_identifier": "user",
     "metadata": "metadata",
     "name": "name",
+    "detail": "image_detail",
+    "mediaResolution": "image_detail",
+    "truncation": "context_management",
+    "context_management": "context_management",
+    "cachedContent": "previous_response_id",
     "service_tier": "service_tier",
+    "speed": "service_tier",
     "store": "store",
     "prediction": "prediction",
     "cache_control": "cache_control",
     "prompt_cache_key": "cache_control",
-    "inference_geo": "service_tier",
+    "inference_geo": "data_residency",
     "num_ctx": "load_options",
     "min_p": "sampler",
     "repeat_penalty": "penalties",
@@ -64,7 +74,7 @@ EXTRA_FIELD_FEATURES: dict[str, str] = {
 
 DEFAULT_VALUES: dict[str, tuple[Any, ...]] = {
     "usage": ({"include": True},),
-    "service_tier": ("default", "auto"),
+    "service_tier": ("default", "auto", "standard_only"),
     "modalities": (["text"],),
     "partMetadata": ({"redacted": True},),  # comes with a foreign signature and is sent back with it
 }
@@ -76,11 +86,21 @@ OTHER_NAMES: dict[str, str] = {
     "tool_choice": "allowedFunctionNames",
     "allowedFunctionNames": "tool_choice",
     "citations": "annotations",
+    "service_tier": "serviceTier",
+    "serviceTier": "service_tier",
+    "repeat_penalty": "repetition_penalty",
+    "repetition_penalty": "repeat_penalty",
 }
 """Protocol-specific field -> its name in another protocol."""
 
+COUNTED = ("cache_control",)
+"""Fields of which each one must arrive, because one at another place says something else."""
+
 SAMPLING_DEFAULTS: dict[str, float] = {"top_p": 1, "presence_penalty": 0, "frequency_penalty": 0}
 """Sampling values that equal the provider's defaults."""
+
+WARM = ("anthropic", "openai-chat", "openai-responses")
+"""Protocols whose default temperature is 1."""
 
 THINKS_ONLY_ON_REQUEST = ("anthropic", "openai-chat")
 """Protocols whose models may not think at all unless the request enables it."""
@@ -88,11 +108,47 @@ THINKS_ONLY_ON_REQUEST = ("anthropic", "openai-chat")
 NAMES_FORMATS = ("openai-chat", "openai-responses")
 """Protocols in which a response format has a name and a `strict` flag."""
 
+NAMES_USERS = ("openai-chat", "openai-responses", "anthropic")
+"""Protocols in which a request may name the end user."""
+
+CITES_IN_HISTORY = ("openai-responses",)
+"""Protocols in which the model's texts in a history may have citations, whoever made them."""
+
+SHARED_FIELDS: dict[tuple[str, str], frozenset[str]] = {
+    ("openai-chat", "openai-responses"): frozenset(
+        ("metadata", "service_tier", "store", "verbosity", "prompt_cache_key", "safety_identifier")
+    ),
+    ("openai-responses", "openai-chat"): frozenset(
+        ("service_tier", "verbosity", "prompt_cache_key", "safety_identifier")
+    ),
+}
+"""Client's and provider's protocol -> fields that both have; Chat Completions takes metadata only of stored answers."""
+
 ALWAYS_SHOWS_THINKING = ("anthropic", "ollama")
 """Protocols that return thinking without being asked to show it."""
 
 THINKING_DEFAULTS: dict[Any, Any] = {True: "auto", -1: "auto", False: "none"}
 """Equivalent reasoning settings: `auto` for automatic, `none` for disabled."""
+
+
+def _takes_no_schema(upstream: ClientProtocol, received: ParsedRequest) -> bool:
+    """Returns whether the provider's model takes no schema for the answer in this request.
+
+    Structured outputs begin with Claude 4: https://platform.claude.com/docs/en/build-with-claude/structured-outputs;
+    before Gemini 3 they do not go with functions: https://github.com/googleapis/python-genai/issues/867
+    """
+    model = received.model or ""
+    if upstream.name == "anthropic":
+        return model.startswith(("claude-2", "claude-3"))
+    return upstream.name == "gemini" and bool(received.tools) and model.startswith(("gemini-1", "gemini-2"))
+
+
+def _takes_no_stops(upstream: ClientProtocol, received: ParsedRequest) -> bool:
+    """Returns whether the provider takes no stop sequences: Responses has no such field, some models refuse it."""
+    if upstream.name != "openai-chat":
+        return upstream.name == "openai-responses"
+    family = family_of(received.model or "")
+    return family is not None and not family.stop
 
 
 def request_differences(
@@ -135,11 +191,20 @@ def request_differences(
     differ("parallel_tool_calls", "parallel", sent.parallel is not False, received.parallel is not False)
     for name in dict.fromkeys((*sent.sampling, *received.sampling)):
         feature = "penalties" if name.endswith("_penalty") else name
-        default = SAMPLING_DEFAULTS.get(name, 1 if name == "temperature" and upstream.name == "anthropic" else None)
+        default = SAMPLING_DEFAULTS.get(name, 1 if name == "temperature" and upstream.name in WARM else None)
         differ(feature, f"sampling.{name}", sent.sampling.get(name, default), received.sampling.get(name, default))
     if sent.max_tokens is not None or not requires_max_tokens(upstream):
-        differ("max_tokens", "max_tokens", sent.max_tokens, received.max_tokens)
-    differ("stop", "stop", sent.stop, received.stop)
+        is_raised = sent.max_tokens is not None and (received.max_tokens or 0) > sent.max_tokens
+        differ("max_tokens" if is_raised else WRONG, "max_tokens", sent.max_tokens, received.max_tokens)
+    # at the sequences that the provider is not told the proxy cuts the answer
+    untold = not received.stop and _takes_no_stops(upstream, received)
+    is_cut = client.name != upstream.name or (untold and upstream.name == "openai-chat")
+    told = sent.stop[: len(received.stop)] if is_cut else sent.stop
+    # Anthropic takes no blank ones
+    is_chosen = upstream.name == "anthropic" and set(received.stop) < set(sent.stop)
+    differ("stop" if is_chosen else WRONG, "stop", told, received.stop)
+    if sent.stop and not received.stop and not untold:
+        found.append(Difference(WRONG, "stop", sent.stop, received.stop))
     reasoning = (
         THINKING_DEFAULTS.get(sent.reasoning, sent.reasoning),
         THINKING_DEFAULTS.get(received.reasoning, received.reasoning),
@@ -150,7 +215,13 @@ def request_differences(
         differ("reasoning", "reasoning", *reasoning)
     if sent.show_reasoning and not received.show_reasoning and upstream.name not in ALWAYS_SHOWS_THINKING:
         found.append(Difference("reasoning", "reasoning.shown", sent.show_reasoning, received.show_reasoning))
-    differ("user", "user", sent.user, received.user)
+    differ(WRONG if upstream.name in NAMES_USERS else "user", "user", sent.user, received.user)
+    if sent.format is not None and received.format is None:
+        is_asked_in_text = comparable is not received
+        schema = sent.format.schema
+        is_excused = schema is None or refers_to_itself(schema) or _takes_no_schema(upstream, received)
+        if not (is_asked_in_text and is_excused):
+            found.append(Difference(WRONG, "format", sent.format, None))
     found += format_differences(sent.format, received.format)
     if sent.format is not None and received.format is not None and upstream.name in NAMES_FORMATS:
         # in the other protocols a format has neither a `strict` flag nor a name
@@ -159,6 +230,8 @@ def request_differences(
         differ(WRONG, "format.name", sent.format.name if named else received.format.name, received.format.name)
     same = client.name == upstream.name
     fields = {_field_name(path): value for path, value in received.extra.items()}
+    tools_sent, tools_received = hosted_tools(sent.extra), hosted_tools(received.extra)
+    names_sent, names_received = (Counter(map(_field_name, side.extra)) for side in (sent, received))
     for path, value in sent.extra.items():
         hosted = EXTRA_FIELD_FEATURES.get(_field_name(path)) == "hosted_tools"  # identified by the key alone
         if (value in ("", [], {}) and not hosted) or value in DEFAULT_VALUES.get(_field_name(path), ()):
@@ -166,8 +239,23 @@ def request_differences(
         # between two protocols, fields of the same or equivalent name are the same
         name, other = _field_name(path), OTHER_NAMES.get(_field_name(path))
         alike = other in fields or (name in fields and (hosted or fields[name] == value or isinstance(value, dict)))
+        if name == "namespace":  # what a group of tools is for may be told in the description of a tool
+            alike = alike or any(str(value) in (tool.description or "") for tool in received.tools)
+        kind = None if same else hosted_kind(path, value)
+        if kind is not None and name == "tool_choice":
+            alike = (
+                isinstance(received.tool_choice, NamedTool)
+                and hosted_kind("", {"type": received.tool_choice.name}) == kind
+            )
+        elif kind is not None:
+            alike = kind in tools_received and tools_sent[kind] <= tools_received[kind]
+        if name in COUNTED and names_received[name] < names_sent[name]:
+            alike = False
         if not (received.extra.get(path) == value if same else alike):
-            feature = EXTRA_FIELD_FEATURES.get(_field_name(path), "unknown_field")
+            shared = SHARED_FIELDS.get((client.name, upstream.name), frozenset())
+            feature = WRONG if name in shared else EXTRA_FIELD_FEATURES.get(name, "unknown_field")
+            if feature == "citations" and upstream.name in CITES_IN_HISTORY:
+                feature = WRONG
             found.append(Difference(feature, path, value, None))
     return found
 
@@ -215,8 +303,12 @@ def added_fields(sent: ParsedRequest, received: ParsedRequest, *, same: bool) ->
         return {path: value for path, value in received.extra.items() if sent.extra.get(path) != value}
     sent_fields = [(_field_name(path), value) for path, value in sent.extra.items()]
     names = {OTHER_NAMES.get(_field_name(path)) for path in sent.extra}
+    kinds = hosted_tools(sent.extra)
     return {
         path: value
         for path, value in received.extra.items()
-        if (_field_name(path), value) not in sent_fields and _field_name(path) not in names
+        if (_field_name(path), value) not in sent_fields
+        and _field_name(path) not in names
+        # a tool of the provider's own under its name there, and that its results are to be returned
+        and not (hosted_kind(path, value) in kinds or (kinds and _field_name(path) == "include"))
     }

@@ -19,6 +19,7 @@ def tool_differences(sent: ParsedRequest, received: ParsedRequest) -> list[Diffe
     """Compares the declared tools: names, descriptions, kinds, schemas and strictness."""
     names = [tool.full_name for tool in sent.tools], [tool.full_name for tool in received.tools]
     found: list[Difference] = []
+    groups = [str(value) for path, value in sent.extra.items() if path.endswith(".namespace")]
     offered = sent.tools
     if names[0] != names[1]:
         # a tool choice may be approximated by sending only the named tools
@@ -32,7 +33,7 @@ def tool_differences(sent: ParsedRequest, received: ParsedRequest) -> list[Diffe
         found.append(Difference(feature, "tools", *names))
     for one, other in zip(offered, received.tools, strict=True):
         path = f"tools.{one.name}"
-        if (one.description or None) != (other.description or None):
+        if (one.description or None) != (other.description or None) and not _tells_more(one, other, groups):
             found.append(Difference(WRONG, f"{path}.description", one.description, other.description))
         if one.kind == "custom" and other.kind == "function" and _wraps_custom_tool(other):
             found.append(Difference("custom_tool", path, one, other))
@@ -44,6 +45,13 @@ def tool_differences(sent: ParsedRequest, received: ParsedRequest) -> list[Diffe
         if bool(one.strict) != bool(other.strict):
             found.append(Difference("tool_strict", f"{path}.strict", one.strict, other.strict))
     return found
+
+
+def _tells_more(one: Tool, other: Tool, groups: list[str]) -> bool:
+    """Returns True if a description is followed by the grammar of a free-text tool, or by what its group is for."""
+    text, before = other.description or "", one.description or ""
+    more = [one.grammar.definition] if one.grammar is not None and other.kind == "function" else []
+    return text.startswith(before) and any(told in text[len(before) :] for told in (*more, *groups))
 
 
 def _wraps_custom_tool(tool: Tool) -> bool:

@@ -233,6 +233,11 @@ class Testbed:
         response = await self.send("GET", url, {}, b"")
         return json.loads(response.body) if response.status == 200 else None
 
+    async def cut_replies(self, write: int | str | None) -> None:
+        """Makes the mock cut replies into writes of this size, `whole`, or by `frame`; None is as the stories say."""
+        response = await self.send("POST", f"{self.mock_url}/wire", {}, json.dumps({"write": write}).encode())
+        assert response.status == 200, response.body
+
     async def journal(self, since: int) -> tuple[int, list[dict[str, Any]]]:
         """Returns the mock's next sequence number, and its journal entries from `since` on."""
         found = await self.get_json(f"{self.mock_url}/journal?since={since}")

@@ -1,9 +1,11 @@
-"""The losses, refusals and added fields that the matrix allows, from `expectations.yaml`; any other is a failure."""
+"""The losses, refusals and added fields that the matrix expects, from `expectations.yaml`; any other is a failure."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from msgspec import Struct, convert
@@ -19,10 +21,45 @@ class Reason(Struct, frozen=True, forbid_unknown_fields=True):
     url: str
 
 
+class LossCase(Struct, frozen=True, forbid_unknown_fields=True):
+    """Cells that lose something: by globs of stories, and the paths of what they lose, with `[]` for any index.
+
+    `peers` are the protocols of the other side, by default all others. `unless` is a quirk of providers that can say it
+    after all, `models` a glob of the provider's models that cannot, `mode` restricts it to unary or streamed replies.
+    """
+
+    stories: tuple[str, ...]
+    paths: tuple[str, ...]
+    peers: tuple[str, ...] = ()
+    unless: str = ""
+    models: str = "*"
+    mode: Literal["unary", "stream"] | None = None
+
+    def applies(self, peer: str, quirks: Collection[str], model: str, *, stream: bool) -> bool:
+        """Returns whether it is about cells of this kind, of whatever story."""
+        modes = (None, "stream" if stream else "unary")
+        is_kind = (not self.peers or peer in self.peers) and self.unless not in quirks and self.mode in modes
+        return is_kind and fnmatchcase(model, self.models)
+
+    def covers(self, story: str) -> bool:
+        """Returns whether it is about cells of this story."""
+        return any(fnmatchcase(story, glob) for glob in self.stories)
+
+
+class Allowance(Reason, frozen=True, forbid_unknown_fields=True):
+    """Losses that a protocol's own rule makes unavoidable. They are expected as well as allowed, see `check_losses`.
+
+    `checked` is the date on which the rule was read.
+    """
+
+    checked: str
+    cases: tuple[LossCase, ...]
+
+
 class SideLimits(Struct, frozen=True, forbid_unknown_fields=True):
     """Limits of one protocol on one side: losses by feature, refusals by capability, added fields."""
 
-    losses: dict[str, Reason] = {}
+    losses: dict[str, tuple[Allowance, ...]] = {}
     refuses: dict[str, Reason] = {}
     adds: dict[str, Reason] = {}
     statuses: dict[int, int] = {}

@@ -13,6 +13,18 @@ from ..client.protocol import ParsedReply
 from ..harness.testbed import HttpResponse
 
 Outcome = Literal["pass", "lossy", "unsupported", "fail"]
+Direction = Literal["request", "reply"]
+
+
+class Lost(Struct, frozen=True, order=True):
+    """A loss that was seen on the wire: of a request or a reply, its feature, and its path with `[]` for any index."""
+
+    direction: Direction
+    feature: str
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.feature} of the {self.direction} at {self.path}"
 
 
 class Cell(Struct, frozen=True, order=True):
@@ -74,6 +86,7 @@ class Result(Struct):
     outcome: Outcome = "pass"
     reasons: list[str] = field(default_factory=list)
     losses: list[str] = field(default_factory=list)
+    lost: list[Lost] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     decision: dict[str, Any] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)

@@ -11,6 +11,7 @@ from crosswire.mockserver.scenarios.story import Story
 from ..checks.capabilities import must_refuse
 from ..checks.case import CLIENT_KEY, Case
 from ..checks.exchange import check_exchange
+from ..checks.losses import check_implied_losses
 from ..checks.routing import check_route
 from ..client import CLIENTS
 from ..client.conversation import expected_request
@@ -28,6 +29,7 @@ async def play_cell(
     result = Result(cell)
     story, client = scenarios.stories[cell.story], CLIENTS[cell.frontend]
     conversation: list[tuple[Ask, ParsedReply | None]] = []
+    case: Case | None = None
     try:
         base_url = base_url or await _proxy_url(cell, testbed, scenarios, matrix)
     except RejectedConfig as rejected:
@@ -52,6 +54,8 @@ async def play_cell(
         if result.outcome in ("fail", "unsupported"):
             break
         conversation[-1] = (exchange.ask, step.reply)
+    if case is not None and result.outcome in ("pass", "lossy"):
+        check_implied_losses(result, case)
     result.ms = (perf_counter() - began) * 1000
     return result
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -14,35 +14,29 @@ from crosswire.mockserver.protocols import MOCK_PROTOCOLS
 from crosswire.mockserver.protocols.protocol import MalformedRequest
 from crosswire.mockserver.scenarios.model import Tool, coarse_kind
 from crosswire.proxy.errors import Malformed
-from crosswire.proxy.ir import COMMITTING, Failure, Loss, Opaque, Reply, Request
+from crosswire.proxy.ir import Failure, Loss, Opaque, Reply, is_committing
+from crosswire.proxy.ir.loss_tables import LOSS_RULES
 from crosswire.proxy.protocols import PROTOCOLS
-from crosswire.proxy.protocols.protocol import ReplyContext, UpstreamRequest
+from crosswire.proxy.protocols.protocol import ReplyContext
 
 from ..checks.tool_names import ToolMatches, match_tools
 from ..client import CLIENTS
 from ..client.protocol import HttpRequest, ParsedReply
-from ..comparison import Difference, reply_differences, request_differences
 from ..harness.clock import PROXY_CREATED
 from .chunking import encode_stream, sequential_ids
-from .decoding import MODELS, DecodedRecording, first_sdk_complaint, json_or_none, url_params
-from .round_trip import reply_round_trip, request_round_trip
-from .sdk_types import REQUEST, sdk_complaint
+from .decoding import DecodedRecording, first_sdk_complaint, json_or_none, recorded_request, url_params
+from .error_kinds import kind_errors
+from .reply_judge import judge_reply
+from .request_judge import Judgement, RequestJudge
+from .round_trip import reply_round_trip
+from .target_models import TARGET_MODELS
 from .verdict import Outcome
 
 OPAQUE = "opaque"
 """Feature of parts that pass through their own protocol without being decoded."""
 
-MORE_SPECIFIC_KINDS: dict[str, tuple[str, ...]] = {
-    "bad_request": ("not_found",),
-    "internal": ("bad_request", "rate_limit"),
-}
-"""Kind of an error by status -> more specific kinds that its code may give."""
-
-EXCUSED_SUBJECTS = ("calls", "stop", "usage")
+EXCUSED_SUBJECTS = ("calls", "stop")
 """Complaints on these subjects are excused if the recorded reply causes one too, as it is passed on unchanged."""
-
-PROXY_AUTH_KINDS = ("authentication", "permission")
-"""Kinds of errors about the proxy's own key, which the client receives as `internal`."""
 
 
 class _Client(Struct, frozen=True):
@@ -62,20 +56,28 @@ class Crossing:
         self._streamed = decoded.recording.streamed
 
     def run(self) -> Outcome:
-        """Encodes request and reply in the target protocol and checks both."""
+        """Encodes the request for each model and the reply for a client, and checks all of them."""
         decoded, protocol = self._decoded, self._protocol
-        reasons: list[str] = []
-        target = decoded.target(protocol)
-        sent = decoded.sent if self._is_own else protocol.encode_request(decoded.any_request, target)
-        payload = _as_received(sent.payload)
-        losses = list(sent.losses)
-        if decoded.request is decoded.any_request and not decoded.failed:
-            reasons += self._request_errors(sent, payload)
+        losses: list[Loss] = []
+        payloads: list[dict[str, Any]] = []
+        judgements: dict[str, Judgement] = {}
+        judge = RequestJudge(decoded, protocol)
+        is_judged = decoded.request is decoded.any_request and not decoded.failed
+        for target in decoded.targets(protocol):
+            sent = decoded.sent if self._is_own else protocol.encode_request(decoded.any_request, target)
+            payloads.append(_as_received(sent.payload))
+            losses += sent.losses
+            if is_judged:
+                judgements[target.model] = judge.judge(sent, payloads[-1])
+        reasons = _request_reasons(judgements)
+        refused = dict.fromkeys(feature for one in judgements.values() for feature in one.refused)
+        mock = next((one.mock for one in judgements.values() if one.mock is not None), None)
         try:
-            client = self._client(payload)
+            client = self._client(payloads[0])
         except Malformed as fault:
-            return Outcome((*reasons, f"request: the protocol rejects its own encoding: {fault}"), _features(losses))
-        has_content = any(isinstance(event, COMMITTING) for event in decoded.events)
+            reasons.append(f"request: the protocol rejects its own encoding: {fault}")
+            return Outcome(tuple(reasons), _features(losses), tuple(refused), mock)
+        has_content = any(is_committing(event) for event in decoded.events)
         if isinstance(decoded.answer, Failure) and not has_content:
             reasons += self._failure_errors(decoded.answer)
         else:
@@ -83,43 +85,22 @@ class Crossing:
             reasons += errors
             losses += reply_losses
         features = _features(losses)
-        return Outcome(tuple(reasons), (*features, OPAQUE) if self._is_own and decoded.has_opaque_parts else features)
+        if self._is_own and decoded.has_opaque_parts:
+            features = (*features, OPAQUE)
+        return Outcome(tuple(reasons), features, tuple(refused), mock)
 
     # ---- request -----------------------------------------------------------------------------------------------------
 
-    def _request_errors(self, sent: UpstreamRequest, payload: dict[str, Any]) -> list[str]:
-        """Returns what is wrong with the request that a backend receives."""
-        decoded, protocol = self._decoded, self._protocol
-        request, parsed = decoded.request, decoded.parsed_request
-        assert request is not None
-        reasons = []
-        address = protocol.address(sent.target.model, request.stream)
-        complaint = sdk_complaint(protocol.name, REQUEST, payload)
-        # the recorded request itself may be of a shape that only its host accepts
-        is_odd = self._is_own and sdk_complaint(protocol.name, REQUEST, decoded.recording.request) is not None
-        if complaint is not None and not is_odd:
-            reasons.append(f"request: the SDK's type: {complaint}")
-        if isinstance(parsed, str):
-            return [*reasons, parsed]
-        try:
-            received = MOCK_PROTOCOLS[protocol.name].parse_request(address, {}, payload)
-        except MalformedRequest as fault:
-            return [*reasons, f"request: the mock rejects the encoded request: {fault}"]
-        found = request_differences(parsed, decoded.client, received, CLIENTS[protocol.name])
-        reasons += [f"request: {text}" for text in _undeclared(found, sent.losses)]
-        if self._is_own:
-            if (difference := request_round_trip(decoded, request, _as_received(payload), address)) is not None:
-                reasons.append(difference)
-        elif any(isinstance(part, Opaque) for part in _parts(request)) and not sent.losses:
-            reasons.append("request: opaque parts without a declared loss")
-        return reasons
-
     def _client(self, payload: dict[str, Any]) -> _Client:
-        """Returns a client of the target protocol that sent the same request; a streaming one asks for its usage."""
+        """Returns the client that was recorded, or one of another protocol that sent the same and asks for usage."""
         request, protocol = self._decoded.any_request, self._protocol
-        if self._streamed and protocol.name == "openai-chat":
+        if self._streamed and protocol.name == "openai-chat" and not self._is_own:
             payload = {**payload, "stream_options": {"include_usage": True}}
-        address = protocol.address(MODELS[protocol.name], self._streamed)
+        if self._is_own and self._decoded.request is request:
+            recording = self._decoded.recording
+            context = ReplyContext(request, "0" * 24, PROXY_CREATED, sequential_ids(), array=recording.array)
+            return _Client(context, recorded_request(recording))
+        address = protocol.address(TARGET_MODELS[protocol.name][0], self._streamed)
         # the decoder modifies its input, hence the copy
         again = protocol.decode_request(_as_received(payload), url_params(protocol.name, address))
         again = replace(again, model=request.model, stream=self._streamed)
@@ -134,7 +115,7 @@ class Crossing:
         decoded, protocol = self._decoded, self._protocol
         if self._streamed:
             body, losses = encode_stream(protocol, client.context, decoded.batches)
-            content_type = protocol.stream_type
+            content_type = "application/json" if client.context.array else protocol.stream_type
         else:
             assert isinstance(decoded.answer, Reply)
             answer, losses = protocol.encode_reply(decoded.answer, client.context)
@@ -145,17 +126,33 @@ class Crossing:
         )
         sent = decoded.parsed_reply
         matches, tools = self._tool_matches(client)
-        found = reply_differences(sent, decoded.client, received, target, matches, tools)
-        reasons = [f"reply: {text}" for text in _undeclared(found, losses)]
+        values = received.events if self._streamed else (json_or_none(body),)
+        reasons = [
+            f"reply: {text}"
+            for text in judge_reply(
+                sent,
+                decoded.protocol.name,
+                received,
+                protocol.name,
+                losses,
+                decoded.wire_values,
+                values,
+                matches,
+                tools,
+            )
+        ]
+        fatal = [loss for loss in losses if LOSS_RULES[loss.feature].action == "refuse"]
+        if fatal:
+            lost = ", ".join(f"{loss.feature} ({loss.path})" for loss in fatal)
+            reasons.append(f"reply: the server sends an error in its place: cannot be told without a loss: {lost}")
         reasons += [f"reply: the client complains: {text}" for text in self._new_complaints(received)]
         if sent.error is not None and received.error is not None and sent.error.kind != "cut":
-            reasons += _kind_errors(sent.error.kind, received.error.kind)
-        values = received.events if self._streamed else (json_or_none(body),)
+            reasons += kind_errors(sent.error.kind, received.error.kind)
         complaint = first_sdk_complaint(protocol.name, values, streamed=self._streamed)
         if complaint is not None and not (self._is_own and decoded.breaks_sdk_types):
             reasons.append(f"reply: the SDK's type: {complaint}")
         if self._is_own:
-            if (difference := reply_round_trip(decoded, body)) is not None:
+            if (difference := reply_round_trip(decoded, body, array=client.context.array)) is not None:
                 reasons.append(difference)
         elif _holds_opaque(decoded.answer) and not losses:
             reasons.append("reply: opaque blocks without a declared loss")
@@ -178,6 +175,8 @@ class Crossing:
         excused = {text.partition(":")[0] for text in recorded.complaints} & set(EXCUSED_SUBJECTS)
         broken = any(not isinstance(json_or_none(call.arguments.encode() or b"{}"), dict) for call in recorded.calls)
         for complaint in received.complaints:
+            if self._is_own and complaint in recorded.complaints:
+                continue  # passed on as the host sent it
             subject = complaint.partition(":")[0]
             unasked = recorded.usage is None and "usage" in complaint.lower()
             if subject not in excused and not unasked and not (broken and "`input`" in complaint):
@@ -197,7 +196,7 @@ class Crossing:
             reasons.append(f"error: {failure.kind} is received as {reply.error.kind}")
         recorded = self._decoded.parsed_reply.error
         if recorded is not None and recorded.kind != "cut":
-            reasons += _kind_errors(recorded.kind, reply.error.kind)
+            reasons += kind_errors(recorded.kind, reply.error.kind)
         return reasons
 
 
@@ -206,37 +205,21 @@ def _as_received(value: Any) -> Any:
     return json.loads(msgspec.json.encode(value))
 
 
-def _parts(request: Request) -> Iterator[Any]:
-    yield from request.tools
-    for turn in request.turns:
-        yield from turn.blocks
-
-
 def _holds_opaque(answer: Reply | Failure) -> bool:
     return isinstance(answer, Reply) and any(isinstance(block, Opaque) for block in answer.blocks)
 
 
-def _undeclared(found: Iterable[Difference], losses: Sequence[Loss]) -> list[str]:
-    """Returns the differences that no loss declares: by feature, or by field name for a field without a counterpart."""
-    declared = {loss.feature for loss in losses}
-    fields = {_field(loss.path) for loss in losses}
+def _request_reasons(judgements: Mapping[str, Judgement]) -> list[str]:
+    """Returns each reason once, with the model if it does not hold for every one."""
+    found: dict[str, list[str]] = {}
+    for model, judgement in judgements.items():
+        for reason in judgement.reasons:
+            found.setdefault(reason, []).append(model)
     return [
-        str(entry)
-        for entry in found
-        if entry.feature not in declared and not (entry.path.startswith("$") and _field(entry.path) in fields)
+        f"request: {reason}" if len(models) == len(judgements) else f"request to {' and '.join(models)}: {reason}"
+        for reason, models in found.items()
     ]
-
-
-def _field(path: str) -> str:
-    return path.rpartition(".")[2].partition("[")[0]
 
 
 def _features(losses: Iterable[Loss]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(loss.feature for loss in losses))
-
-
-def _kind_errors(sent: str, received: str) -> list[str]:
-    expected = "internal" if sent in PROXY_AUTH_KINDS else sent
-    if received == expected or received in MORE_SPECIFIC_KINDS.get(sent, ()):
-        return []
-    return [f"error: the provider sent {sent}, the client receives {received}"]

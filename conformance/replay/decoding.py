@@ -21,15 +21,7 @@ from ..client.protocol import ClientProtocol, HttpRequest, ParsedReply
 from .chunking import decode_stream, random_chunks, sequential_ids
 from .recording import Recording
 from .sdk_types import EVENT, REPLY, sdk_complaint
-
-MODELS: dict[str, str] = {
-    "openai-chat": "gpt-5-nano",
-    "openai-responses": "gpt-5-nano",
-    "anthropic": "claude-sonnet-4-5",
-    "gemini": "gemini-2.5-flash",
-    "ollama": "llama3.2",
-}
-"""Protocol -> model name for converted requests; encoders may depend on it."""
+from .target_models import TARGET_MODELS
 
 
 class Undecoded(Exception):
@@ -75,7 +67,7 @@ class DecodedRecording:
         try:
             if self.recording.request is not None:
                 self.request = self._decode_request()
-            self.sent = self.protocol.encode_request(self.any_request, self.target(self.protocol))
+            self.sent = self.protocol.encode_request(self.any_request, self.targets(self.protocol)[0])
             self.batches = self._decode_reply()
         except Undecoded as fault:
             return str(fault)
@@ -94,10 +86,10 @@ class DecodedRecording:
         recording = self.recording
         return Request(protocol=self.protocol.name, model=recording.model, turns=turns, stream=recording.streamed)
 
-    def target(self, protocol: Protocol) -> UpstreamTarget:
-        """Returns the backend that the recording names, or one of another protocol."""
-        same = protocol is self.protocol
-        return UpstreamTarget(self.recording.model if same else MODELS[protocol.name], protocol.name)
+    def targets(self, protocol: Protocol) -> tuple[UpstreamTarget, ...]:
+        """Returns the backend that the recording names, or those of another protocol, one for each model."""
+        models = (self.recording.model,) if protocol is self.protocol else TARGET_MODELS[protocol.name]
+        return tuple(UpstreamTarget(model, protocol.name) for model in models)
 
     @property
     def has_opaque_parts(self) -> bool:
@@ -168,8 +160,8 @@ class DecodedRecording:
     def parsed_reply(self) -> ParsedReply:
         """The recorded reply as parsed by the suite's client.
 
-        Some hosts omit the end marker of a stream, and some recorders lose it; a stream with a stop reason counts as
-        complete if the proxy decodes it as complete.
+        Some hosts omit the end marker of a stream, and some recorders lose it; others send the marker alone. A stream
+        with a stop reason or the marker counts as complete if the proxy decodes it as complete.
         """
         recording = self.recording
         body = recording.reply
@@ -182,17 +174,22 @@ class DecodedRecording:
             stream=recording.streamed,
             request=recorded_request(recording),
         )
-        complete = reply.error is not None and reply.error.kind == "cut" and reply.stop is not None
+        ended = reply.stop is not None or (recording.streamed and b"data: [DONE]" in body)
+        complete = reply.error is not None and reply.error.kind == "cut" and ended
         reply = replace(reply, error=None) if complete and isinstance(self.answer, Reply) else reply
         # old servers send no stop reason
         return replace(reply, stop="end") if reply.stop is None and reply.error is None else reply
 
     @cached_property
+    def wire_values(self) -> tuple[Any, ...]:
+        """The JSON values of the recorded reply: its body, or the events of a stream."""
+        return self.parsed_reply.events if self.recording.streamed else (json_or_none(self.recording.reply),)
+
+    @cached_property
     def breaks_sdk_types(self) -> bool:
         """True if the SDK's type rejects the recorded reply itself, as it does with some compatible hosts."""
         streamed = self.recording.streamed
-        values = self.parsed_reply.events if streamed else (json_or_none(self.recording.reply),)
-        return first_sdk_complaint(self.protocol.name, values, streamed=streamed) is not None
+        return first_sdk_complaint(self.protocol.name, self.wire_values, streamed=streamed) is not None
 
 
 def first_sdk_complaint(protocol: str, values: Any, *, streamed: bool) -> str | None:

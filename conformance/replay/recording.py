@@ -37,7 +37,7 @@ class Recording(Struct, frozen=True, kw_only=True):
     """One recorded exchange.
 
     `reply` is the body or the complete stream; `request` is None if only the reply was kept. `array` marks a stream
-    that is one JSON array, as Gemini's is without `alt=sse`.
+    that is one JSON array, as Gemini's is without `alt=sse`. `host` is empty where it is not known.
     """
 
     file: str
@@ -51,6 +51,8 @@ class Recording(Struct, frozen=True, kw_only=True):
     reply: bytes
     streamed: bool
     array: bool = False
+    host: str = ""
+    request_headers: dict[str, str] = {}
 
     @property
     def skipped(self) -> str | None:
@@ -101,6 +103,8 @@ def read_recording(file: Path, folder: Path) -> Recording:
         reply=value["response_sse"].encode() if streamed else json.dumps(body).encode(),
         streamed=streamed or array,
         array=array,
+        host=value.get("host") or "",
+        request_headers={key.lower(): str(text) for key, text in (value.get("request_headers") or {}).items()},
     )
 
 

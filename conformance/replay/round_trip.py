@@ -8,7 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from crosswire.proxy.errors import Malformed
-from crosswire.proxy.ir import Failure, Request, fold
+from crosswire.proxy.ir import Failure, Opaque, Request, Tool, fold
 
 from .chunking import decode_stream, sequential_ids
 from .decoding import DecodedRecording, url_params
@@ -20,8 +20,11 @@ ADDED_TO_REQUEST = ("*.extra.stream_options", "*.blocks[[]*[]].name")
 DEPRECATED = (".extra.functions",)
 """Paths that only deprecated requests have: they are sent in the current form."""
 
-SET_BY_PROXY = (".extra.created", ".extra.created_at", ".native")
-"""Paths of a reply that the proxy sets itself: creation time, and the native stop reason."""
+SET_BY_PROXY = (".extra.created", ".extra.created_at", ".extra.object", ".native", ".repaired", ".extra.usage")
+"""Paths of a reply that the proxy sets itself: creation time, kind of object, native stop reason, what it repaired.
+
+A host's usage beside the text is told once more where the client asked for it.
+"""
 
 ADDED_TO_REPLY = ("*.extra.*", "*.extra")
 """Paths at which the proxy may add to a reply: required keys, as null or zero."""
@@ -31,12 +34,18 @@ def request_round_trip(decoded: DecodedRecording, request: Request, payload: Any
     """Decodes the request that the proxy encoded in its own protocol; returns where it differs, or None."""
     again = decoded.protocol.decode_request(payload, url_params(decoded.protocol.name, address))
     # the recorded path may name the model differently
-    again = replace(again, model=request.model)
+    again = replace(again, model=request.model, tools=_in_order(again))
+    request = replace(request, tools=_in_order(request))
     place = first_difference(request, again, but=DEPRECATED, added=ADDED_TO_REQUEST)
-    return None if place is None else f"request: differs after the round trip at {place}"
+    return None if place is None else f"differs after the round trip at {place}"
 
 
-def reply_round_trip(decoded: DecodedRecording, body: bytes) -> str | None:
+def _in_order(request: Request) -> tuple[Tool | Opaque, ...]:
+    """Returns the functions before the provider's own tools, as their order among each other says nothing."""
+    return tuple(sorted(request.tools, key=lambda tool: isinstance(tool, Opaque)))
+
+
+def reply_round_trip(decoded: DecodedRecording, body: bytes, *, array: bool = False) -> str | None:
     """Decodes the reply that the proxy encoded in its own protocol; returns where it differs, or None.
 
     Model name and id are not compared.
@@ -44,7 +53,7 @@ def reply_round_trip(decoded: DecodedRecording, body: bytes) -> str | None:
     protocol, sent = decoded.protocol, decoded.sent
     try:
         if decoded.recording.streamed:
-            again = fold(event for batch in decode_stream(protocol, sent, [body]) for event in batch)
+            again = fold(event for batch in decode_stream(protocol, sent, [body], array=array) for event in batch)
         else:
             again = protocol.decode_reply(json.loads(body), sent, sequential_ids())
     except Malformed as fault:

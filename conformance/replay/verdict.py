@@ -6,10 +6,16 @@ from msgspec import Struct
 
 
 class Outcome(Struct, frozen=True):
-    """Outcome of one target protocol: the reasons why it is not valid, and the features of declared losses."""
+    """Outcome of one target protocol: the reasons why it is not right, and the features of declared losses.
+
+    `refused` are the features for which the proxy refuses to send the request, as the target cannot take them;
+    `mock` is the message with which the mock refuses a request that its provider took, which is no fault of the proxy.
+    """
 
     reasons: tuple[str, ...] = ()
     losses: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+    mock: str | None = None
 
     @property
     def valid(self) -> bool:

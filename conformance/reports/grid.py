@@ -27,6 +27,7 @@ def json_line(result: Result) -> str:
             "outcome": result.outcome,
             "reason": "; ".join(result.reasons) or None,
             "losses": result.losses,
+            "lost": [str(lost) for lost in result.lost],
             "decision": result.decision,
             "ms": round(result.ms, 1),
         },

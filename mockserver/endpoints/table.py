@@ -44,6 +44,15 @@ AUTHENTICATED_PATHS = {
 """Protocol -> a path for which only the API key is validated."""
 
 
+def has_endpoint(protocol: str, method: str, path: str) -> bool:
+    """Returns whether a protocol has a non-chat endpoint at a path."""
+    bare = path.partition("?")[0]
+    return any(
+        protocol in protocols and method == known and re.fullmatch(pattern, bare)
+        for protocols, known, pattern, _ in ENDPOINTS
+    )
+
+
 def answer_endpoint(
     entry: Entry, provider: Provider, protocol: MockProtocol, path: str, before: Sequence[Entry]
 ) -> EndpointReply | None:

@@ -12,4 +12,4 @@ from .errors import EndpointReply
 
 def ollama_version(entry: Entry, provider: Provider, path: re.Match[str], before: Sequence[Entry]) -> EndpointReply:
     """Returns the version of the simulated server."""
-    return {"version": "0.12.6"}
+    return {"version": "0.13.5"}

@@ -11,6 +11,7 @@ from ..framing import SSE
 from ..scenarios.model import ResponseFormat, Tool, ToolChoice, Turn
 from ..scenarios.provider import Provider
 from .reply_context import Failure, RenderedReply, ReplyContext
+from .rule import Asked, Refusal, Rule, first_refusal
 
 
 class MalformedRequest(Exception):
@@ -60,8 +61,7 @@ class MockProtocol(Struct, frozen=True, kw_only=True):
     """One wire protocol on the server side.
 
     - `parse_request(path, headers, body)`: returns the request in neutral form; raises only `MalformedRequest`.
-    - `validate_request(path, headers, body, provider)`: returns the error with which the real provider would refuse the
-      request, or None; never raises.
+    - `rules`: the reasons for which the real provider refuses a request, in the order of its checks.
     - `render_reply(context)`: returns a reply as this provider writes it.
     - `render_error(failure, provider)`: returns an error sent before any content.
     - `endpoint_of(method, path)`: returns `generate`, `models`, `count`, or None for an unknown path.
@@ -72,10 +72,22 @@ class MockProtocol(Struct, frozen=True, kw_only=True):
 
     name: str
     parse_request: Callable[[str, Mapping[str, str], Any], ParsedRequest]
-    validate_request: Callable[[str, Mapping[str, str], Any, Provider], Failure | None]
+    rules: tuple[Rule, ...]
     render_reply: Callable[[ReplyContext], RenderedReply]
     render_error: Callable[[Failure, Provider], RenderedReply]
     endpoint_of: Callable[[str, str], str | None]
     list_models: Callable[[Provider], dict[str, Any]]
     count_tokens: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     framing: str = SSE
+
+    def refusal(self, path: str, headers: Mapping[str, str], body: Any, provider: Provider) -> Refusal | None:
+        """Returns the first rule that a request breaks, and the error; never raises."""
+        endpoint = self.endpoint_of("POST", path) or self.endpoint_of("GET", path) or "generate"
+        lower = {name.lower(): value for name, value in headers.items()}
+        asked = Asked(path=path, headers=lower, body=body, provider=provider, endpoint=endpoint)
+        return first_refusal(self.rules, asked)
+
+    def validate_request(self, path: str, headers: Mapping[str, str], body: Any, provider: Provider) -> Failure | None:
+        """Returns the error with which the real provider would refuse a request, or None; never raises."""
+        found = self.refusal(path, headers, body, provider)
+        return None if found is None else found.failure

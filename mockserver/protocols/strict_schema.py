@@ -13,11 +13,32 @@ SchemaPath = tuple[str, ...]
 BRANCHES: tuple[str, ...] = ("properties", "$defs", "definitions")
 """Keys whose values map names to schemas."""
 
+UNIONS: tuple[str, ...] = ("oneOf", "anyOf", "allOf", "enum", "not")
+"""Keywords that the root of the parameters of a function may not have, strict or not.
+
+"schema must have type 'object' and not have 'oneOf'/'anyOf'/'allOf'/'enum'/'not' at the top level."
+https://github.com/nspady/google-calendar-mcp/issues/39
+"""
+
+REFUSED: tuple[str, ...] = (
+    *("oneOf", "allOf", "not", "dependentRequired", "dependentSchemas", "if", "then", "else", "default"),
+    "patternProperties",
+)
+"""Keywords that a strict schema may not have at any depth.
+
+"Composition: allOf, not, dependentRequired, dependentSchemas, if, then, else" are unsupported:
+https://platform.openai.com/docs/guides/structured-outputs#supported-schemas. "'oneOf' is not permitted." and
+"'default' is not permitted.": https://github.com/567-labs/instructor/issues/1074
+"""
+
 
 def strictness_errors(schema: Any, where: SchemaPath = ()) -> Iterator[str]:
     """Yields the service's message for each object that is not strict, outermost first."""
     if not isinstance(schema, dict):
         return
+    for keyword in REFUSED:
+        if keyword in schema:
+            yield f"In context={where!r}, '{keyword}' is not permitted."
     if _is_object(schema):
         # "additionalProperties: false must always be set in objects", "all fields or function parameters must be
         # specified as required". https://platform.openai.com/docs/guides/structured-outputs#supported-schemas
@@ -31,6 +52,19 @@ def strictness_errors(schema: Any, where: SchemaPath = ()) -> Iterator[str]:
             )
     for step, child in _children(schema):
         yield from strictness_errors(child, (*where, *step))
+
+
+def schemas_without_items(schema: Any, where: SchemaPath = ()) -> Iterator[str]:
+    """Yields the service's message for each array schema that does not describe its items, strict or not.
+
+    https://github.com/streamnative/streamnative-mcp-server/issues/26
+    """
+    if not isinstance(schema, dict):
+        return
+    if schema.get("type") == "array" and "items" not in schema and "prefixItems" not in schema:
+        yield f"In context={where!r}, array schema missing items."
+    for step, child in _children(schema):
+        yield from schemas_without_items(child, (*where, *step))
 
 
 def make_strict(schema: Any) -> Any:
@@ -59,6 +93,8 @@ def is_strict_compatible(schema: Any) -> bool:
     """
     if not isinstance(schema, dict):
         return True
+    if any(keyword in schema for keyword in REFUSED):
+        return False
     if _is_object(schema) and (schema.get("additionalProperties") not in (None, False) or _optional_properties(schema)):
         return False
     return all(is_strict_compatible(child) for _, child in _children(schema))

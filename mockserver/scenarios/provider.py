@@ -20,12 +20,14 @@ class Auth(Struct, frozen=True):
 class Provider(Struct, frozen=True, kw_only=True):
     """One provider file. Keys that also exist in a backend of the proxy's config have the same meaning.
 
-    `models` maps public names to upstream names. `replies` maps a story to this provider's own reply. `habits` are
-    deviations of a compatible host from the protocol's owner.
+    `protocol` is the provider's own, `dialects` are further ones that it speaks on the same base path. `models` maps
+    public names to upstream names. `replies` maps a story to this provider's own reply. `habits` are deviations of a
+    compatible host from the protocol's owner.
     """
 
     name: str
     protocol: str
+    dialects: tuple[str, ...] = ()
     base_path: str = ""
     models: dict[str, str] = {}
     default_model: str | None = None
@@ -43,6 +45,10 @@ class Provider(Struct, frozen=True, kw_only=True):
     def upstream_models(self) -> tuple[str, ...]:
         """The model names that the provider accepts in requests."""
         return tuple(dict.fromkeys(self.models.values()))
+
+    def speaking(self, protocol: str) -> Provider:
+        """Returns the provider as it speaks one of its dialects, or itself for its own protocol."""
+        return self if protocol == self.protocol else replace(self, protocol=protocol)
 
     def account(self, backend: str) -> Provider:
         """Returns the provider as seen by one backend of a story: with a key for that backend, accepting any model."""

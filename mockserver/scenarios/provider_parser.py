@@ -21,6 +21,7 @@ def read_provider(name: str, file: str, source: str) -> tuple[Provider | None, l
     provider = Provider(
         name=name,
         protocol=top.require("protocol", one_of(*NAMES), NAMES[0]),
+        dialects=top.take("dialects", list_of(one_of(*NAMES)), ()),
         base_path=top.take("base_path", _base_path, ""),
         models=top.take("models", mapping_of(string), {}),
         default_model=top.take("default_model", string, None),

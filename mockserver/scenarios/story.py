@@ -25,10 +25,20 @@ EVERY_BACKEND = "*"
 """Key of a `say` that applies to every backend."""
 
 
-class Wire(Struct, frozen=True):
-    """Wire settings of a reply: bytes per write (None: one frame per write), line ends, comments between SSE frames."""
+WHOLE = "whole"
+"""Value of `Wire.write`: everything in one write."""
 
-    write: int | None = None
+FRAME = "frame"
+"""Value of `Wire.write`: one frame per write."""
+
+
+class Wire(Struct, frozen=True):
+    """Wire settings of a reply: how it is cut into writes, line ends, comments between SSE frames.
+
+    `write` is the number of bytes per write, `WHOLE` for one write up to the next pause or fault, or `FRAME`.
+    """
+
+    write: int | str = FRAME
     newline: str = "lf"
     comments: bool = False
 

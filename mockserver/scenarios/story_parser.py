@@ -37,7 +37,7 @@ from .model import (
 )
 from .route_parser import check_consistency, read_decide, read_proxy
 from .say_parser import ERROR_KINDS, read_item, read_items
-from .story import CAPABILITIES, EVERY_BACKEND, Exchange, Hear, HearError, Raw, Story, Wire
+from .story import CAPABILITIES, EVERY_BACKEND, FRAME, WHOLE, Exchange, Hear, HearError, Raw, Story, Wire
 from .yaml_reader import (
     Mistake,
     YamlDocument,
@@ -414,11 +414,18 @@ def _raw(doc: YamlDocument, value: Any, path: str) -> Raw:
 def _wire(doc: YamlDocument, value: Any, path: str) -> Wire:
     keys = YamlMapping(doc, value, path)
     wire = Wire(
-        keys.take("write", integer, None),
+        keys.take("write", _write_size, FRAME),
         keys.take("newline", one_of("lf", "crlf"), "lf"),
         keys.take("comments", boolean, False),
     )
     keys.close()
-    if wire.write is not None and wire.write < 1:
-        doc.complain(f"{path}.write", "expected at least 1 byte per write")
     return wire
+
+
+def _write_size(doc: YamlDocument, value: Any, path: str) -> int | str:
+    if value in (WHOLE, FRAME):
+        return str(value)
+    size = integer(doc, value, path)
+    if size < 1:
+        doc.complain(path, f"expected at least 1 byte per write, `{WHOLE}` or `{FRAME}`")
+    return size

@@ -8,15 +8,20 @@ from typing import Protocol as Interface
 from msgspec import Struct
 
 from ..ir import Event, Reply, Request
+from ..ir.rate_limits import RateLimit
 from ..protocols.protocol import NewId, UpstreamRequest, UpstreamTarget
 from ..routing import BackendConfig
 
 
 class StreamChunk(Struct, frozen=True):
-    """One read of a stream: the events in it, and the bytes of its whole frames."""
+    """One read of a stream: the events in it, and the bytes of its whole frames.
+
+    `is_whole` where the bytes are a body in place of a stream, which a relay cannot pass on.
+    """
 
     events: list[Event]
     raw: bytes
+    is_whole: bool = False
 
 
 class Backend(Interface):
@@ -25,6 +30,9 @@ class Backend(Interface):
     config: BackendConfig
     busy: int
     """Requests under way; a backend that is no longer in the config is closed when there are none."""
+
+    rate_limits: Mapping[str, tuple[RateLimit, ...]]
+    """The limits that its provider named last, by model; empty where it names none. The last entry is the newest."""
 
     key: int
     """The index of the key in use."""

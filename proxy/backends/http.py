@@ -11,22 +11,25 @@ import re
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from math import isfinite
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 
 from ..errors import Malformed, UpstreamError, failure, upstream_failure
-from ..ir import COMMITTING, Event, Failure, Reply, ReplyEnd, Request
+from ..ir import Event, Failure, Reply, ReplyEnd, Request, is_committing, unfold
+from ..ir.rate_limits import RateLimit, has_limits
+from ..ir.repairs import Repairs
 from ..protocols.protocol import NewId, Protocol, StreamDecoder, UpstreamRequest, UpstreamTarget
 from ..routing import BackendConfig
 from ..wire import json_fields
-from ..wire.framing import FRAMINGS, NULL, Frame, Framing, write
-from ..wire.text_repair import valid_utf8, without_mark
+from ..wire.framing import DONE, FRAMINGS, NULL, Frame, Framing, write
+from ..wire.json_repair import JsonRepair
+from ..wire.text_repair import valid_utf8
+from .answer_repairs import is_body, note_repairs, with_repairs, without_mark_noted
 from .backend import StreamChunk
 from .relayed_stream import RelayedStream
+from .retry_after import quota_reset_after, retry_after
 from .transport import Answer, NameNotResolved, OutOfResources, TimedOut, Transport, Unreachable
 
 SECRET_LENGTH = 8
@@ -44,10 +47,8 @@ _ERROR_LIMIT = 1024 * 1024
 _UPSTREAM_TEXTS = ("message", "code", "param")
 """The fields of a Failure that an upstream wrote."""
 
-# "You have reached your specified API usage limits. You will regain access on 2026-04-01 at 00:00 UTC."
-# https://github.com/continuedev/continue/issues/11305
-_RESET = re.compile(rb"regain access on (\d{4}-\d\d-\d\d) at (\d\d:\d\d) UTC")
-"""The end of a quota, as the text of an error says it."""
+_MODELS = 100
+"""Models whose limits are kept; their names may come from clients."""
 
 _UNSEEN = 4
 """Reads of a relayed stream that are kept, to be decoded if it ends without a known end."""
@@ -81,6 +82,7 @@ class HttpBackend:
         self._urls: dict[tuple[str, bool], str] = {}
         self._targets: dict[str, UpstreamTarget] = {}
         self.busy = 0
+        self.rate_limits: Mapping[str, tuple[RateLimit, ...]] = {}
         keys = (config.api_key, *config.spare_keys) if config.api_key else (None,)
         self._headers_by_key = [
             {
@@ -118,7 +120,15 @@ class HttpBackend:
         target = self._targets.get(model)
         if target is None:
             config = self.config
-            target = UpstreamTarget(model, config.provider, config.max_tokens, config.limits, config.quirks)
+            target = UpstreamTarget(
+                model,
+                config.provider,
+                config.max_tokens,
+                config.limits,
+                config.quirks,
+                config.host,
+                config.traits,
+            )
             if len(self._targets) < 1000:  # model names may come from clients
                 self._targets[model] = target
         return target
@@ -129,17 +139,36 @@ class HttpBackend:
         """The decoded answer, and its bytes."""
         self.busy += 1
         try:
-            answer = await self._post(sent.target.model, False, body, headers)
+            answer = await self._post(sent, False, body, headers)
             try:
-                raw = self._clean(without_mark(await self._read(answer)))
+                raw = await self._read(answer)
             finally:
                 answer.close()
         finally:
             self.busy -= 1
+        repairs = Repairs()
         try:
-            return self.protocol.decode_reply(json_fields.parse_object(raw), sent, new_id), raw
+            value, raw = self._parse(raw, repairs)
+            if type(value) is list and len(value) == 1:
+                value = value[0]  # Google answers errors so
+            if type(value) is not dict:
+                raise Malformed("", f"must be a JSON object, is {json_fields.describe(value)}")
+            return with_repairs((sent.dialect or self.protocol).decode_reply(value, sent, new_id), repairs), raw
         except Malformed as fault:
             raise self._garbage(fault) from None
+        except UpstreamError as error:
+            raise UpstreamError(self._scrubbed(error.failure)) from None
+
+    def _parse(self, raw: bytes, repairs: Repairs) -> tuple[Any, bytes]:
+        """The JSON value of a body, and its bytes as the client may get them."""
+        raw = self._clean(without_mark_noted(raw, repairs), repairs)
+        try:
+            return json_fields.parse(raw), raw
+        except Malformed:
+            repaired = JsonRepair(repairs).of(raw)
+            if repaired is None:
+                raise
+            return json_fields.parse(repaired), repaired
 
     async def stream(
         self, sent: UpstreamRequest, body: bytes, headers: Mapping[str, str], new_id: NewId, *, relayed: bool
@@ -152,23 +181,33 @@ class HttpBackend:
         self.busy += 1
         answer = None
         try:
-            answer = await self._post(sent.target.model, True, body, headers)
+            answer = await self._post(sent, True, body, headers)
             if answer.headers.get("content-type", "").startswith("text/html"):
                 raise self._garbage("HTML where a stream was asked for")
-            decoder = self.protocol.stream_decoder(sent, new_id)
-            framing = FRAMINGS[self.protocol.framing](self._frame_limit)
-            filter_ = RelayedStream(self.protocol) if relayed else None
+            protocol = sent.dialect or self.protocol
+            decoder = protocol.stream_decoder(sent, new_id)
+            framing = FRAMINGS[protocol.framing](self._frame_limit)
+            filter_ = RelayedStream(protocol) if relayed else None
             watch = self.protocol.terminal_markers
             unseen: deque[bytes] = deque(maxlen=_UNSEEN)
+            repairs = Repairs()
+            mend = JsonRepair(repairs)
             chunks = answer.chunks()
-            is_first = True
+            head: bytes | None = b""
             async for chunk in chunks:
+                if head is not None:
+                    head = without_mark_noted(head + chunk, repairs)
+                    found = is_body(head, self.protocol.framing)
+                    if found:
+                        yield self._whole(await self._rest_of_body(head, chunks), sent, new_id, repairs)
+                        return
+                    if found is None:
+                        continue
+                    chunk, head = head, None
                 whole = framing.cut(chunk)
                 if not whole:
                     continue
-                if is_first:
-                    whole, is_first = without_mark(whole), False
-                whole = self._clean(whole)
+                whole = self._clean(whole, repairs)
                 if (
                     decoder.fast_forward
                     and not any(mark in whole for mark in watch)
@@ -180,20 +219,27 @@ class HttpBackend:
                     yield StreamChunk([], whole)
                     continue
                 unseen.clear()
-                events, good = self._events(framing, decoder, whole, filter_)
+                events, good = self._events(framing, decoder, whole, filter_, mend)
+                note_repairs(events, repairs)
                 if events or relayed:
                     yield StreamChunk(events, good)
                 if decoder.done:
                     break
             else:
+                if head:
+                    framing.cut(head)
                 for whole in unseen:  # a host may write the end in a way that the markers do not match
                     events = [event for frame in framing.parse(whole) for event in decoder.feed(frame)]
-                    yield StreamChunk([event for event in events if type(event) in (ReplyEnd, Failure)], b"")
-                yield self._ending(framing, decoder)
+                    ends = [event for event in events if type(event) in (ReplyEnd, Failure)]
+                    note_repairs(ends, repairs)
+                    yield StreamChunk(ends, b"")
+                ending = self._ending(framing, decoder)
+                note_repairs(ending.events, repairs)
+                yield ending
                 return
             async for whole in self._rest(chunks, framing):
                 if filter_ is not None:
-                    frames = framing.parse(self._clean(whole))
+                    frames = framing.parse(self._clean(whole, repairs))
                     kept = [frame for frame in frames if filter_.keeps(frame, is_done=True)]
                     yield StreamChunk([], write(self.protocol.framing, kept))
         except Malformed as fault:
@@ -220,31 +266,86 @@ class HttpBackend:
             return  # the answer was complete; at worst this connection is lost
 
     def _events(
-        self, framing: Framing, decoder: StreamDecoder, whole: bytes, filter_: RelayedStream | None
+        self, framing: Framing, decoder: StreamDecoder, whole: bytes, filter_: RelayedStream | None, mend: JsonRepair
     ) -> tuple[list[Event], bytes]:
         """The events in these bytes, and for a relay the bytes that the client gets: no errors, and nothing behind."""
         events: list[Event] = []
         frames = framing.parse(whole)
         kept: list[Frame] = []
-        watch = self.protocol.terminal_markers
+        is_changed = False
         for frame in frames:
             if frame.data == NULL:
+                is_changed = True
+                mend.repairs.add("null_frame")
                 continue
+            before = len(kept)
             try:
-                if filter_ is None or filter_.keeps(frame, is_done=decoder.done):
-                    kept.append(frame)
-                if decoder.fast_forward and not any(mark in frame.data for mark in watch):
-                    continue
-                found = decoder.feed(frame)
-            except Malformed as fault:
-                found = [self._garbage(fault).failure]
+                found = self._fed(frame, decoder, filter_, kept)
+            except Malformed:
+                repaired = mend.of(frame.data)
+                is_changed |= repaired is not None
+                try:
+                    if repaired is None:
+                        raise
+                    found = self._fed(Frame(repaired, frame.event), decoder, filter_, kept)
+                except Malformed as fault:
+                    found = [self._garbage(fault).failure]
             events += found
             if found and type(found[-1]) is Failure:
                 events[-1] = self._scrubbed(found[-1])
-                return events, write(self.protocol.framing, [each for each in kept if each is not frame])
+                return events, write(self.protocol.framing, kept[:before])
             if filter_ is not None and not decoder.fast_forward:
-                decoder.fast_forward = any(isinstance(event, COMMITTING) for event in found)
-        return events, whole if len(kept) == len(frames) else write(self.protocol.framing, kept)
+                decoder.fast_forward = any(is_committing(event) for event in found)
+        is_same = not is_changed and len(kept) == len(frames)
+        return events, whole if is_same else write(self.protocol.framing, kept)
+
+    def _fed(
+        self, frame: Frame, decoder: StreamDecoder, filter_: RelayedStream | None, kept: list[Frame]
+    ) -> list[Event]:
+        """The events of a frame, which is kept where the client of a relay gets it."""
+        if filter_ is None or filter_.keeps(frame, is_done=decoder.done):
+            kept.append(frame)
+        if decoder.fast_forward and not any(mark in frame.data for mark in self.protocol.terminal_markers):
+            return []
+        return decoder.feed(frame)
+
+    async def _rest_of_body(self, head: bytes, chunks: AsyncIterator[bytes]) -> bytes:
+        parts, size = [head], len(head)
+        async for chunk in chunks:
+            parts.append(chunk)
+            size += len(chunk)
+            if size > self._response_limit:
+                raise Malformed("", f"more than {self._response_limit} bytes, limits.response")
+        return b"".join(parts)
+
+    def _whole(self, body: bytes, sent: UpstreamRequest, new_id: NewId, repairs: Repairs) -> StreamChunk:
+        """The events of a body that came where a stream was asked for: an answer, an error, or a stream's frames."""
+        repairs.add("whole_body")
+        protocol = sent.dialect or self.protocol
+        try:
+            value, body = self._parse(body, repairs)
+        except Malformed:
+            lines = [line for line in self._clean(body, repairs).splitlines() if line.strip()]
+            if len(lines) < 2:
+                raise
+            value = [self._parse(line, repairs)[0] for line in lines if line.strip() != DONE]
+        events: list[Event] = []
+        if type(value) is dict:
+            try:
+                events += unfold(protocol.decode_reply(value, sent, new_id))
+            except UpstreamError as error:
+                events.append(self._scrubbed(error.failure))
+        elif type(value) is list:
+            decoder = protocol.stream_decoder(sent, new_id)
+            for item in value:
+                events += decoder.feed(Frame(json_fields.encode(item)))
+            events += decoder.close()
+            events = [self._scrubbed(event) if type(event) is Failure else event for event in events]
+        else:
+            raise Malformed("", f"must be a JSON object, is {json_fields.describe(value)}")
+        note_repairs(events, repairs)
+        failed = any(type(event) is Failure for event in events)
+        return StreamChunk(events, b"" if failed else body, is_whole=True)
 
     def _ending(self, framing: Framing, decoder: StreamDecoder) -> StreamChunk:
         """The events at the end of the bytes: of a last frame without its blank line, then those of the decoder."""
@@ -266,16 +367,26 @@ class HttpBackend:
         finally:
             self.busy -= 1
 
-    async def _post(self, model: str, stream: bool, body: bytes, headers: Mapping[str, str]) -> Answer:
+    async def _post(self, sent: UpstreamRequest, stream: bool, body: bytes, headers: Mapping[str, str]) -> Answer:
+        model = sent.target.model
+        if sent.dialect is not None:
+            own = self.config.base_url + sent.dialect.address(model, stream)
+            return await self._ask("POST", own, body, headers, model=model)
         url = self._urls.get((model, stream))
         if url is None:
             url = self.config.base_url + self.protocol.address(model, stream)
             if len(self._urls) < 1000:
                 self._urls[model, stream] = url
-        return await self._ask("POST", url, body, headers)
+        return await self._ask("POST", url, body, headers, model=model)
 
     async def _ask(
-        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], missing: tuple[int, ...] = ()
+        self,
+        method: str,
+        url: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        missing: tuple[int, ...] = (),
+        model: str = "",
     ) -> Answer:
         """Sends a request and returns a 2xx; anything else is an UpstreamError, a status of `missing` as a 404."""
         if self._transport is None:
@@ -292,6 +403,8 @@ class HttpBackend:
             raise UpstreamError(upstream_failure(504), was_sent=fault.was_sent) from None
         except Unreachable as fault:
             raise UpstreamError(self._unreachable(fault), was_sent=fault.was_sent) from None
+        if has_limits(answer.headers):
+            self._note_limits(model, answer.headers)
         if 200 <= answer.status < 300:
             return answer
         try:
@@ -301,9 +414,16 @@ class HttpBackend:
         finally:
             answer.close()
         status = 404 if answer.status in missing else answer.status
-        wait = _retry_after(answer.headers)
-        found = self.protocol.decode_failure(status, raw, _reset_after(raw) if wait is None else wait)
+        wait = retry_after(answer.headers)
+        found = self.protocol.decode_failure(status, raw, quota_reset_after(raw) if wait is None else wait)
         raise UpstreamError(self._scrubbed(found))
+
+    def _note_limits(self, model: str, headers: Mapping[str, str]) -> None:
+        """Keeps what an answer says of the limits of this model, as the last entry."""
+        found = self.protocol.read_rate_limits(headers, time.time())
+        if found:
+            older = [(name, limits) for name, limits in self.rate_limits.items() if name != model]
+            self.rate_limits = dict([*older[-_MODELS:], (model, found)])
 
     async def _read(self, answer: Answer) -> bytes:
         try:
@@ -315,12 +435,15 @@ class HttpBackend:
         except OverflowError:
             raise self._garbage(f"more than {self._response_limit} bytes, limits.response") from None
 
-    def _clean(self, data: bytes) -> bytes:
+    def _clean(self, data: bytes, repairs: Repairs) -> bytes:
         """Bytes of an answer as UTF-8, without our keys, which some hosts repeat."""
         for key in self._keys:
             if key in data:
                 data = data.replace(key, b"***")
-        return valid_utf8(data)
+        valid = valid_utf8(data)
+        if valid is not data:
+            repairs.add("utf8")
+        return valid
 
     def _unreachable(self, fault: Unreachable) -> Failure:
         """The failure for a connection that was not made, or that broke before an answer began."""
@@ -369,33 +492,3 @@ def _secrets(config: BackendConfig) -> re.Pattern[str]:
     words = [config.api_key, *config.spare_keys, url.netloc, host if "." in host or ":" in host else None]
     words += [value for value in config.headers.values() if len(value) >= SECRET_LENGTH]
     return re.compile("|".join(re.escape(word) for word in sorted(filter(None, words), key=len, reverse=True)))
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """The wait that an upstream asks for, in seconds; it may say milliseconds, seconds or a date."""
-    for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        text = headers.get(name)
-        if text is None:
-            continue
-        try:
-            seconds = float(text) * scale
-        except ValueError:
-            try:
-                seconds = parsedate_to_datetime(text).timestamp() - time.time()
-            except (ValueError, OverflowError):
-                continue
-        if isfinite(seconds):
-            return max(0.0, seconds)
-    return None
-
-
-def _reset_after(raw: bytes) -> float | None:
-    """Seconds until the time at which the text of an error says that a quota is restored."""
-    match = _RESET.search(raw)
-    if match is None:
-        return None
-    try:
-        at = datetime.strptime((b"%b %b" % match.groups()).decode(), "%Y-%m-%d %H:%M").replace(tzinfo=UTC)
-    except ValueError:
-        return None
-    return max(0.0, at.timestamp() - time.time())

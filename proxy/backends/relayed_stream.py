@@ -22,6 +22,7 @@ class RelayedStream:
     def __init__(self, protocol: Protocol) -> None:
         self._fields = protocol.frame_fields
         self._ends_with_done = protocol.ends_with_done
+        self._passes_done = protocol.ends_with_done or protocol.ignores_done
         self._is_over = False
 
     def is_sound(self, framing: Framing, whole: bytes) -> bool:
@@ -50,7 +51,7 @@ class RelayedStream:
             return False
         if frame.data == DONE:
             self._is_over = True
-            return self._ends_with_done
+            return self._passes_done
         if is_done:
             return self._ends_with_done and json_fields.is_object(frame.data) and self._is_part(frame.data)
         json_fields.parse_object(frame.data)

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 from ..errors import ConfigError
-from . import check, convert, explain, serve
+from . import check, convert, explain, serve, traits
 from .config_source import config_of, store_commands
 from .exit_codes import OK, USAGE
 
@@ -17,6 +17,7 @@ COMMANDS = {
     "serve": (serve, "run the proxy"),
     "check": (check, "report all errors of a config"),
     "explain": (explain, "show which backend a request would get, and why"),
+    "traits": (traits, "show what is known of a model, and from where"),
     "convert": (convert, "convert a request body from standard input, and list the losses"),
 }
 

@@ -22,6 +22,7 @@ from ..protocols import PROTOCOLS
 from ..providers import OPENROUTER_VENDORS, Provider, index
 from ..routing import BackendConfig, NameFamily, Plan, SmartModel
 from ..store.snapshot import EMPTY_SNAPSHOT, Snapshot
+from ..traits import Trait
 from .backends import read_backends
 from .changed_defaults import note_changed_defaults
 from .credentials import with_credentials
@@ -239,7 +240,7 @@ def _build_config(
 
     def make_plan(smart: Iterable[SmartModel]) -> Plan:
         return Plan(
-            tuple(resolver.backends),
+            tuple(_with_traits(entry, settings.traits) for entry in resolver.backends),
             families,
             backend,
             routes=routes,
@@ -278,6 +279,11 @@ def _warn_of_missing_keys(
         what = f"{backend.missing_key}; {hint}give it an api_key, or: crosswire credentials add {backend.provider}"
         line, _ = reader.locations[backend.name]
         reader.warnings.append(f"{reader.file}{f':{line}' if line else ''}: backends.{backend.name}: {what}")
+
+
+def _with_traits(backend: BackendConfig, traits: tuple[Trait, ...]) -> BackendConfig:
+    """Returns the backend with the traits of the whole config before its own, which win."""
+    return replace(backend, traits=(*traits, *backend.traits)) if traits else backend
 
 
 def _reject_own_address(reader: ConfigReader, backends: Iterable[BackendConfig], settings: Settings) -> None:

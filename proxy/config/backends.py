@@ -16,9 +16,11 @@ from ..ir import CAPABILITIES
 from ..protocols import PROTOCOLS
 from ..providers import Provider
 from ..routing import BackendConfig
+from ..traits import Trait
 from .mlx import check_local_model, read_folder_text
 from .provider import ProtocolSpec, key_of
 from .settings import Settings, read_flag, read_name, read_relay, read_secret
+from .traits import read_traits
 from .urls import parse_base_url
 from .yaml_reader import FORBIDDEN_IN_NAMES, ConfigReader, child_path, line_of, quote_safely
 
@@ -128,6 +130,9 @@ def _read_backend(
         default_capabilities = native.capabilities
     listed = get("capabilities", _read_capabilities, default_capabilities)
     default_quirks = frozenset[str]() if native is None else native.quirks
+    # quirks that are listed stand in place of all that is known of the host
+    host = native.name if native is not None and native.host_traits and "quirks" not in found else ""
+    no_traits: tuple[Trait, ...] = ()
     no_keys: tuple[str, ...] = ()
     keys = get("api_key", _read_keys, no_keys)
     if key_provider is not None and "api_key" not in found:
@@ -146,6 +151,8 @@ def _read_backend(
         capabilities_from="explicit" if is_list else "auto",
         priority=get("priority", lambda r, n, p: r.integer(n, p, None), 0),
         quirks=get("quirks", lambda r, n, p: _read_quirks(r, n, p, protocol_spec), default_quirks),
+        host=host,
+        traits=get("traits", read_traits, no_traits),
         limits=get("limits", lambda r, n, p: _read_limits(r, n, p, protocol_spec), {}),
         max_tokens=get("max_tokens", lambda r, n, p: r.integer(n, p, 1), None),
         max_in_flight=get("max_in_flight", lambda r, n, p: r.integer(n, p, 1), None),
@@ -177,6 +184,7 @@ def read_provider(
             given[key] = value
     if "quirks" in found:
         given["quirks"] = _read_quirks(reader, found["quirks"], f"{path}.quirks", protocol_spec)
+        given["host_traits"] = False
     if "api_key" in found:
         given["own_key"] = read_secret(reader, found["api_key"], f"{path}.api_key")
     return replace(provider, **given)
@@ -293,6 +301,7 @@ BACKEND_KEYS: dict[str, str] = {
     "capabilities": "auto, or a list",
     "priority": "higher first",
     "quirks": "how this host deviates from its protocol",
+    "traits": "how single models differ at this host, by a pattern of their names",
     "limits": "bounds of this host that differ from its protocol's",
     "max_tokens": "the bound where the protocol requires one and the client set none",
     "max_in_flight": "how many requests it gets at the same time; no maximum where it is left out",

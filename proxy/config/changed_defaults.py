@@ -61,6 +61,11 @@ CHANGED_DEFAULTS = (
         "is bounded by `limits.record_memory` too, 16 MiB where it is left out",
         lambda settings, given: settings.records > DEFAULTS.records and "limits.record_memory" not in given,
     ),
+    ChangedDefault(
+        "relay",
+        "takes away what the model refuses from relayed requests too; `crosswire traits MODEL` shows what that is",
+        lambda settings, given: settings.relay == "auto",
+    ),
 )
 """The changes, in the order of the changelog."""
 

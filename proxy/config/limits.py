@@ -41,6 +41,12 @@ class Limits(JsonBounds, frozen=True, kw_only=True):
     """Length of a streamed answer."""
     stream: int = 512 * MIB
     """Size of a streamed answer."""
+    sockets: int = 1000
+    """Open WebSockets."""
+    socket_s: float = 3600
+    """Time that a WebSocket may last; it ends after the answer under way."""
+    socket_idle_s: float = 600
+    """Time between two turns of a WebSocket."""
     write_s: float = 60
     """Time in which a client reads nothing of what is written to it."""
 

@@ -48,6 +48,7 @@ def backend_from_provider(
         default_model=provider.default_model,
         capabilities=capabilities_of(provider, protocols),
         quirks=provider.quirks,
+        host=provider.name if provider.host_traits else "",
         needs_key=provider.needs_key,
         reserved=True,
         local=provider.protocol in protocols and protocols[provider.protocol].local,

@@ -15,8 +15,10 @@ from ..backends.transport import NameSettings
 from ..ir.loss_tables import LOSS_RULES, Action
 from ..resilience.circuit_breaker import BreakerSettings
 from ..resilience.retry import RetrySettings
+from ..traits import Trait
 from .limits import MIB, Limits
 from .limits import SIZES as SIZE_LIMITS
+from .traits import read_traits
 from .urls import ascii_host, host_error, is_loopback
 from .yaml_reader import FORBIDDEN_IN_NAMES, INVALID_KEY, ConfigReader, is_valid_key
 
@@ -60,6 +62,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Time limit for a client to send its body."""
     limits: Limits = Limits()
     """Limits of requests, connections, streams and answers beside those that are keys of their own."""
+    websockets: bool = True
+    """True if chats may come over a WebSocket, where their protocol has that."""
     max_in_flight: int = 2000
     """Maximum number of requests under way; beyond it new ones are refused at once. 0 means no maximum."""
     max_frame: int = 64 * MIB
@@ -90,9 +94,13 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Number of request records that are kept; 0 means none."""
     strict: bool = False
     relay: Relay = "auto"
+    traits: tuple[Trait, ...] = ()
+    """Differences of single models from what the table of traits knows, for every backend."""
     ledger: Mapping[str, Action] = {}
     """Loss features whose action differs from that in LOSS_RULES."""
     response_headers: frozenset[str] = frozenset(headers.ROUTING)
+    rate_limit_headers: bool = False
+    """True if clients are told the limits of the backend's provider, in the headers of their own protocol."""
     store: str | None = None
     """URL of the database of mappings, settings and credentials; it may hold a password."""
     store_create: bool = False
@@ -328,6 +336,7 @@ SETTINGS: dict[str, Callable[[ConfigReader, yaml.Node, str], Any]] = {
     "max_frame": _read_size,
     "body_timeout_s": _read_seconds,
     "limits": _read_limits,
+    "websockets": read_flag,
     "max_in_flight": lambda reader, node, path: reader.integer(node, path, 0),
     "connect_timeout_s": _read_seconds,
     "read_timeout_s": _read_seconds,
@@ -345,8 +354,10 @@ SETTINGS: dict[str, Callable[[ConfigReader, yaml.Node, str], Any]] = {
     "records": lambda reader, node, path: reader.integer(node, path, 0),
     "strict": read_flag,
     "relay": read_relay,
+    "traits": read_traits,
     "ledger": _read_ledger,
     "response_headers": _read_response_headers,
+    "rate_limit_headers": read_flag,
     "store": _read_store,
     "store_poll_s": lambda reader, node, path: reader.number(node, path, 0),
     "admin_key": _read_admin_key,

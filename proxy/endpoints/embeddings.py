@@ -59,6 +59,8 @@ def _build_call(
             body = json_fields.encode(codec.with_model(json_fields.parse_object(body), target.model))
         path = codec.path(target.model, request.single)
         return UpstreamCall(lambda raw: _read_relayed(raw, relay, codec), path, body, relayed=True)
+    if not request.items:  # the model is to be loaded, and another host has nothing to load
+        return UpstreamCall(lambda _: (EmbeddingsReply((), None), b""))
     payload, losses = codec.encode_request(request, target.model)
     return UpstreamCall(
         lambda raw: _read_converted(raw, request, codec),

@@ -17,6 +17,7 @@ from ..ir import CAPABILITIES, Request, Text, Tool, Turn
 from ..ir.capabilities import required_capabilities
 from ..protocols import DEFAULT, PROTOCOLS
 from ..routing import RoutingInput, decide, request_features
+from ..traits import describe, traits_of
 from ..wire.json_fields import encode, need, parse_object, strings, take
 
 KEYS: dict[str, str] = {
@@ -36,8 +37,9 @@ KEYS: dict[str, str] = {
 def explain(config: Config, body: Mapping[str, Any], down: Mapping[str, str] | None = None) -> dict[str, Any]:
     """The decision for what `body` says of a request, as plain data; `down` is who is down now, and why.
 
-    Beside the decision's own fields: the model and what the request needs. What a backend could not take without a loss
-    is not part of it, for only encoding the request shows that. Raises Malformed where the body is not understood.
+    Beside the decision's own fields: the model, what the request needs, and the traits of the model that was chosen.
+    What a backend could not take without a loss is not part of it, for only encoding the request shows that. Raises
+    Malformed where the body is not understood.
     """
     said = dict(body)
     request, needs = _asked(said)
@@ -54,7 +56,7 @@ def explain(config: Config, body: Mapping[str, Any], down: Mapping[str, str] | N
         near = get_close_matches(key, KEYS, 1)
         raise Malformed(key, f"unknown key; {f'did you mean {near[0]}?' if near else 'known: ' + ', '.join(KEYS)}")
     decision = msgspec.to_builtins(decide(facts, config.plan))
-    return {"model": request.model, "needs": sorted(needs), **decision}
+    return {"model": request.model, "needs": sorted(needs), **decision, "traits": _traits(decision["chosen"], config)}
 
 
 def table(found: Mapping[str, Any]) -> str:
@@ -73,11 +75,20 @@ def table(found: Mapping[str, Any]) -> str:
         parts = ", ".join(f"{part} {points:g}" for part, points in score["parts"].items()) or "nothing that counts"
         lines.append(f"score: {score['total']:g} points, tier {score['tier']}: {parts}")
     lines += [f"warning: {note}" for note in found["notes"]]
+    lines += [f"trait: {line}" for line in found["traits"]]
     width = max((len(candidate["backend"]) for candidate in found["considered"]), default=0)
     for candidate in found["considered"]:
         mark = "✓" if candidate["taken"] else "✗"
         lines.append(f"  {mark} {candidate['backend']:{width}}  {candidate['model'] or '-'}  {candidate['why']}")
     return "\n".join(lines)
+
+
+def _traits(chosen: Mapping[str, Any] | None, config: Config) -> list[str]:
+    """Returns a line for each trait of the chosen model at its host."""
+    if chosen is None or chosen["model"] is None:
+        return []
+    backend = config.plan.by_name[chosen["backend"]]
+    return list(describe(traits_of(chosen["model"], backend.host, backend.quirks, backend.traits)))
 
 
 def _asked(said: dict[str, Any]) -> tuple[Request, frozenset[str]]:

@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from ..errors import ClientError, Malformed, Refused, failure
+from ..gateway.context import HttpResponse
 from ..gateway.endpoint_handler import EndpointRequest
 from ..protocols import DEFAULT
 from ..protocols.protocol import ListedModel, ModelList
@@ -37,12 +38,38 @@ def list_models(plan: Plan, request: EndpointRequest) -> dict[str, Any]:
 
 def show_model(plan: Plan, request: EndpointRequest) -> dict[str, Any]:
     """One model, by the name in the URL or in the body; raises Refused where no backend serves it."""
-    name = request.url.model if request.url.model is not None else _named_in_body(request.body)
+    name = request.url.model if request.url.model is not None else _named_in(_body_of(request))
     model = find_model(name, plan)
     if model is None:
         text = f"The model {name[:200]!r} is served by no backend; the list of models has those that are."
         raise Refused(failure("model_not_found", text, param="model"))
     return _shapes(request).show_model(model)
+
+
+def running_models(plan: Plan, request: EndpointRequest) -> dict[str, Any]:
+    return _shapes(request).running_models or {}
+
+
+def pull_model(plan: Plan, request: EndpointRequest) -> HttpResponse:
+    """Says that the model is there; raises Refused where no backend serves it, for the proxy downloads none."""
+    pulled = _shapes(request).pull_model
+    assert pulled is not None  # noqa: S101 - only protocols that pull models have this endpoint
+    fields = _body_of(request)
+    name = _named_in(fields)
+    try:
+        stream = json_fields.take(fields, "stream", bool, True)
+    except Malformed as fault:
+        raise _invalid(fault) from None
+    if find_model(name, plan) is None:
+        text = f"The model {name[:200]!r} is served by no backend, and the proxy downloads none; add it to the config."
+        raise Refused(failure("model_not_found", text, param="model"))
+    content_type, body = pulled(stream)
+    return HttpResponse(200, {"content-type": content_type}, body)
+
+
+def greeting(plan: Plan, request: EndpointRequest) -> HttpResponse:
+    text = _shapes(request).greeting or ""
+    return HttpResponse(200, {"content-type": "text/plain; charset=utf-8"}, text.encode())
 
 
 def version(plan: Plan, request: EndpointRequest) -> dict[str, Any]:
@@ -56,13 +83,23 @@ def _shapes(request: EndpointRequest) -> ModelList:
     return shapes
 
 
-def _named_in_body(body: bytes) -> str:
+def _body_of(request: EndpointRequest) -> dict[str, Any]:
+    try:
+        return json_fields.parse_object(request.body)
+    except Malformed as fault:
+        raise _invalid(fault) from None
+
+
+def _invalid(fault: Malformed) -> ClientError:
+    return ClientError(failure("bad_request", f"Invalid request: {fault}.", param=fault.path or None))
+
+
+def _named_in(fields: dict[str, Any]) -> str:
     """`model`, or `name` as older clients send it."""
     try:
-        fields = json_fields.parse_object(body)
         name = json_fields.take(fields, "model", str) or json_fields.take(fields, "name", str)
         if not name:
             raise Malformed("model", "is required and must be a string")
     except Malformed as fault:
-        raise ClientError(failure("bad_request", f"Invalid request: {fault}.", param=fault.path or None)) from None
+        raise _invalid(fault) from None
     return name

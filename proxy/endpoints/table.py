@@ -16,17 +16,24 @@ from ..protocols.protocol import Endpoint, Operation, Protocol, with_and_without
 from ..routing import Plan
 from ..wire import json_fields
 from .embeddings import embed
-from .models import list_models, show_model, version
+from .models import greeting, list_models, pull_model, running_models, show_model, version
 from .responses_store import compact, stored
 from .token_count import count_tokens
 
-PlanView: TypeAlias = Callable[[Plan, EndpointRequest], dict[str, Any]]
+PlanView: TypeAlias = Callable[[Plan, EndpointRequest], dict[str, Any] | HttpResponse]
 """Answers from the plan alone."""
 
 EndpointFunction: TypeAlias = Callable[[EndpointHandler], Coroutine[Any, Any, HttpResponse]]
 """Answers by calling a backend."""
 
-PLAN_VIEWS: dict[Operation, PlanView] = {"list_models": list_models, "show_model": show_model, "version": version}
+PLAN_VIEWS: dict[Operation, PlanView] = {
+    "list_models": list_models,
+    "show_model": show_model,
+    "running_models": running_models,
+    "pull_model": pull_model,
+    "version": version,
+    "greeting": greeting,
+}
 
 FUNCTIONS: dict[Operation, EndpointFunction] = {
     "count": count_tokens,
@@ -65,4 +72,6 @@ async def answer_endpoint(gateway: Gateway, endpoint: Endpoint, request: Endpoin
         found = PLAN_VIEWS[endpoint.operation](gateway.config.plan, request)
     except RequestError as fault:
         return gateway.reject(request.frontend, fault.failure)
+    if isinstance(found, HttpResponse):
+        return found
     return HttpResponse(200, {"content-type": "application/json"}, json_fields.encode(found))

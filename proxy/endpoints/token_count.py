@@ -50,7 +50,7 @@ def _build_call(
     config = backend.config
     protocol = PROTOCOLS.get(config.protocol)
     counter = protocol.token_count if protocol is not None else None
-    relay = Relay.between(handler.request.frontend, request, config, target)
+    relay = Relay.between(handler.request.frontend, request, handler.request.body, config, target)
     if counter is None:
         losses = () if relay is not None else backend.encode(request, target).losses
         return UpstreamCall(lambda _: estimate, losses=losses)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ..ir import Reply
 from ..protocols.protocol import UpstreamRequest
 from .attempts import PreparedCall
 from .loss_policy import LossPolicy
@@ -11,9 +12,13 @@ from .relay import Relay
 
 
 class ChatCall(PreparedCall, frozen=True, kw_only=True):
-    """With `relay` the body is the client's own, else the encoded payload of `sent`; `headers` are the client's."""
+    """With `relay` the body is the client's own, else the encoded payload of `sent`; `headers` are the client's.
+
+    `reply` is the proxy's own answer to a request that asks for no generation.
+    """
 
     sent: UpstreamRequest
     relay: Relay | None
     headers: Mapping[str, str]
     policy: LossPolicy
+    reply: Reply | None = None

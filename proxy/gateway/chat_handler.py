@@ -11,20 +11,23 @@ from msgspec.structs import replace
 
 from .. import headers
 from ..errors import ClientError, Malformed, failure
-from ..ir import Request
+from ..ir import Loss, Request
 from ..ir.capabilities import required_capabilities
+from ..ir.stop_sequences import cut_at_stops
 from ..ir.tool_ids import with_unique_ids
 from ..observability.request_record import Attempt
 from ..protocols.protocol import NewId, Protocol, ReplyContext, UpstreamRequest, UrlParams
 from ..routing import Candidate, request_features
 from ..wire import json_fields
+from ..wire.duplicate_keys import parse_request
+from ..wire.text_repair import BOM, without_mark
 from .answer_quality import check_quality
 from .attempts import AttemptLoop, FailoverChain
 from .candidate_selection import select_candidate
 from .chat_call import ChatCall
 from .context import HttpResponse, RequestContext
 from .decision_log import log_decision, log_request, log_success
-from .hops import upstream_headers
+from .hops import upstream_headers, with_own_headers
 from .loss_policy import LossPolicy
 from .relay import Relay
 from .request_limits import check_request
@@ -80,13 +83,20 @@ class ChatHandler:
 
     def _decode_request(self) -> Request:
         incoming = self._incoming
+        if incoming.body.startswith(BOM):
+            incoming = self._incoming = replace(incoming, body=without_mark(incoming.body))
+            self._context.repaired(("bom",))
         try:
-            request = self._frontend.decode_request(json_fields.parse_object(incoming.body), incoming.url)
+            fields, body = parse_request(incoming.body)
+            if body is not incoming.body:
+                self._incoming = incoming = replace(incoming, body=body)
+            request = self._frontend.decode_request(fields, incoming.url)
         except Malformed as fault:
             raise ClientError(failure("bad_request", f"Invalid request: {fault}.", param=fault.path or None)) from None
         except RecursionError:
             raise _too_deep() from None
         check_request(request, self._context.config.settings.limits)
+        self._context.repaired(request.repaired)
         self._context.decoded(incoming.body, request.model, stream=request.stream)
         return request
 
@@ -127,29 +137,43 @@ class ChatHandler:
         # a backend of the client's own protocol gets the client's headers, relayed or converted
         forwarded = upstream_headers(self._frontend, incoming.headers, config, self._runtime.hop_of(config.name))
         relay = (
-            None if self._must_convert(request, candidate) else Relay.between(self._frontend, request, config, target)
+            None
+            if self._must_convert(request, candidate)
+            else Relay.between(self._frontend, request, incoming.body, config, target)
         )
-        if relay is not None:
-            sent, body = UpstreamRequest({}, (), target), relay.request(incoming.body)
+        own = self._frontend.local_reply(request, relay is not None)
+        losses: tuple[Loss, ...] = ()
+        if own is not None:
+            sent, body, relay = UpstreamRequest({}, (), target), b"", None
+        elif relay is not None:
+            dialect = self._frontend if self._frontend.to_chat is not None else None
+            sent, body = UpstreamRequest({}, (), target, dialect=dialect), relay.request(incoming.body)
         else:
+            if self._frontend.to_chat is not None:
+                request, losses = self._frontend.to_chat(request)
             try:
                 sent = backend.encode(request, target)
             except RecursionError:
                 raise _too_deep() from None
-            if sent.losses and (why := policy.rejection(sent.losses)) is not None:
+            losses += sent.losses
+            if losses and (why := policy.rejection(losses)) is not None:
                 return why
             body = json_fields.encode(sent.payload)
+            if sent.headers:
+                forwarded = with_own_headers(forwarded, sent.headers, config)
         return ChatCall(
             candidate=candidate,
             backend=backend,
             model=target.model,
             body=body,
-            losses=sent.losses,
+            losses=losses,
             relayed=relay is not None,
+            is_local=own is not None,
             sent=sent,
             relay=relay,
             headers=forwarded,
             policy=policy,
+            reply=own,
         )
 
     def _must_convert(self, request: Request, candidate: Candidate) -> bool:
@@ -172,11 +196,17 @@ class ChatHandler:
         loop: AttemptLoop[ChatCall, HttpResponse],
     ) -> HttpResponse:
         context, backend = self._context, call.backend
-        reply, raw = await backend.reply(call.sent, call.body, call.headers, self._new_id)
-        context.log_body("backend_response", raw)
-        context.mark_stage("backend")
-        if loop.may_escalate(call):
-            check_quality(reply)
+        raw = b""
+        if call.reply is not None:
+            reply = call.reply
+        else:
+            reply, raw = await backend.reply(call.sent, call.body, call.headers, self._new_id)
+            context.log_body("backend_response", raw)
+            context.mark_stage("backend")
+            if loop.may_escalate(call):
+                check_quality(reply)
+            if call.sent.stops:
+                reply = cut_at_stops(reply, call.sent.stops)
         unique = with_unique_ids(reply)
         if call.relay is not None and unique is reply:
             body = call.relay.reply(raw)
@@ -192,6 +222,7 @@ class ChatHandler:
         if log.isEnabledFor(logging.INFO):
             log_success(backend.config, call.model)
         context.record.usage = reply.usage
+        context.repaired(reply.repaired)
         return context.response(body)
 
 

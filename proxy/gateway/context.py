@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import ceil, isfinite
 from time import perf_counter
 from typing import TypeVar
@@ -14,6 +14,7 @@ from .. import headers
 from ..errors import Malformed
 from ..ir import Failure, Loss, Usage
 from ..ir.losses import features
+from ..ir.rate_limits import RateLimit
 from ..observability.request_record import Attempt, Record
 from ..protocols.protocol import Protocol
 from ..wire import json_fields
@@ -89,6 +90,11 @@ class RequestContext:
         self.log_body("backend_request", body)
         return attempt
 
+    def repaired(self, names: Iterable[str]) -> None:
+        """These repairs were made on the request or on the answer."""
+        known = self.record.repaired
+        known += [name for name in names if name not in known]
+
     def answered_by(self, backend: str, model: str | None) -> None:
         """This backend's answer is the one that the client gets."""
         self.record.backend_used = backend
@@ -135,6 +141,8 @@ class RequestContext:
     def finish(self) -> None:
         """The request is over: its record is kept, written and counted."""
         runtime, record = self.runtime, self.record
+        for attempt in record.attempts:
+            attempt.rate_limits = self._rate_limits(attempt)
         record.total_ms = self.elapsed_ms()
         runtime.records.add(record)
         runtime.metrics.add(record)
@@ -160,7 +168,15 @@ class RequestContext:
         if not held:
             kept = self.runtime.kept_headers
             fields.update((name, text) for name, text in record.response_headers().items() if name in kept)
+            if record.attempts and self.config.settings.rate_limit_headers:
+                limits = self._rate_limits(record.attempts[-1])
+                fields.update(self.frontend.write_rate_limits(limits, self.runtime.clock()))
         return fields
+
+    def _rate_limits(self, attempt: Attempt) -> tuple[RateLimit, ...]:
+        """The limits that this attempt's provider named last, for its model or for what is beside the chat."""
+        known = self.backends[attempt.backend].rate_limits
+        return known.get(attempt.model if self.record.what == "chat" else "", ()) if known else ()
 
     def log_body(self, stage: str, content: bytes | Failure) -> None:
         """Writes a line of the stage log, if there is one; of each stage of an attempt only the first is written."""

@@ -19,7 +19,8 @@ from ..ir import Failure, Loss, Usage
 from ..observability.request_record import Attempt
 from ..protocols.protocol import Protocol, StoredState, UpstreamTarget, UrlParams
 from ..routing import Candidate, Plan
-from ..wire import json_fields
+from ..wire.duplicate_keys import parse_request
+from ..wire.text_repair import BOM, without_mark
 from .attempts import AttemptLoop, FailoverChain, PreparedCall
 from .candidate_selection import select_candidate
 from .context import HttpResponse, RequestContext
@@ -91,6 +92,9 @@ class EndpointHandler:
 
     def __init__(self, context: RequestContext, request: EndpointRequest) -> None:
         self._context = context
+        if request.body.startswith(BOM):
+            request = replace(request, body=without_mark(request.body))
+            context.repaired(("bom",))
         self.request = request
         self._asks_strict = request.headers.get(headers.STRICT) == "1"
 
@@ -109,7 +113,10 @@ class EndpointHandler:
 
     def _decode(self, decode: Callable[[dict[str, Any]], T]) -> T:
         try:
-            return decode(json_fields.parse_object(self.request.body))
+            fields, body = parse_request(self.request.body)
+            if body is not self.request.body:
+                self.request = replace(self.request, body=body)
+            return decode(fields)
         except Malformed as fault:
             raise ClientError(failure("bad_request", f"Invalid request: {fault}.", param=fault.path or None)) from None
         except RecursionError:

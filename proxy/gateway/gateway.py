@@ -29,11 +29,21 @@ class Gateway(Runtime):
 
     def __init__(self, *args: Any, **keys: Any) -> None:
         super().__init__(*args, **keys)
-        self.draining = False
+        self.stopping = asyncio.Event()
+        """Set once the gateway drains, so that connections without a request under way can end."""
         self.idle = asyncio.Event()
         """Set while no request is under way."""
         self.idle.set()
         self._under_way: set[asyncio.Task[object]] = set()
+
+    @property
+    def draining(self) -> bool:
+        """True once no new request is taken."""
+        return self.stopping.is_set()
+
+    @draining.setter
+    def draining(self, drains: bool) -> None:
+        (self.stopping.set if drains else self.stopping.clear)()
 
     async def handle_chat(self, request: ChatRequest, writer: ResponseWriter) -> HttpResponse | None:
         """Answers a chat request: a response in one piece, or None once it was streamed to the writer.

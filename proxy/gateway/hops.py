@@ -54,6 +54,15 @@ def upstream_headers(
     return found
 
 
+def with_own_headers(forwarded: Mapping[str, str], own: Mapping[str, str], backend: BackendConfig) -> Mapping[str, str]:
+    """Returns the headers with those that the encoded request needs; lists of the config's headers are continued."""
+    found = dict(forwarded)
+    for name, value in own.items():
+        before = found.get(name) or backend.headers.get(name)
+        found[name] = f"{before},{value}" if before else value
+    return found
+
+
 _PROVIDER_HOSTS = frozenset(
     host
     for provider in PROVIDERS

@@ -7,7 +7,7 @@ import re
 import msgspec
 
 from ..errors import Malformed
-from ..ir import Block, Request, ToolResult
+from ..ir import Block, Opaque, Request, ToolResult
 from ..protocols.protocol import Protocol, UpstreamTarget
 from ..routing import BackendConfig
 from ..wire import json_fields
@@ -26,13 +26,17 @@ class Relay:
             self._upstream = msgspec.Raw(json_fields.encode(upstream))
 
     @staticmethod
-    def between(frontend: Protocol, request: Request, backend: BackendConfig, target: UpstreamTarget) -> Relay | None:
-        """The relay for this request to this backend, or None where the request must be converted."""
+    def between(
+        frontend: Protocol, request: Request, body: bytes, backend: BackendConfig, target: UpstreamTarget
+    ) -> Relay | None:
+        """The relay for this request and its body to this backend, or None where the request must be converted."""
         if frontend.name != backend.protocol or backend.relay == "never":
             return None
-        if backend.quirks and frontend.needs_reencoding(request, backend.quirks):
+        if frontend.dialect_quirk is not None and frontend.dialect_quirk not in target.traits.takes:
             return None
-        if any(_is_foreign(block) for turn in request.turns for block in turn.blocks):
+        if (target.traits.rows or frontend.to_chat) and frontend.needs_reencoding(request, target, body):
+            return None
+        if any(_is_foreign(block, frontend.name) for turn in request.turns for block in turn.blocks):
             return None
         return Relay(frontend, request.model, target.model)
 
@@ -91,9 +95,15 @@ class Relay:
         return True
 
 
-def _is_foreign(block: Block) -> bool:
-    """Returns whether a block holds a signature in a token of the proxy, which only its issuer may get unwrapped."""
+def _is_foreign(block: Block, protocol: str) -> bool:
+    """Returns whether only the proxy wrote a block so, for a client, so that no backend can read it.
+
+    Such are a signature in a token of the proxy, which only its issuer may get unwrapped, and a call that another
+    provider's hosted tool made.
+    """
     if isinstance(block, ToolResult):
-        return any(_is_foreign(inner) for inner in block.blocks)
+        return any(_is_foreign(inner, protocol) for inner in block.blocks)
+    if isinstance(block, Opaque):
+        return block.protocol != protocol
     signature = getattr(block, "signature", None)
     return signature is not None and signature.issuer is not None

@@ -108,6 +108,8 @@ class Runtime:
         """Streamed answers under way."""
         self.is_ending = False
         """True once requests under way are cancelled because the proxy stops, and are told so."""
+        self.sockets = 0
+        """Open WebSockets."""
         self._unused: list[Backend] = []
         self._closing: set[asyncio.Task[None]] = set()
         self._derive()
@@ -178,6 +180,12 @@ class Runtime:
         """The metrics in Prometheus' text format, with each circuit breaker's state as it is now."""
         now = self.now()
         self.metrics.breakers = {name: self.breakers.state(name, now) for name in self.backends}
+        self.metrics.sockets = self.sockets
+        self.metrics.rate_limits = {
+            name: list(backend.rate_limits.values())[-1]
+            for name, backend in self.backends.items()
+            if backend.rate_limits
+        }
         self.metrics.store_good = self.store_complaint is None
         self.metrics.dropped = {log.what: log.dropped for log in (self.stages, self.record_files) if log is not None}
         return self.metrics.render()

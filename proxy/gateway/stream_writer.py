@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol as Interface
 
 from ..backends.backend import StreamChunk
-from ..ir import Failure
+from ..ir import Event, Failure
+from ..ir.stop_sequences import StopCutter
 from ..ir.tool_ids import UniqueIds
 from ..protocols.protocol import Protocol, StreamEncoder
 from ..wire.framing import FRAMINGS
@@ -29,21 +30,28 @@ class ResponseWriter(Interface):
 class StreamTranscoder:
     """Turns a backend's chunks into the client's bytes: re-encoded, or relayed with the model's name replaced."""
 
-    def __init__(self, relay: Relay | None, frontend: Protocol, encoder: StreamEncoder) -> None:
+    def __init__(
+        self, relay: Relay | None, frontend: Protocol, encoder: StreamEncoder, stops: tuple[str, ...] = ()
+    ) -> None:
+        """`stops` are the stop sequences at which the proxy cuts the answer."""
         self._relay = relay
         self._frontend = frontend
         self._first = self._last = b""
         self._ids = UniqueIds()
+        self._cutter = StopCutter(stops) if stops else None
         self.encoder = encoder
         self.relayed = relay is not None
         self.losses = encoder.losses
 
     def transcode(self, chunk: StreamChunk) -> bytes:
         """The bytes for the client; they count as sent once the next chunk is transcoded."""
-        if self._relay is None:
+        if self._relay is None or chunk.is_whole:
             if self._last:
                 self._first = self._last
-            self._last = self.encoder.encode(self._ids.events(chunk.events))
+            events: Sequence[Event] = chunk.events
+            if self._cutter is not None:
+                events = self._cutter.feed(events)
+            self._last = self.encoder.encode(self._ids.events(events))
             return self._last
         if chunk.raw and self._frontend.resume_after_relay is not None:
             self._first = self._first or chunk.raw

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 
 from msgspec.structs import replace
 
 from ..backends.backend import StreamChunk
 from ..errors import Refused, RequestError, UpstreamError, failure, upstream_failure
-from ..ir import COMMITTING, Failure, ReplyEnd, ReplyStart, Usage, fold
+from ..ir import Failure, Reply, ReplyEnd, ReplyStart, Usage, fold, is_committing, unfold
 from ..observability.request_record import Attempt
 from ..protocols.protocol import ReplyContext
 from .answer_quality import check_quality
@@ -82,13 +82,17 @@ class StreamForwarder:
     async def forward(self, call: ChatCall, attempt: Attempt, loop: AttemptLoop[ChatCall, None]) -> None:
         """Streams one backend's answer; raises UpstreamError where it failed before its first content event."""
         context, writer = self._context, self._writer
-        chunks = call.backend.stream(
-            call.sent, call.body, call.headers, self._reply_context.new_id, relayed=call.relayed
+        chunks = (
+            call.backend.stream(call.sent, call.body, call.headers, self._reply_context.new_id, relayed=call.relayed)
+            if call.reply is None
+            else _own_chunks(call.reply)
         )
-        transcoder = StreamTranscoder(call.relay, self._frontend, self._frontend.stream_encoder(self._reply_context))
+        encoder = self._frontend.stream_encoder(self._reply_context)
+        transcoder = StreamTranscoder(call.relay, self._frontend, encoder, call.sent.stops)
         received: list[bytes] = []
         try:
-            source = _buffer_until_judged(chunks) if loop.may_escalate(call) else chunks
+            is_judged = call.reply is None and loop.may_escalate(call)
+            source = _buffer_until_judged(chunks) if is_judged else chunks
             await self._forward_chunks(source, transcoder, call, loop, received if writer.keeps_body else None)
         except RequestError as error:
             if not writer.committed:
@@ -138,7 +142,7 @@ class StreamForwarder:
                 data = transcoder.transcode(chunk)
             else:
                 waiting.append(chunk)
-                if not any(isinstance(event, COMMITTING) for event in chunk.events):
+                if not any(is_committing(event) for event in chunk.events):
                     if failed is not None:
                         raise UpstreamError(failed)
                     if size > HANDSHAKE:
@@ -153,7 +157,7 @@ class StreamForwarder:
             fresh, recorded = transcoder.losses[recorded:], len(transcoder.losses)
             if fresh:
                 call.policy.record_losses(fresh, context.record)
-            self._record_usage(chunk)
+            self._record_facts(chunk)
             if not writer.committed:
                 writer.committed = True
                 loop.commit()
@@ -179,15 +183,19 @@ class StreamForwarder:
             if type(event) is ReplyStart:
                 self._context.runtime.owners.remember(event.id, backend)
 
-    def _record_usage(self, chunk: StreamChunk) -> None:
+    def _record_facts(self, chunk: StreamChunk) -> None:
+        """Notes the usage in these events, and what was repaired."""
         record = self._context.record
         for event in chunk.events:
             if isinstance(event, ReplyStart | ReplyEnd) and event.usage is not None:
                 record.usage = (record.usage or Usage()).merge(event.usage)
+            if type(event) is ReplyEnd and event.repaired:
+                self._context.repaired(event.repaired)
 
     def _finished(self, call: ChatCall) -> None:
         record = self._context.record
-        record.attempts[-1].outcome = "answered"
+        if record.attempts:  # else the proxy answered by itself
+            record.attempts[-1].outcome = "answered"
         record.status, record.outcome = 200, "answered"
         if log.isEnabledFor(logging.INFO):
             log_success(call.backend.config, call.model)
@@ -219,6 +227,11 @@ class StreamForwarder:
 
     def _content_type(self) -> str:
         return "application/json" if self._reply_context.array else self._frontend.stream_type
+
+
+async def _own_chunks(reply: Reply) -> AsyncGenerator[StreamChunk, None]:
+    """The proxy's own reply as a stream."""
+    yield StreamChunk(list(unfold(reply)), b"")
 
 
 async def _buffer_until_judged(chunks: AsyncIterator[StreamChunk]) -> AsyncIterator[StreamChunk]:

@@ -8,6 +8,8 @@ from .model import (
     Document,
     Extra,
     Failure,
+    HostedCall,
+    HostedTool,
     How,
     Image,
     Loss,
@@ -30,9 +32,9 @@ from .model import (
     ToolResult,
     Turn,
     Usage,
+    Video,
 )
 from .stream import (
-    COMMITTING,
     BlockCitation,
     BlockDelta,
     BlockEnd,
@@ -43,12 +45,12 @@ from .stream import (
     ReplyEnd,
     ReplyStart,
     fold,
+    is_committing,
     unfold,
 )
 
 __all__ = [
     "CAPABILITIES",
-    "COMMITTING",
     "Audio",
     "Block",
     "BlockCitation",
@@ -62,6 +64,8 @@ __all__ = [
     "Event",
     "Extra",
     "Failure",
+    "HostedCall",
+    "HostedTool",
     "How",
     "Image",
     "Loss",
@@ -86,6 +90,8 @@ __all__ = [
     "ToolResult",
     "Turn",
     "Usage",
+    "Video",
     "fold",
+    "is_committing",
     "unfold",
 ]

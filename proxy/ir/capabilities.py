@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .model import Audio, Block, Document, Image, Request, ToolResult
+from .model import Audio, Block, Document, Image, Request, Tool, ToolResult
 
 CAPABILITIES: dict[str, str] = {
     "text": "text in, text out",
@@ -23,7 +23,7 @@ CAPABILITIES: dict[str, str] = {
 def required_capabilities(request: Request) -> frozenset[str]:
     """Returns the capabilities without which a backend cannot serve this request."""
     needed = {"text"}
-    if request.tools:
+    if any(isinstance(tool, Tool) or tool.hosted is None for tool in request.tools):
         needed.add("tools")
     if request.format is not None and request.format.kind != "text":
         needed.add(request.format.kind)

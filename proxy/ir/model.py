@@ -38,7 +38,7 @@ class Signature(Struct, frozen=True, gc=False):
 
 
 class Media(Struct, frozen=True, gc=False):
-    """Content of an image, document or sound, given as one of `data` (base64), `url`, `file_id` or `text`."""
+    """Content of an image, document, sound or video, given as one of `data` (base64), `url`, `file_id` or `text`."""
 
     mime: str | None = None
     data: str | None = None
@@ -91,6 +91,11 @@ class Audio(Struct, frozen=True, gc=False):
     extra: Extra = None
 
 
+class Video(Struct, frozen=True, gc=False):
+    media: Media
+    extra: Extra = None
+
+
 class Reasoning(Struct, frozen=True, gc=False):
     """Reasoning text, or a summary of it where `summary` is set; a `redacted` one has only its signature."""
 
@@ -103,7 +108,10 @@ class Reasoning(Struct, frozen=True, gc=False):
 
 
 class ToolCall(Struct, frozen=True, gc=False):
-    """A tool call; `arguments` is the JSON text of an object, or free text for a custom tool."""
+    """A tool call; `arguments` is the JSON text of an object, or free text for a custom tool.
+
+    `vendor` is the wire type of a call of a vendor's own tool that the client runs.
+    """
 
     id: str
     name: str
@@ -112,10 +120,14 @@ class ToolCall(Struct, frozen=True, gc=False):
     namespace: str | None = None
     signature: Signature | None = None
     extra: Extra = None
+    vendor: str | None = None
 
 
 class ToolResult(Struct, frozen=True, gc=False):
-    """The result of a tool call, matched by `id`; `name` is set where the protocol sends it, `kind` is the call's."""
+    """The result of a tool call, matched by `id`; `name` is set where the protocol sends it, `kind` is the call's.
+
+    `vendor` is the wire type of the result of a vendor's own tool, whose output is kept in `extra` under `output`.
+    """
 
     id: str
     blocks: tuple[Block, ...]
@@ -123,17 +135,60 @@ class ToolResult(Struct, frozen=True, gc=False):
     name: str | None = None
     kind: Literal["function", "custom"] = "function"
     extra: Extra = None
+    vendor: str | None = None
+
+
+class HostedTool(Struct, frozen=True, gc=False):
+    """A tool that the provider runs: web search, code execution, the fetching of pages, or an MCP server.
+
+    `location` has some of the keys city, region, country and timezone; `server` the keys name and url, and some of
+    authorization, headers, allowed_tools and description. `losses` names settings that no other protocol has.
+    """
+
+    kind: Literal["web_search", "code_execution", "web_fetch", "mcp"]
+    allowed_domains: tuple[str, ...] = ()
+    blocked_domains: tuple[str, ...] = ()
+    max_uses: int | None = None
+    context_size: str | None = None
+    location: dict[str, str] | None = None
+    server: dict[str, Any] | None = None
+    losses: tuple[str, ...] = ()
+
+
+class HostedCall(Struct, frozen=True, gc=False):
+    """A call of a hosted tool together with its outcome: the query, code, address or arguments, and what came of it.
+
+    `sources` are the pages that a search found, as address and title.
+    """
+
+    kind: Literal["web_search", "code_execution", "web_fetch", "mcp"]
+    id: str | None = None
+    input: str = ""
+    output: str = ""
+    sources: tuple[tuple[str, str | None], ...] = ()
+    error: str | None = None
+    name: str | None = None
+    server: str | None = None
 
 
 class Opaque(Struct, frozen=True, gc=False):
-    """Content that only one protocol can express (a hosted tool, its call or its result), kept as its wire JSON."""
+    """Content that only one protocol can express, kept as its wire JSON, with what other protocols can tell of it.
+
+    `text` is what a model must read of it. `hosted` is a tool that the provider runs, `call` a call of one; a `part`
+    is the first half of a call whose second half has the whole. `feature` names the loss where none of them is set.
+    """
 
     protocol: str
     kind: str
     data: dict[str, Any]
+    text: str | None = None
+    hosted: HostedTool | None = None
+    call: HostedCall | None = None
+    part: bool = False
+    feature: str | None = None
 
 
-Block: TypeAlias = Text | Refusal | Image | Document | Audio | Reasoning | ToolCall | ToolResult | Opaque
+Block: TypeAlias = Text | Refusal | Image | Document | Audio | Video | Reasoning | ToolCall | ToolResult | Opaque
 
 
 class Turn(Struct, frozen=True, gc=False):
@@ -148,7 +203,10 @@ class Turn(Struct, frozen=True, gc=False):
 
 
 class Tool(Struct, frozen=True, gc=False):
-    """A tool definition; `parameters` is a JSON Schema. A custom tool takes free text, constrained by `grammar`."""
+    """A tool definition; `parameters` is a JSON Schema. A custom tool takes free text, constrained by `grammar`.
+
+    `vendor` is the definition of a vendor's own tool that the client runs; the other fields say the same as a function.
+    """
 
     name: str
     description: str | None = None
@@ -158,17 +216,20 @@ class Tool(Struct, frozen=True, gc=False):
     namespace: str | None = None
     grammar: dict[str, Any] | None = None
     extra: Extra = None
+    vendor: Opaque | None = None
 
 
 class ToolChoice(Struct, frozen=True, gc=False):
     """The tools that may or must be called.
 
-    `names` holds the one tool of mode `named`, or the allowed subset of the modes `auto` and `required`.
+    `names` holds the one tool of mode `named`, or the allowed subset of the modes `auto` and `required`. `hosted` is
+    the kind of a hosted tool that must be called.
     """
 
     mode: Literal["auto", "none", "required", "named"]
     names: tuple[str, ...] = ()
     extra: Extra = None
+    hosted: str | None = None
 
 
 class Sampling(Struct, frozen=True, gc=False):
@@ -210,6 +271,7 @@ class Request(Struct, frozen=True, kw_only=True, gc=False):
     """A chat request.
 
     System and developer messages are turns, so that several of them, and ones in mid-conversation, keep their position.
+    `repaired` is as in `Reply`.
     """
 
     protocol: str
@@ -226,6 +288,7 @@ class Request(Struct, frozen=True, kw_only=True, gc=False):
     user: str | None = None
     stream: bool = False
     extra: Extra = None
+    repaired: tuple[str, ...] = ()
 
 
 # ---- reply -----------------------------------------------------------------------------------------------------------
@@ -259,7 +322,10 @@ class Usage(Struct, frozen=True, gc=False):
 
 
 class Reply(Struct, frozen=True, kw_only=True, gc=False):
-    """A complete reply. `native` is the provider's own stop reason, `matched` the stop sequence that was hit."""
+    """A complete reply. `native` is the provider's own stop reason, `matched` the stop sequence that was hit.
+
+    `repaired` names what its decoder accepted although it breaks the protocol, by the keys of `repairs.REPAIRS`.
+    """
 
     protocol: str
     id: str | None
@@ -270,6 +336,7 @@ class Reply(Struct, frozen=True, kw_only=True, gc=False):
     native: str | None = None
     usage: Usage | None = None
     extra: Extra = None
+    repaired: tuple[str, ...] = ()
 
 
 # ---- failure and loss ------------------------------------------------------------------------------------------------

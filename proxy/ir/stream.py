@@ -26,6 +26,7 @@ from .model import (
     ToolCall,
     ToolResult,
     Usage,
+    Video,
 )
 
 # ---- stream ----------------------------------------------------------------------------------------------------------
@@ -87,11 +88,25 @@ class ReplyEnd(Struct, frozen=True, gc=False):
     native: str | None = None
     usage: Usage | None = None
     extra: Extra = None
+    repaired: tuple[str, ...] = ()
 
 
 Event: TypeAlias = ReplyStart | BlockStart | BlockDelta | BlockSignature | BlockCitation | BlockEnd | ReplyEnd | Failure
-COMMITTING = (BlockStart, BlockDelta, ReplyEnd)
-"""Events after which the reply is committed: once one was sent to the client, no other backend can be tried."""
+
+
+def is_committing(event: Event) -> bool:
+    """Returns whether the reply is committed with this event: once it was sent, no other backend can be tried.
+
+    The start of a block that is still empty is not, because hosts send it before the model says anything.
+    """
+    match event:
+        case BlockStart(block=Text(text="") | Refusal(text="")):
+            return False
+        case BlockStart(block=Reasoning(text="", redacted=redacted)):
+            return redacted
+        case BlockStart() | BlockDelta() | ReplyEnd():
+            return True
+    return False
 
 
 # ---- fold and unfold -------------------------------------------------------------------------------------------------
@@ -123,7 +138,7 @@ def fold(events: Iterable[Event]) -> Reply | Failure:
             case BlockEnd(index, extra):
                 blocks[index] = _with_text(blocks[index], "".join(texts[index]), extra)
                 texts[index] = []
-            case ReplyEnd(stop, matched, native, usage, extra):
+            case ReplyEnd(stop, matched, native, usage, extra, repaired):
                 blocks = [_with_text(b, "".join(t), None) if t else b for b, t in zip(blocks, texts, strict=True)]
                 total = start.usage.merge(usage) if start.usage and usage else usage or start.usage
                 return Reply(
@@ -136,6 +151,7 @@ def fold(events: Iterable[Event]) -> Reply | Failure:
                     native=native,
                     usage=total,
                     extra={**(start.extra or {}), **(extra or {})} or None,
+                    repaired=repaired,
                 )
             case Failure():
                 return event
@@ -171,10 +187,10 @@ def unfold(reply: Reply) -> Iterator[Event]:
                     yield BlockDelta(index, arguments)
                 if signature:
                     yield BlockSignature(index, signature)
-            case Image() | Document() | Audio() | ToolResult() | Opaque():
+            case Image() | Document() | Audio() | Video() | ToolResult() | Opaque():
                 yield BlockStart(index, block)
         yield BlockEnd(index)
-    yield ReplyEnd(reply.stop, reply.matched, reply.native, reply.usage, reply.extra)
+    yield ReplyEnd(reply.stop, reply.matched, reply.native, reply.usage, reply.extra, reply.repaired)
 
 
 class BlockSequencer:
@@ -250,7 +266,7 @@ def _with_text(block: Block, text: str, extra: Extra) -> Block:
             return replace(block, text=block.text + text, extra=block.extra if merged is UNSET else merged)
         case ToolCall():
             return replace(block, arguments=block.arguments + text, extra=block.extra if merged is UNSET else merged)
-        case Image() | Document() | Audio() | ToolResult():
+        case Image() | Document() | Audio() | Video() | ToolResult():
             return block if merged is UNSET else replace(block, extra=merged)
         case Opaque():
             return block

@@ -11,6 +11,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from .json_schema import SchemaRules, fit_schema, is_convertible
 from .losses import declare_loss
 from .model import Loss, Opaque, Request, Tool
 
@@ -18,8 +19,11 @@ SCHEMA_MAPS = ("properties", "$defs", "definitions")
 """Keywords whose value maps names to schemas."""
 
 
-def loosened(request: Request) -> tuple[Request, list[Loss]]:
-    """Returns the request with `strict` off wherever the schema is outside the subset, and a loss for each place."""
+def loosened(request: Request, rules: SchemaRules) -> tuple[Request, list[Loss]]:
+    """Returns the request with every strict schema within the subset, and a loss for each place that had to change.
+
+    `rules` are those of the subset. A schema that cannot be brought into it keeps its form, and `strict` is off there.
+    """
     losses: list[Loss] = []
     tools: list[Tool | Opaque] = []
     form = request.format
@@ -28,14 +32,34 @@ def loosened(request: Request) -> tuple[Request, list[Loss]]:
     ):
         return request, losses  # the common case
     for i, tool in enumerate(request.tools):
-        if isinstance(tool, Tool) and tool.strict and not is_strict(tool.parameters):
-            losses.append(declare_loss(f"tools[{i}].strict", "tool_strict"))
-            tool = replace(tool, strict=False)
+        if isinstance(tool, Tool) and tool.strict:
+            schema, changed = _strict(tool.parameters, rules)
+            if schema is None:
+                losses.append(declare_loss(f"tools[{i}].strict", "tool_strict"))
+                tool = replace(tool, strict=False)
+            elif changed:
+                losses += [declare_loss(f"tools[{i}].parameters{path}", "tool_schema") for path in changed]
+                tool = replace(tool, parameters=schema)
         tools.append(tool)
-    if form is not None and form.strict and not is_strict(form.schema):
-        losses.append(declare_loss("format.strict", "json_schema"))
-        form = replace(form, strict=False)
+    if form is not None and form.strict:
+        schema, changed = _strict(form.schema, rules)
+        if schema is None:
+            losses.append(declare_loss("format.strict", "json_schema"))
+            form = replace(form, strict=False)
+        elif changed:
+            losses += [declare_loss(f"format.schema{path}", "json_schema") for path in changed]
+            form = replace(form, schema=schema)
     return (replace(request, tools=tuple(tools), format=form) if losses else request), losses
+
+
+def _strict(schema: dict[str, Any] | None, rules: SchemaRules) -> tuple[dict[str, Any] | None, list[str]]:
+    """Returns the schema within the subset and the paths that changed; None where it cannot be brought there."""
+    if schema is None:
+        return {}, []
+    if not is_convertible(schema, rules):
+        return None, []
+    fitted, changed = fit_schema(schema, rules)
+    return (fitted, changed) if is_strict(fitted) else (None, [])
 
 
 def is_strict(schema: Any) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..wire import json_fields
-from . import Audio, Block, Document, Image, Reasoning, Refusal, Request, Text, Tool, ToolCall, ToolResult
+from . import Audio, Block, Document, Image, Reasoning, Refusal, Request, Text, Tool, ToolCall, ToolResult, Video
 
 # "a token is equivalent to about 4 characters": https://ai.google.dev/gemini-api/docs/tokens
 # A token has about one and a third characters of a script whose characters have three bytes: so bytes are counted.
@@ -57,6 +57,8 @@ def _block(block: Block) -> int:
             return TURN + estimate_text(name) + estimate_text(arguments)
         case ToolResult(blocks=inner):
             return TURN + sum(map(_block, inner))
+        case Video(media):
+            return SECOND * max(1, _decoded_size(media.data) // SECOND_BYTES)
         case _:
             return estimate_text(json_fields.encode(block.data))
 

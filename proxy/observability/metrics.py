@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from ..ir.rate_limits import RateLimit
 from ..resilience.circuit_breaker import STATES, State
 from .request_record import Record
 
@@ -65,6 +66,8 @@ class Metrics(Collector):
 
     def __init__(self) -> None:
         self.in_flight = 0
+        self.sockets = 0
+        """Open WebSockets."""
         self.config_good = True
         """True if the newest config serves."""
         self.store_good = True
@@ -73,6 +76,8 @@ class Metrics(Collector):
         """The entries that each log has lost."""
         self.breakers: Mapping[str, State] = {}
         """The breaker of each backend, as it is right now."""
+        self.rate_limits: Mapping[str, Iterable[RateLimit]] = {}
+        """The limits that the provider of each backend named last."""
         self._requests = _Counter(
             "crosswire_requests",
             "Requests by frontend, backend that answered, and outcome",
@@ -142,6 +147,7 @@ class Metrics(Collector):
         for name, state in self.breakers.items():
             breakers.add_metric((name,), STATES.index(state))
         yield breakers
+        yield from self._limits()
         good = "1 while the newest config serves, 0 while an older one does"
         yield GaugeMetricFamily("crosswire_config_good", good, value=float(self.config_good))
         store = "1 while the store can be read, 0 while what was read of it last serves"
@@ -150,7 +156,20 @@ class Metrics(Collector):
         for name, number in self.dropped.items():
             dropped.add_metric((name,), number)
         yield dropped
+        yield GaugeMetricFamily("crosswire_websockets", "Open WebSockets", value=self.sockets)
         yield GaugeMetricFamily("crosswire_requests_in_flight", "Requests under way", value=self.in_flight)
+
+    def _limits(self) -> Iterator[Metric]:
+        labels = ("backend", "scope")
+        size = GaugeMetricFamily("crosswire_rate_limit", "A provider's limit, as it said last", labels=labels)
+        left = GaugeMetricFamily("crosswire_rate_limit_remaining", "What was left of it then", labels=labels)
+        for backend, limits in self.rate_limits.items():
+            for each in limits:
+                if each.limit is not None:
+                    size.add_metric((backend, each.scope), each.limit)
+                if each.remaining is not None:
+                    left.add_metric((backend, each.scope), each.remaining)
+        yield from (size, left)
 
     def _counters(self) -> Iterable[_Counter]:
         return (

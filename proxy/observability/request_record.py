@@ -13,23 +13,29 @@ from msgspec.structs import replace
 from .. import headers
 from ..ir import Failure, Loss, Usage
 from ..ir.losses import features
+from ..ir.rate_limits import RateLimit
 from ..routing import Decision
 
 
 class Attempt(Struct):
-    """One attempt at one backend: its outcome (`answered`, a kind of failure, or `aborted`), and its milliseconds."""
+    """One attempt at one backend: its outcome (`answered`, a kind of failure, or `aborted`), and its milliseconds.
+
+    `rate_limits` are those that its provider had named last when the request ended.
+    """
 
     backend: str
     model: str
     outcome: str = "aborted"
     relayed: bool = False
     ms: float = 0.0
+    rate_limits: tuple[RateLimit, ...] = ()
 
 
 class Record(Struct):
     """One request from arrival to end. `backend_used` and `model_used` are of the attempt that answered, or None.
 
     `what` was asked: `chat`, `count`, `embeddings`, `compact` or `stored`.
+    `repaired` names what was accepted of the client's request and the backend's answer although it breaks its protocol.
     `stages` are the ends of its stages, in milliseconds since it arrived.
     """
 
@@ -46,6 +52,7 @@ class Record(Struct):
     losses: list[Loss] = []
     losses_left_out: int = 0
     """Number of losses beyond those that a record in memory keeps."""
+    repaired: list[str] = []
     usage: Usage | None = None
     status: int | None = None
     outcome: str = "aborted"
@@ -70,7 +77,12 @@ class Record(Struct):
             {"stage": name, "ms": round(end - before, 3)}
             for (name, end), before in zip(self.stages, ends, strict=False)
         ]
+        attempts = msgspec.to_builtins(self.attempts)
+        for attempt in attempts:
+            if not attempt["rate_limits"]:
+                del attempt["rate_limits"]
         shown: dict[str, Any] = {"id": self.id, **msgspec.to_builtins(self), "mode": None, "stages": stages}
+        shown["attempts"] = attempts
         if not self.losses_left_out:
             del shown["losses_left_out"]
         if self.decision is not None:

@@ -7,14 +7,17 @@ knows of a protocol stands in its record, so that a new one is a folder and a li
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
 
 from ..ir import Event, Failure, Loss, Reply, Request
 from ..ir.embeddings import EmbeddingsReply, EmbeddingsRequest
+from ..ir.model_fit import fitted
+from ..ir.rate_limits import RateLimit
 from ..ir.tool_names import Alias
+from ..traits import Trait, Traits, traits_of
 from ..wire.framing import Frame
 
 NewId: TypeAlias = Callable[[str], str]
@@ -41,7 +44,8 @@ class UpstreamTarget(Struct, frozen=True):
     """The backend as an encoder sees it: upstream model, provider (the issuer of signatures), its bounds and quirks.
 
     `max_tokens` is sent where the protocol requires a bound and the client set none; `limits` overrides the
-    protocol's own table of bounds by name.
+    protocol's own table of bounds by name. `host` is the provider whose rows of the table of traits apply, empty for
+    none, and `own_traits` are those of the config.
     """
 
     model: str
@@ -49,15 +53,40 @@ class UpstreamTarget(Struct, frozen=True):
     max_tokens: int | None = None
     limits: Mapping[str, float] = {}
     quirks: frozenset[str] = frozenset()
+    host: str = ""
+    own_traits: tuple[Trait, ...] = ()
+
+    @property
+    def traits(self) -> Traits:
+        """The traits of this model at this host, merged."""
+        return traits_of(self.model, self.host, self.quirks, self.own_traits)
+
+    def limit(self, name: str) -> int | None:
+        """Returns a bound of the config, else of the traits; None where there is none."""
+        found = self.limits.get(name, self.traits.limits.get(name))
+        return None if found is None else int(found)
+
+
+def loses_by_fitting(request: Request, target: UpstreamTarget, body: bytes) -> bool:
+    """Returns whether the target's model refuses something that the request says."""
+    return bool(fitted(request, target.traits)[1])
 
 
 class UpstreamRequest(Struct, frozen=True):
-    """A request as the backend gets it, its losses, and the tool names that the decoder of its reply must map back."""
+    """A request as the backend gets it, its losses, and the tool names that the decoder of its reply must map back.
+
+    `headers` are those that this very request needs, beside the backend's own. `stops` are the stop sequences beyond
+    the target's number, at which the proxy cuts the answer.
+    """
 
     payload: dict[str, Any]
     losses: tuple[Loss, ...]
     target: UpstreamTarget
     names: Mapping[str, Alias] = {}
+    headers: Mapping[str, str] = {}
+    stops: tuple[str, ...] = ()
+    dialect: Protocol | None = None
+    """The dialect whose address and forms a relayed request has; None for the backend's own protocol."""
 
 
 class ReplyContext(Struct, frozen=True):
@@ -97,10 +126,31 @@ class StreamEncoder(typing.Protocol):
     def encode(self, events: Sequence[Event]) -> bytes: ...
 
 
+class SocketSession(typing.Protocol):
+    """One WebSocket on which clients of a protocol chat: what passes over it, and what its turns go on with."""
+
+    def begin(self, message: bytes) -> bytes:
+        """Returns the body of the chat request that a client's message stands for; raises Malformed."""
+        ...
+
+    def messages(self, frames: bytes) -> list[bytes]:
+        """Returns the messages for whole frames of the answer's stream; none for a ping."""
+        ...
+
+    def error(self, status: int, body: bytes) -> bytes:
+        """Returns the message for a turn that was refused with this status and error body."""
+        ...
+
+    def limit_reached(self) -> bytes:
+        """Returns the message at the end of the time that a connection may last."""
+        ...
+
+
 # ---- endpoints beside the chat ---------------------------------------------------------------------------------------
 
 Operation: TypeAlias = Literal[
-    "list_models", "show_model", "version", "count", "embeddings", "compact", "stored"
+    "list_models", "show_model", "running_models", "pull_model", "version", "greeting",
+    "count", "embeddings", "compact", "stored"
 ]  # fmt: skip
 """The operation of an endpoint beside the chat; `proxy.endpoints.table` has the function of each."""
 
@@ -134,6 +184,12 @@ class ModelList(Struct, frozen=True, kw_only=True):
     show_model: Callable[[ListedModel], dict[str, Any]]
     version: dict[str, Any] | None = None
     """The answer of the `version` operation."""
+    greeting: str | None = None
+    """The text of the `greeting` operation, by which clients know that a server is there."""
+    running_models: dict[str, Any] | None = None
+    """The answer of the `running_models` operation."""
+    pull_model: Callable[[bool], tuple[str, bytes]] | None = None
+    """The content type and the body that say that a model is there already, as a stream or in one piece."""
 
 
 class TokenCount(Struct, frozen=True, kw_only=True):
@@ -230,8 +286,15 @@ class Protocol(Struct, frozen=True, kw_only=True):
     """True if a later request may refer to a reply by its id."""
     encode_reply: Callable[[Reply, ReplyContext], tuple[dict[str, Any], list[Loss]]]
     stream_encoder: Callable[[ReplyContext], StreamEncoder]
+    local_reply: Callable[[Request, bool], Reply | None] = lambda request, relayed: None
+    """The reply to a request that asks for no generation, so that no backend is called; None for every other one.
+
+    True where the request would be relayed, to a backend that may know more of it.
+    """
     encode_failure: Callable[[Failure, str], dict[str, Any]]
     """The error body for a failure; the second argument is the request's id."""
+    write_rate_limits: Callable[[Iterable[RateLimit], float], dict[str, str]] = lambda limits, now: {}
+    """The headers by which a client learns of limits; the second argument is the unix time."""
     failure_status: Mapping[str, int] = {}
     """Kinds whose HTTP status differs from the common table (Anthropic says 529 where others say 503)."""
     stream_type: str = "text/event-stream"
@@ -255,13 +318,16 @@ class Protocol(Struct, frozen=True, kw_only=True):
     """The headers of every request to such a backend."""
     framing: str = "sse"
 
+    read_rate_limits: Callable[[Mapping[str, str], float], tuple[RateLimit, ...]] = lambda headers, now: ()
+    """The limits that a backend's headers name; the second argument is the unix time."""
+
     # between two equal ones: the relay
     model_in: tuple[str, ...] = ("model",)
     """The path of keys at which the request names the model; empty where the URL does."""
     model_out: tuple[tuple[str, ...], ...] = (("model",),)
     """The paths of keys at which a body or a stream's frame names it."""
-    needs_reencoding: Callable[[Request, frozenset[str]], bool] = lambda request, quirks: bool(quirks)
-    """True if a backend with these quirks must get this request re-encoded."""
+    needs_reencoding: Callable[[Request, UpstreamTarget, bytes], bool] = loses_by_fitting
+    """True if this target must get this request, whose body is the last argument, re-encoded."""
     resume_after_relay: Callable[[Any, list[Frame]], None] | None = None
     """Tells an encoder that must end a relayed stream what went before: the stream's first and last frames."""
     frame_fields: tuple[bytes, ...] = ()
@@ -271,9 +337,22 @@ class Protocol(Struct, frozen=True, kw_only=True):
     """
     ends_with_done: bool = False
     """True if the sentinel `[DONE]` ends a stream, and chunks may follow the one that completes the answer."""
+    ignores_done: bool = False
+    """True if clients of this protocol ignore that sentinel, so that a relay passes it on."""
     terminal_markers: tuple[bytes, ...]
     """A frame after the first content event holds usage or the end only if one of these bytes is in it, as hosts write
     them; literal ones, because a scan for a pattern would cost more than all the rest of a relay."""
+
+    socket: Callable[[int], SocketSession] | None = None
+    """Makes the session of a WebSocket on the chat's own paths, which keeps at most so many bytes."""
+
+    # dialects: other forms of the chat, at addresses of their own
+    dialects: tuple[Protocol, ...] = ()
+    """The protocol's dialects, each a record of the same name."""
+    to_chat: Callable[[Request], tuple[Request, tuple[Loss, ...]]] | None = None
+    """Of a dialect: the request as the protocol's own chat has it, and what no chat can express; else None."""
+    dialect_quirk: str | None = None
+    """Of a dialect: the quirk of those backends of the protocol that have its address; None where all have it."""
 
     # beside the chat
     endpoints: tuple[Endpoint, ...] = ()

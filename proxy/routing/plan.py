@@ -13,6 +13,7 @@ from msgspec import Struct
 from msgspec.structs import force_setattr
 
 from ..errors import ConfigError
+from ..traits import Trait
 from .decision import Decision
 from .patterns import Patterns, is_pattern, literal_length, literal_prefix, placeholders, wildcard_count
 
@@ -23,6 +24,7 @@ class BackendConfig(Struct, frozen=True, kw_only=True):
     `models` maps client names to upstream names. `provider` is the issuer of its signatures, by default the backend's
     name. `max_tokens` is used where the protocol requires a limit and the client set none. `betas` are the accepted
     flags of `anthropic-beta`, as shell patterns; None means all. A `reserved` backend serves only if a rule names it.
+    `host` is the provider whose rows of the table of traits apply, empty for none; `traits` are the config's own.
     `spare_keys` are tried when `api_key` is rejected; a backend that `needs_key` and has none cannot serve. `folder` is
     that of a local model; empty means the bundled one. `max_in_flight` is the most that it gets at the same time.
     """
@@ -38,6 +40,8 @@ class BackendConfig(Struct, frozen=True, kw_only=True):
     capabilities_from: Literal["auto", "explicit"] = "auto"
     priority: int = 0
     quirks: frozenset[str] = frozenset()
+    host: str = ""
+    traits: tuple[Trait, ...] = ()
     limits: Mapping[str, float] = {}
     max_tokens: int | None = None
     max_in_flight: int | None = None

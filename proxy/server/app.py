@@ -26,11 +26,17 @@ from ..protocols import PROTOCOLS, detect_client_protocol, protocol_of_path
 from ..protocols.protocol import Protocol, UrlParams
 from . import admin
 from .access import add_cors_headers, check_access, content_type_failure
-from .requests import chat_url, read_body, read_headers
+from .requests import chat_url, read_body, read_headers, with_deployment
 from .responses import AiohttpResponseWriter, to_aiohttp
 from .state import GATEWAY
+from .websocket import serve_websocket, wants_websocket
 
 _ANY = r"[\s\S]*"  # a dot would not match a line end, which percent-encoded may stand in any path
+
+SOCKET_PATHS = frozenset(
+    path for protocol in PROTOCOLS.values() if protocol.socket is not None for path in protocol.paths if "{" not in path
+)
+"""Paths on which a GET is a WebSocket."""
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -60,9 +66,11 @@ def make_app(
     app.on_response_prepare.append(add_cors_headers)
     app[GATEWAY] = gateway
     router = app.router
-    for protocol in PROTOCOLS.values():
+    for protocol in (each for one in PROTOCOLS.values() for each in (one, *one.dialects)):
         for path in protocol.paths:
             router.add_post(_pattern(path), _chat_handler(gateway, protocol), expect_handler=_answer_expectation)
+            if protocol.socket is not None and path in SOCKET_PATHS:
+                router.add_get(_pattern(path), _socket_handler(gateway, protocol), allow_head=False)
     for row in endpoints():
         for path in row.endpoint.paths:
             handler = _endpoint_handler(gateway, row)
@@ -100,12 +108,23 @@ def _chat_handler(gateway: Gateway, protocol: Protocol) -> Handler:
         writer = AiohttpResponseWriter(request)
         try:
             response = await gateway.handle_chat(
-                ChatRequest(protocol, url, read_headers(request, protocol), body), writer
+                ChatRequest(protocol, url, read_headers(request, protocol), with_deployment(request, body)), writer
             )
         except ClientGone:
             return writer.response
         # what has begun is never followed by a second response
         return writer.response if response is None or writer.response.prepared else to_aiohttp(response)
+
+    return handle
+
+
+def _socket_handler(gateway: Gateway, protocol: Protocol) -> Handler:
+    """The handler of a protocol's WebSockets; a GET that asks for none has no route here."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        if not wants_websocket(request):
+            return await _no_route(request)
+        return await serve_websocket(request, gateway, protocol)
 
     return handle
 
@@ -120,6 +139,7 @@ def _endpoint_handler(gateway: Gateway, row: EndpointRow) -> Handler:
             body = content_type_failure(request, protocol) or await read_body(request)
         if isinstance(body, Failure):
             return to_aiohttp(gateway.reject(protocol, body))
+        body = with_deployment(request, body)
         url = UrlParams(request.match_info.get("tail") or request.match_info.get("name"), row.endpoint.method)
         return to_aiohttp(await answer_endpoint(gateway, row.endpoint, _endpoint_request(request, protocol, url, body)))
 
@@ -135,10 +155,11 @@ async def _no_route(request: web.Request) -> web.Response:
     """No such path, or not with this method: an error in the shape of the client that asked."""
     routes = [route for route in request.app.router.routes() if route.resource and route.handler is not _no_route]
     methods = {route.method for route in routes if route.resource and _matches(route.resource, request.path)}
+    if request.path in SOCKET_PATHS:
+        methods.discard("GET")  # which alone asks for an upgrade
     allowed = ", ".join(sorted(methods))
-    if methods and request.headers.get("upgrade", "").lower() == "websocket":
-        # Codex asks for a WebSocket first, and falls back to a POST at this status
-        error = failure("upgrade_required", "WebSockets are not supported; send the request by POST.")
+    if methods and wants_websocket(request):
+        error = failure("upgrade_required", "This path has no WebSockets; send the request by POST.")
     elif methods:
         error = failure("method_not_allowed", f"This path takes {allowed}, not {request.method}.")
     else:

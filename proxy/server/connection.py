@@ -1,7 +1,7 @@
 """A client's connection: aiohttp's, with limits of its head, its silence and its number.
 
-It relies on names of aiohttp's RequestHandler that are not documented (`_waiter`, `_handle_request`, `_request_count`);
-its tests hold that they are there.
+It relies on names of aiohttp's RequestHandler that are not documented (`_waiter`, `_handle_request`, `_request_count`,
+`_payload_parser`); its tests hold that they are there.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ Next: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 FRAMING = 1024 * 1024
 """Bytes that the framing of a chunked body may take, and beside them one for each byte of content."""
+
+BEGINNING = 256
+"""Bytes of a request in which its path is looked for."""
 
 WRITE_BUFFER = 16 * 1024
 """Bytes that wait for a client before what is written to it waits as well."""
@@ -79,6 +82,7 @@ class ClientConnection(RequestHandler):
         *(
             "_connections",
             "_next_check",
+            "_beginning",
             "_head",
             "_head_size",
             "_head_timer",
@@ -98,6 +102,8 @@ class ClientConnection(RequestHandler):
         """Number of requests that had begun at the last read."""
         self._head = b""
         """The beginning of a head that is not whole yet."""
+        self._beginning = b""
+        """The beginning of the last bytes that began a request, for an error that names no path."""
         self._head_size = 0
         self._head_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
@@ -140,6 +146,9 @@ class ClientConnection(RequestHandler):
     def data_received(self, data: bytes) -> None:
         if self._force_close or not self._is_admitted:
             return
+        if self._payload_parser is not None:  # a WebSocket's frames, which have limits of their own
+            super().data_received(data)
+            return
         self.received += len(data)
         if self.received > self._next_check and self._is_all_framing():
             self.force_close()
@@ -149,6 +158,8 @@ class ClientConnection(RequestHandler):
             self._head += data[:1024]
             self._refuse("header_too_large")
             return
+        if begins:
+            self._beginning = self._head[:BEGINNING] or data[:BEGINNING]
         super().data_received(data)
         if self._request_count != self._seen:
             self._seen = self._request_count
@@ -189,9 +200,7 @@ class ClientConnection(RequestHandler):
         """Answers before a request is there, and closes."""
         self._stop_head_timer()
         if self.transport is not None:
-            first = self._head.split(b"\r\n", 1)[0].split(b" ")
-            path = first[1].decode("latin-1").partition("?")[0] if len(first) > 1 else ""
-            self.transport.write(_as_bytes(self._connections.answer(kind, path)))
+            self.transport.write(_as_bytes(self._connections.answer(kind, _path_in(self._head))))
         self.force_close()
 
     # ---- a request ---------------------------------------------------------------------------------------------------
@@ -237,7 +246,7 @@ class ClientConnection(RequestHandler):
         if status >= 500:
             self.log_exception("Error handling request", exc_info=exc)
         kind = "internal" if status >= 500 else "header_too_large" if isinstance(exc, LineTooLong) else "bad_http"
-        response = self._connections.answer(kind, "")
+        response = self._connections.answer(kind, _path_in(self._beginning))
         response.force_close()
         return response
 
@@ -271,6 +280,12 @@ class ClientConnection(RequestHandler):
 
     def _backlog(self) -> int:
         return 0 if self.transport is None else self.transport.get_write_buffer_size()
+
+
+def _path_in(head: bytes) -> str:
+    """The path in the beginning of a request; empty where there is none."""
+    first = head.lstrip(b"\r\n").split(b"\r\n", 1)[0].split(b" ")
+    return first[1].decode("latin-1").partition("?")[0] if len(first) > 1 else ""
 
 
 def _as_bytes(response: web.Response) -> bytes:

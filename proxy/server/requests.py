@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from ..errors import failure
+from ..errors import Malformed, failure
 from ..gateway.forwarded_headers import read_names
 from ..ir import Failure
 from ..protocols.protocol import Protocol, UrlParams
+from ..wire import json_fields
 from .body import receive_body
 from .state import GATEWAY
 
@@ -31,6 +32,18 @@ def chat_url(request: web.Request) -> UrlParams:
         return UrlParams()
     model, _, method = tail.rpartition(":")
     return UrlParams(model, method, request.query.get("alt"))
+
+
+def with_deployment(request: web.Request, body: bytes) -> bytes:
+    """The body with the model that the URL names, if it names one; what is no object is left as it is."""
+    deployment = request.match_info.get("deployment")
+    if deployment is None:
+        return body
+    try:
+        fields = json_fields.raw_object(body)
+    except Malformed:
+        return body
+    return json_fields.encode({**fields, "model": deployment})
 
 
 def read_headers(request: web.Request, protocol: Protocol) -> dict[str, str]:

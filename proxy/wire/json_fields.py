@@ -121,6 +121,22 @@ def each(items: list[Any], where: str, decode: Callable[[dict[str, Any]], T]) ->
     return tuple(out)
 
 
+def alias(d: dict[str, Any], kept: str, other: str, kept_in: dict[str, Any] | None = None, at: str = "") -> None:
+    """Pops `other`, another name of `kept`, and sets it as `kept` where that is not there.
+
+    `kept_in` is the object that holds `kept`, if another one does, at the path `at`. Raises Malformed, naming both,
+    where they differ.
+    """
+    value = d.pop(other, None)
+    if value is None:
+        return
+    fields = d if kept_in is None else kept_in
+    if fields.get(kept) is None:
+        fields[kept] = value
+    elif fields[kept] != value:
+        raise Malformed(other, f"differs from {at}{kept}, which means the same; keep one of them")
+
+
 def strings(d: dict[str, Any], key: str) -> tuple[str, ...]:
     """Pops a string or a list of strings as a tuple; absent and null give an empty one."""
     value = d.pop(key, None)
@@ -139,6 +155,15 @@ def is_object(text: str | bytes) -> bool:
         return type(_decode(text)) is dict
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return False
+
+
+def is_value(text: str | bytes) -> bool:
+    """Returns true if this text is one JSON value."""
+    try:
+        _decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return False
+    return True
 
 
 def splice(arguments: str) -> tuple[msgspec.Raw, bool]:

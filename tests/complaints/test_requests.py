@@ -162,7 +162,7 @@ async def test_a2_stop_sequences_are_limited_to_the_targets_maximum(backend: str
     it = await exchange("anthropic", backend, body={"messages": [USER], "stop_sequences": sequences})
     sent = it.upstream.get("stop") or it.upstream["generationConfig"]["stopSequences"]
     assert sent == sequences[:most]
-    assert it.losses == ["stop"]
+    assert it.losses == []  # the proxy cuts the answer at the others
 
 
 async def test_a3_a_temperature_out_of_range_is_clamped() -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 
 import pytest
 
 from crosswire.conformance.harness.testbed import Testbed
+from crosswire.conformance.matrix.expectations import read_known_failing
 from crosswire.conformance.matrix.result import Cell, Result
 from crosswire.conformance.test_invariants import fold_differences, relay_changes
 from crosswire.mockserver.protocols import MOCK_PROTOCOLS
@@ -41,8 +43,8 @@ WITH_IDS = tuple(pair for pair in DIFFERENT_PROTOCOLS if "gemini" not in pair)
 WITH_BLOCK_ORDER = tuple(pair for pair in DIFFERENT_PROTOCOLS if pair[0] in ("openai-responses", "anthropic", "gemini"))
 """Pairs whose client's unary replies state the order of text and calls."""
 
-WITH_SEED = (("openai-chat", "gemini"), ("gemini", "openai"), ("ollama", "openai"))
-"""Pairs in which both protocols have a seed."""
+WITH_SEED = (("openai-chat", "gemini"), ("gemini", "openrouter"), ("ollama", "openrouter"))
+"""Pairs in which both protocols have a seed, and whose models take sampling."""
 
 TO_ANTHROPIC = tuple((frontend, "anthropic") for frontend in MOCK_PROTOCOLS if frontend != "anthropic")
 
@@ -61,8 +63,8 @@ DETECTED_BY_CELL: tuple[tuple[str, str, str] | tuple[str, str, str, tuple[tuple[
     ("calls another tool", "tools-one-call", "weathers"),
     ("puts calls before text", "tools-text-beside", "order of blocks", WITH_BLOCK_ORDER),
     ("drops a character of the text", "text", "text (wrong)"),
-    ("drops citations", "text-citations", "undeclared loss citations", WITH_CITATIONS),
-    ("changes the stop reason", "text-length", "stop_reason"),
+    ("drops citations", "text-citations", "citations (wrong)", WITH_CITATIONS),
+    ("changes the stop reason", "text-length", "stop (wrong)"),
     ("drops usage", "text", "usage"),
     ("adds an output token", "text", "usage.output"),
     ("counts cached tokens twice", "text-usage-cached", "usage.prompt", WITH_CACHED_TOKENS),
@@ -81,7 +83,7 @@ DETECTED_BY_CELL: tuple[tuple[str, str, str] | tuple[str, str, str, tuple[tuple[
     ("hides a loss in the header", "text-unknown-field", "the header declares []"),
     ("declares a loss that did not happen", "text", "did not happen: logprobs"),
     ("declares a loss in the header only", "text", "the header declares ['logprobs']"),
-    ("drops a supported field and declares it", "text-sampling", "loss seed is not allowed", WITH_SEED),
+    ("drops a supported field and declares it", "text-sampling", "loss seed of the request at sampling.seed is not allowed", WITH_SEED),
     ("ends a cut stream cleanly", "stream-cut", "no error received"),
     ("closes the connection cleanly after an error", "stream-error-midway", "ended cleanly"),
     ("relays half a frame", "text", "breaks the client's protocol"),
@@ -200,7 +202,11 @@ def test_the_proxy_without_fault_passes(story: str, harness: FaultHarness) -> No
 @pytest.mark.parametrize("story", REENCODED_STORIES)
 def test_a_reencoded_reply_passes(story: str, harness: FaultHarness) -> None:
     """Reencoding alone changes nothing, so that only the faults themselves are detected."""
-    chosen = [Cell(*pair, story, stream) for pair in (*DIFFERENT_PROTOCOLS, *SAME_PROTOCOL) for stream in modes(story)]
+    pairs = (*DIFFERENT_PROTOCOLS, *SAME_PROTOCOL)
+    chosen = [Cell(*pair, story, stream) for pair in pairs for stream in modes(story)]
+    known = read_known_failing()
+    chosen = [cell for cell in chosen if not any(fnmatchcase(str(cell), glob) for glob in known)]
+    assert len(chosen) > len(pairs)
     assert harness.failures(FAULTS["no fault, reencoded"], chosen) == {}
 
 

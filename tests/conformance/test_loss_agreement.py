@@ -38,7 +38,7 @@ REQUEST_LOSSES = (
 """(frontend, provider, story of one exchange) in which only the request has losses."""
 
 REPLY_LOSSES = (
-    ("anthropic", "openai", "text-refusal"),
+    ("ollama", "openai", "text-refusal"),
     ("ollama", "anthropic", "text-content-filter"),
     ("openai-chat", "anthropic", "text-stop-sequence"),
 )

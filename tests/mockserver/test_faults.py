@@ -41,6 +41,9 @@ CASES: list[tuple[str, RenderedReply, Wire, list[Action]]] = [
     ("comments", rendered(A, B), Wire(comments=True), [Write(A), Write(b": still here\n\n" + B)]),
     ("no-comments", rendered(b"{}\n", b"{}\n", framing=NDJSON), Wire(comments=True), [Write(b"{}\n"), Write(b"{}\n")]),
     ("writes", rendered(b"abcde", framing=JSON), Wire(write=2), [Write(b"ab"), Write(b"cd"), Write(b"e")]),
+    ("whole", rendered(A, B), Wire(write="whole"), [Write(A + B)]),
+    ("whole-pause", rendered(A, A, Pause(0.1), B), Wire(write="whole"), [Write(A + A), Sleep(0.1), Write(B)]),
+    ("whole-cut", rendered(A, Cut("eof", 3), B), Wire(write="whole"), [Write(A + B[:3]), End("eof")]),
     ("json-newline", rendered(b"{\n}", framing=JSON), Wire(newline="crlf"), [Write(b"{\n}")]),
     ("json-cut", rendered(Cut("eof"), b"abcdef", framing=JSON), Wire(), [Write(b"abc"), End("eof")]),
     ("json-cut-at", rendered(Cut("eof", 1), b"abcdef", framing=JSON), Wire(), [Write(b"a"), End("eof")]),
@@ -55,12 +58,12 @@ def test_reply_actions(answer: RenderedReply, wire: Wire, actions: list[Action])
 
 @given(
     texts=st.lists(st.text(st.characters(codec="utf-8")), max_size=5),
-    write=st.none() | st.integers(1, 7),
+    write=st.integers(1, 7) | st.sampled_from(["whole", "frame"]),
     newline=st.sampled_from(["lf", "crlf"]),
     comments=st.booleans(),
 )
 def test_wire_settings_do_not_change_the_events(
-    texts: list[str], write: int | None, newline: str, comments: bool
+    texts: list[str], write: int | str, newline: str, comments: bool
 ) -> None:
     answer = rendered(*(sse({"t": text}, "e") for text in texts))
     sent = b"".join(

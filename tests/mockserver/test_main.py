@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import shutil
 import sys
@@ -13,6 +14,7 @@ import aiohttp
 import pytest
 
 from crosswire.mockserver.__main__ import main
+from crosswire.mockserver.protocols import MOCK_PROTOCOLS
 from tests.mockserver.in_process_mock import FOLDER
 
 
@@ -113,3 +115,20 @@ async def test_port_in_use(capsys: pytest.CaptureFixture[str]) -> None:
     await server.wait_closed()
     assert status == 2
     assert f"cannot listen on 127.0.0.1:{port}" in capsys.readouterr().err
+
+
+def test_rules_are_listed_as_text_and_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["rules", "anthropic"]) == 0
+    text = capsys.readouterr().out
+    assert "anthropic/prefill  400  This model does not support assistant message prefill." in text
+    assert "openai-chat/" not in text
+    assert main(["rules", "--json"]) == 0
+    records = json.loads(capsys.readouterr().out)
+    assert [f"{record['protocol']}/" for record in records] == [record["id"].split("/")[0] + "/" for record in records]
+    assert {record["protocol"] for record in records} == set(MOCK_PROTOCOLS)
+    assert all(record["source"].startswith("https://") and record["checked"] for record in records)
+
+
+def test_rules_of_an_unknown_protocol_are_a_wrong_call(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["rules", "smtp"]) == 2
+    assert "invalid choice: 'smtp'" in capsys.readouterr().err

@@ -325,6 +325,7 @@ MISTAKES: list[tuple[str, str, int, str]] = [
     ("protocol", STORY + 'expect: {openai: {"$": 1}}\n', 6, "'openai' is not one of openai-chat"),
     ("jsonpath", STORY + 'expect: {openai-chat: {"$.[": 1}}\n', 6, "invalid JSONPath"),
     ("write", STORY + "wire: {write: 0}\n", 6, "expected at least 1 byte per write"),
+    ("write-word", STORY + "wire: {write: half}\n", 6, "half"),
     ("newline", STORY + "wire: {newline: cr}\n", 6, "'cr' is not one of lf, crlf"),
     ("empty-request", STORY.replace("{user: Hi there}", "{system: s}"), 4, "the request is empty"),
     ("empty-reply", STORY.replace("[{text: Hello}]", "[]"), 5, "$.say: the reply is empty"),

@@ -16,6 +16,7 @@ import pytest_asyncio
 from aiohttp.test_utils import TestClient, TestServer
 
 from crosswire.conformance.client import CLIENTS
+from crosswire.mockserver.protocols import MOCK_PROTOCOLS
 from crosswire.mockserver.scenarios.loader import Scenarios, load_scenarios
 from crosswire.mockserver.server import make_app
 from tests.mockserver.in_process_mock import scenarios
@@ -270,3 +271,76 @@ async def test_every_provider_is_served_at_the_path_of_its_sdk(client: Client, n
     assert reply.error is None
     assert reply.text.startswith("Hello!")
     assert reply.stop == "end"
+
+
+# ---- how replies are cut ---------------------------------------------------------------------------------------------
+
+
+async def reads(client: Client) -> list[bytes]:
+    """Returns the pieces in which a streamed reply arrives."""
+    async with client.post(CHAT_URL, json=CHAT | {"stream": True}, headers=CHAT_KEY) as answer:
+        return [piece async for piece in answer.content.iter_any()]
+
+
+async def test_replies_are_cut_as_told_until_the_next_reset(client: Client) -> None:
+    unsplit = await reads(client)
+    async with client.post("/wire", json={"write": "frame"}):
+        pass
+    frames = await reads(client)
+    assert b"".join(frames) == b"".join(unsplit)
+    assert all(frame.startswith(b"data: ") and frame.endswith(b"\n\n") for frame in frames)
+    assert len(frames) > 3
+    for write, lengths in (("whole", {len(b"".join(frames))}), (1, {1})):
+        async with client.post("/wire", json={"write": write}) as answer:
+            assert await answer.json() == {"status": "ok", "write": write}
+        assert {len(piece) for piece in await reads(client)} == lengths
+    async with client.post("/reset"):
+        pass
+    async with client.get("/journal") as answer:
+        assert (await answer.json())["entries"] == []
+    assert b"".join(await reads(client)) == b"".join(unsplit)
+
+
+@pytest.mark.parametrize("body", ['{"write": 0}', '{"write": "half"}', '{"write": 1.5}', "{}", "[]", "x"])
+async def test_a_wrong_cut_says_what_is_expected(client: Client, body: str) -> None:
+    async with client.post("/wire", data=body) as answer:
+        assert answer.status == 400
+        assert "at least 1 byte" in (await answer.json())["error"]
+
+
+# ---- dialects --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("provider", "path", "key", "body", "protocol"),
+    [
+        ("openai", "/openai/v1/chat/completions", "authorization", {}, "openai-chat"),
+        ("openai", "/openai/v1/responses", "authorization", {"input": "Hello!"}, "openai-responses"),
+        ("ollama", "/ollama/api/chat", "authorization", {"stream": False}, "ollama"),
+        ("ollama", "/ollama/v1/chat/completions", "authorization", {}, "openai-chat"),
+        ("ollama", "/ollama/v1/responses", "authorization", {"input": "Hello!"}, "openai-responses"),
+    ],
+)
+async def test_a_provider_speaks_several_dialects_on_one_base(
+    client: Client, provider: str, path: str, key: str, body: dict[str, Any], protocol: str
+) -> None:
+    model = {"openai": "gpt-5-nano", "ollama": "llama3.2"}[provider]
+    body = {"model": model, **({} if "input" in body else {"messages": CHAT["messages"]}), **body}
+    async with client.post(path, json=body, headers={key: f"Bearer test-key-{provider}"}) as answer:
+        reply = await answer.read()
+    assert answer.status == 200
+    parsed = CLIENTS[protocol].parse_reply(200, dict(answer.headers), reply, stream=False)
+    assert not parsed.complaints
+    assert parsed.text == "Hello! How can I help you today?"
+    async with client.post(path, json=body | {"model": "none"}, headers={key: f"Bearer test-key-{provider}"}) as answer:
+        assert answer.status in (400, 404)
+    assert f"refused by {protocol}/model-unknown" in (await journal(client))[-1]["note"]
+    assert protocol in MOCK_PROTOCOLS
+
+
+async def test_dialects_share_the_model_list_and_refuse_unknown_paths(client: Client) -> None:
+    key = {"authorization": "Bearer test-key-openai"}
+    async with client.get("/openai/v1/models", headers=key) as answer:
+        assert [model["id"] for model in (await answer.json())["data"]] == ["gpt-5-nano"]
+    async with client.post("/openai/v1/messages", headers=key) as answer:
+        assert answer.status == 404

@@ -10,7 +10,8 @@ PROXY = Path(__file__).resolve().parents[2] / "proxy"
 WALL_CLOCKS = ("time.time", "datetime.now", "datetime.datetime.now", "datetime.utcnow", "time.localtime", "time.gmtime")
 
 READERS = {
-    "backends/http.py": "a `retry-after` that is a date",
+    "backends/http.py": "the resets of rate limits, which are kept as unix times",
+    "backends/retry_after.py": "a `retry-after` that is a date",
     "library.py": "the time in records and answers",
     "server/app.py": "the time in records and answers",
     "observability/request_record.py": "the name of a record's file",

@@ -60,16 +60,16 @@ MEANINGS: dict[int, tuple[str, int, bool]] = {
     407: ("upstream_auth", 502, False),
     408: ("upstream_timeout", 504, False),
     413: ("too_large", 413, True),
-    418: ("upstream_error", 502, False),
+    418: ("upstream_error", 502, True),
     422: ("unprocessable", 422, True),
     429: ("rate_limit", 429, True),
-    500: ("upstream_error", 502, False),
-    503: ("overloaded", 503, False),
+    500: ("upstream_error", 502, True),
+    503: ("overloaded", 503, True),
     504: ("upstream_timeout", 504, False),
     508: ("loop", 508, False),
-    529: ("overloaded", 503, False),
+    529: ("overloaded", 503, True),
     302: ("upstream_error", 502, False),
-    999: ("upstream_error", 502, False),
+    999: ("upstream_error", 502, True),
 }
 
 
@@ -80,6 +80,11 @@ def test_upstream_failure_by_status(status: int, meaning: tuple[str, int, bool])
     assert (made.kind, made.status, made.retry_after) == (kind, told, 3)
     assert (made.message == "its own words") is passed_on
     assert made.code == ("its_code" if passed_on else kind)
+
+
+@pytest.mark.parametrize("message", ["Traceback (most recent call last):\n  File x", "Error: x\n    at y.js:1"])
+def test_a_traceback_is_not_passed_on(message: str) -> None:
+    assert upstream_failure(500, message).message == "The backend failed to answer."
 
 
 @given(st.integers(100, 599), st.text(max_size=5000), st.sampled_from(sorted(STATUS)) | st.none())

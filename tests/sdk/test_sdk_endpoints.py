@@ -228,3 +228,61 @@ def test_compaction_elsewhere_is_refused(bench: Testbed) -> None:
     refused = pytest.raises(openai.NotFoundError, match="Only a backend of OpenAI Responses compacts")
     with openai.OpenAI(base_url=f"{url}/v1", api_key="client-key", max_retries=0) as client, refused:
         client.responses.compact(model=MODELS["openai"], input="A wall?")
+
+
+# ---- older forms of the chat -----------------------------------------------------------------------------------------
+
+ANSWERS = {name: "Hello!" if name == "gemini" else "Hello! How can I help you today?" for name in MODELS}
+"""The answer of each provider of the mock in that story."""
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("provider", MODELS)
+@pytest.mark.parametrize("frontend", ["ollama"])
+def test_ollamas_generate(frontend: str, provider: str, streamed: bool, client: Any) -> None:
+    if streamed:
+        parts = list(client.generate(MODELS[provider], STORY, stream=True))
+        found, last = "".join(part.response for part in parts), parts[-1]
+    else:
+        last = client.generate(MODELS[provider], STORY)
+        found = last.response
+    assert found == ANSWERS[provider]
+    assert (last.done, last.done_reason) == (True, "stop")
+    assert last.eval_count > 0
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("provider", MODELS)
+def test_openais_completions(provider: str, streamed: bool, auto_url: str) -> None:
+    with openai.OpenAI(base_url=f"{auto_url}/v1", api_key="client-key", max_retries=0) as client:
+        if streamed:
+            parts = list(client.completions.create(model=MODELS[provider], prompt=STORY, stream=True))
+            found = "".join(part.choices[0].text for part in parts if part.choices)
+            assert parts[-1].choices[0].finish_reason == "stop"
+        else:
+            whole = client.completions.create(model=MODELS[provider], prompt=STORY)
+            openai.types.Completion.model_validate(whole.to_dict(), strict=True)
+            found = whole.choices[0].text
+    assert found == ANSWERS[provider]
+
+
+@pytest.mark.parametrize("frontend", ["ollama"])
+def test_what_ollamas_command_line_asks_first(frontend: str, client: Any) -> None:
+    name = MODELS["openai"]
+    assert client.ps().models == []
+    assert client.pull(name).status == "success"
+    assert [part.status for part in client.pull(name, stream=True)][-1] == "success"
+    assert client.generate(name).done_reason == "load"
+    assert client.generate(name, keep_alive=0).done_reason == "unload"
+
+
+@pytest.mark.parametrize("provider", MODELS)
+async def test_the_openai_sdk_over_a_websocket(provider: str, auto_url: str) -> None:
+    client = openai.AsyncOpenAI(base_url=f"{auto_url}/v1", api_key="client-key", max_retries=0)
+    async with client, client.responses.connect() as connection:
+        await connection.response.create(model=MODELS[provider], input=STORY)
+        async for event in connection:
+            assert event.type not in ("error", "response.failed"), event
+            if event.type == "response.completed":
+                assert event.response.output_text == ANSWERS[provider]
+                break

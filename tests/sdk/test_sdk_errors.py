@@ -51,7 +51,7 @@ ERRORS: dict[str, dict[int, ExpectedError]] = {
 STORIES = {"error-400-message": 400, "error-401": 502, "error-429": 429, "error-500": 502}
 """The client's status for an upstream error: a refused key and a failed backend are the proxy's fault."""
 
-PROXY_MESSAGES = {"error-401": "refused the proxy's own credentials", "error-500": "failed to answer"}
+PROXY_MESSAGES = {"error-401": "refused the proxy's own credentials"}
 """The proxy's message where the upstream's is not passed on."""
 
 STREAM_ERRORS: dict[str, dict[str, SdkError]] = {
@@ -63,7 +63,7 @@ STREAM_ERRORS: dict[str, dict[str, SdkError]] = {
     # "code" is one of a closed list. https://platform.openai.com/docs/api-reference/responses/object
     "openai-responses": {
         "cut": SdkError("response.failed", "", code="server_error"),
-        "overloaded": SdkError("response.failed", "", code="server_error"),
+        "overloaded": SdkError("response.failed", "", code="server_is_overloaded"),
         "broken": SdkError("response.failed", "", code="server_error"),
     },
     # The SDK chooses the class by the status, which was sent before the error.
@@ -82,7 +82,7 @@ STREAM_ERRORS: dict[str, dict[str, SdkError]] = {
 }
 """The exceptions by frontend and by what happened to the stream; the messages are in `MESSAGES`."""
 
-MESSAGES = {"cut": "ended before its answer did", "overloaded": "overloaded", "broken": "failed to answer"}
+MESSAGES = {"cut": "ended before its answer did", "overloaded": "too many keepers", "broken": "too many keepers"}
 
 STREAM_STORIES = {"stream-cut": "cut", "stream-error-midway": "overloaded"}
 """The fault of the stream, by story."""

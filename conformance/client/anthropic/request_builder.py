@@ -132,6 +132,9 @@ def _settings(now: Ask) -> dict[str, Any]:
     match now.reasoning:
         case int(budget):
             out["thinking"] = {"type": "enabled", "budget_tokens": budget}
+        case "none":
+            # "disabled": https://platform.claude.com/docs/en/api/messages/create
+            out["thinking"] = {"type": "disabled"}
         case str(effort):
             # https://platform.claude.com/docs/en/build-with-claude/effort
             out["thinking"] = {"type": "adaptive"}

@@ -19,5 +19,7 @@ CLIENT = ClientProtocol(
     parse_reply=never_raises(parse_reply),
     merged_stops=MERGED_STOPS,
     keeps_order=False,
+    citations=False,
+    signatures=False,
     usage_details=frozenset(),
 )

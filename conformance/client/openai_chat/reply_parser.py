@@ -154,18 +154,34 @@ def _parse_usage(usage: Any, complaints: list[str]) -> Usage | None:
     if not isinstance(usage, dict):
         return None
     into, out = usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
-    if usage.get("total_tokens") != into + out:
-        complaints.append(f"usage: total_tokens {usage.get('total_tokens')} is not {into} + {out}")
+    total = usage.get("total_tokens")
+    if total != into + out:
+        complaints.append(f"usage: total_tokens {total} is not {into} + {out}")
     details = usage.get("prompt_tokens_details") or {}
     read, write = details.get("cached_tokens"), details.get("cache_write_tokens")
     if (read or 0) + (write or 0) > into:
         complaints.append(f"usage: cached tokens {read} + {write} exceed prompt_tokens {into}")
     reasoning = (usage.get("completion_tokens_details") or {}).get("reasoning_tokens")
-    if reasoning and usage.get("total_tokens") == into + out + reasoning:
-        out += reasoning  # xAI counts thinking besides the output, as the total shows
     if (reasoning or 0) > out:
         complaints.append(f"usage: reasoning_tokens {reasoning} exceed completion_tokens {out}")
-    return Usage(max(into - (read or 0) - (write or 0), 0), out, read, write, reasoning)
+    return _believed_usage(into, out, read, write, reasoning, total or 0, details.get("audio_tokens"))
+
+
+def _believed_usage(
+    into: int, out: int, read: int | None, write: int | None, reasoning: int | None, total: int, audio: int | None
+) -> Usage:
+    """Returns what a bill for these counts would say: the total holds, and no part is more than what it is part of."""
+    missing = total - into - out
+    if missing > 0 and missing != reasoning and missing in ((read or 0) + (write or 0), audio):
+        into = total - out  # Mistral counts sound, others the cache, besides the prompt
+    elif missing > 0:
+        out = total - into  # xAI counts thinking besides the output, others do not count it at all
+        reasoning = missing if reasoning is None else reasoning
+    read = None if read is None else min(read, into)
+    write = None if write is None else min(write, into - (read or 0))
+    return Usage(
+        into - (read or 0) - (write or 0), out, read, write, None if reasoning is None else min(reasoning, out)
+    )
 
 
 def _echo(message: dict[str, Any]) -> dict[str, Any]:

@@ -44,6 +44,16 @@ FIELDS: frozenset[str] = frozenset(
 )
 """Every field of a request body. https://platform.claude.com/docs/en/api/messages/create"""
 
+NULLABLE = ("cache_control", "container", "inference_geo", "speed", "diagnostics")
+"""Fields that may be null. https://platform.claude.com/docs/en/api/messages/create"""
+
+OUTPUT_FORMAT_BETA = "structured-outputs-"
+"""Beta with which `output_format`, the older form of `output_config.format`, is still accepted.
+
+"The API continues to accept the old beta header (structured-outputs-2025-11-13) and the output_format request field for
+a transition period". https://platform.claude.com/docs/en/build-with-claude/structured-outputs
+"""
+
 NESTED: dict[str, frozenset[str]] = {
     r"messages\.\d+\.content\.\d+": frozenset({"cache_control", "citations", "title", "context", "caller", "name"}),
     r"messages\.\d+\.content\.\d+\.content\.\d+": frozenset({"cache_control", "citations", "title", "context"}),
@@ -85,12 +95,6 @@ UNSUPPORTED_KEYWORDS: dict[str, frozenset[str]] = {
 """Type -> the keywords that the schema of a response format may not have.
 
 https://platform.claude.com/docs/en/build-with-claude/structured-outputs#json-schema-limitations
-"""
-
-ADAPTIVE_MODELS = re.compile(r"claude-(opus-(4-[789]|5)|(sonnet|haiku)-5|fable|mythos)")
-"""Models that choose their own reasoning budget and sampling.
-
-https://platform.claude.com/docs/en/about-claude/models/migration-guide
 """
 
 SYSTEM_MESSAGE_MODELS = re.compile(r"claude-(opus-(4-[89]|5)|fable-5|mythos-5)")

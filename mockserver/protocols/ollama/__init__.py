@@ -7,16 +7,15 @@ from __future__ import annotations
 
 from ...framing import NDJSON
 from ..protocol import MockProtocol
-from .endpoints import endpoint_of, list_models
-from .reply_writer import render_error, render_reply
-from .request_parser import parse_request
-from .request_validator import validate_request
+from .endpoints import list_models
+from .generate import RULES, endpoint_of, parse_request, render_reply
+from .reply_writer import render_error
 from .tables import NAME
 
 PROTOCOL = MockProtocol(
     name=NAME,
     parse_request=parse_request,
-    validate_request=validate_request,
+    rules=RULES,
     render_reply=render_reply,
     render_error=render_error,
     endpoint_of=endpoint_of,

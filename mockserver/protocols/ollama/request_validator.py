@@ -5,95 +5,37 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from ...framing import dump
-from ...scenarios.provider import Provider
 from ..protocol import MalformedRequest
-from ..reply_context import Failure, sent_key
+from ..reply_context import sent_key
+from ..rule import EVERYWHERE, Asked, Breach, Rule
 from .endpoints import with_tag
 from .request_parser import parse_request
-from .tables import OPTION_TYPES, PATH, THINK_LEVELS
+from .tables import FIELD_TYPES, OPTION_TYPES, PATH, THINK_LEVELS
+
+ROUTES = "https://github.com/ollama/ollama/blob/main/server/routes.go"
+TYPES = "https://github.com/ollama/ollama/blob/main/api/types.go"
 
 
-def validate_request(path: str, headers: Mapping[str, str], body: Any, provider: Provider) -> Failure | None:
-    """Returns the error of the first rule that the request breaks, or None."""
-    rejection = _check_api_key(headers, provider)
-    if rejection is not None or not path.partition("?")[0].endswith(PATH):
-        return rejection
-    if not isinstance(body, dict):
-        return _invalid_request(f"json: cannot unmarshal {_type_name(body)} into Go value of type api.ChatRequest")
-    for rule in RULES:
-        for failure in rule(body, provider):
-            return failure
-    return None
+def _key_wrong(asked: Asked) -> Iterator[Breach]:
+    auth = asked.provider.auth
+    if auth.key and sent_key(asked.headers, auth) != auth.key:
+        yield {}
 
 
-def _invalid_request(message: str, status: int = 400) -> Failure:
-    return Failure(status, "bad_request" if status == 400 else "internal", message)
+def _not_an_object(asked: Asked) -> Iterator[Breach]:
+    if not isinstance(asked.body, dict):
+        yield {"type": _type_name(asked.body)}
 
 
-def _check_api_key(headers: Mapping[str, str], provider: Provider) -> Failure | None:
-    """Checks the API key; a local server needs none, ollama.com does. https://docs.ollama.com/api/authentication"""
-    if provider.auth.key and sent_key(headers, provider.auth) != provider.auth.key:
-        return Failure(401, "authentication", "unauthorized")
-    return None
-
-
-# ---- the rules, in the order in which the server checks them ---------------------------------------------------------
-# Their messages are in https://github.com/ollama/ollama/blob/main/server/routes.go (ChatHandler, handleScheduleError).
-
-Rule = Callable[[dict[str, Any], Provider], Iterator[Failure]]
-
-FIELD_TYPES: dict[str, str] = {
-    "$.model": "model of type string",
-    "$.messages": "messages of type []api.Message",
-    "$.messages[]": "messages of type api.Message",
-    "$.messages[].role": "messages.role of type string",
-    "$.messages[].content": "messages.content of type string",
-    "$.messages[].thinking": "messages.thinking of type string",
-    "$.messages[].images": "messages.images of type []api.ImageData",
-    "$.messages[].images[]": "messages.images of type api.ImageData",
-    "$.messages[].tool_name": "messages.tool_name of type string",
-    "$.messages[].tool_call_id": "messages.tool_call_id of type string",
-    "$.messages[].tool_calls": "messages.tool_calls of type []api.ToolCall",
-    "$.messages[].tool_calls[]": "messages.tool_calls of type api.ToolCall",
-    "$.messages[].tool_calls[].id": "messages.tool_calls.id of type string",
-    "$.messages[].tool_calls[].function": "messages.tool_calls.function of type api.ToolCallFunction",
-    "$.messages[].tool_calls[].function.name": "messages.tool_calls.function.name of type string",
-    "$.messages[].tool_calls[].function.arguments": (
-        "messages.tool_calls.function.arguments of type api.ToolCallFunctionArguments"
-    ),
-    "$.stream": "stream of type bool",
-    "$.options": "options of type map[string]interface {}",
-    "$.tools": "tools of type api.Tools",
-    "$.tools[]": "tools of type api.Tool",
-    "$.tools[].function": "tools.function of type api.ToolFunction",
-    "$.tools[].function.name": "tools.function.name of type string",
-    "$.tools[].function.description": "tools.function.description of type string",
-    "$.tools[].function.parameters": "tools.function.parameters of type api.ToolFunctionParameters",
-}
-"""Path -> the field and its type in the messages of the server's JSON decoder.
-
-https://github.com/ollama/ollama/issues/10255 and https://github.com/ollama/ollama/blob/main/api/types.go
-"""
-
-
-def _check_types(body: dict[str, Any], provider: Provider) -> Iterator[Failure]:
-    for path, value in _walk_values(body, "$"):
+def _type_wrong(asked: Asked) -> Iterator[Breach]:
+    for path, value in _walk_values(asked.body, "$"):
         wanted = FIELD_TYPES.get(path)
         if wanted is not None and value is not None and not _has_type(value, wanted):
-            yield _invalid_request(
-                f"json: cannot unmarshal {_type_name(value)} into Go struct field ChatRequest.{wanted}"
-            )
-    for message in _objects(body.get("messages")):
-        for image in message.get("images") or []:
-            try:
-                base64.b64decode(image, validate=True)
-            except (binascii.Error, ValueError):
-                at = next((n for n, c in enumerate(image) if re.match(r"[A-Za-z0-9+/=]", c) is None), len(image))
-                yield _invalid_request(f"illegal base64 data at input byte {at}")
+            yield {"type": _type_name(value), "field": wanted}
 
 
 def _walk_values(value: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -124,69 +66,192 @@ def _type_name(value: Any) -> str:
     return {str: "string", list: "array", dict: "object", type(None): "null"}.get(type(value), "number")
 
 
-def _objects(value: Any) -> list[dict[str, Any]]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+def _image_not_base64(asked: Asked) -> Iterator[Breach]:
+    messages = asked.body.get("messages")
+    for message in messages if isinstance(messages, list) else []:
+        for image in (message.get("images") or []) if isinstance(message, dict) else []:
+            try:
+                base64.b64decode(image, validate=True)
+            except (binascii.Error, ValueError):
+                yield {"at": next((n for n, c in enumerate(image) if not re.match(r"[A-Za-z0-9+/=]", c)), len(image))}
 
 
-def _check_reasoning(body: dict[str, Any], provider: Provider) -> Iterator[Failure]:
-    think = body.get("think")
+def _think_type(asked: Asked) -> Iterator[Breach]:
+    if not isinstance(asked.body.get("think"), bool | str | None):
+        yield {}
+
+
+def _think_level(asked: Asked) -> Iterator[Breach]:
+    think = asked.body.get("think")
     if isinstance(think, str) and think not in THINK_LEVELS:
-        yield _invalid_request(
-            f'invalid think value: {dump(think)} (must be "high", "medium", "low", "max", true, or false)'
-        )
-    elif think is not None and not isinstance(think, bool | str):
-        yield _invalid_request('think must be a boolean or string ("high", "medium", "low", "max", true, or false)')
+        yield {"value": dump(think)}
 
 
-def _check_model(body: dict[str, Any], provider: Provider) -> Iterator[Failure]:
-    model = body.get("model")
-    if not isinstance(model, str) or not model:
-        yield _invalid_request("model is required")
-    elif provider.models and with_tag(model) not in {with_tag(name) for name in provider.upstream_models}:
-        yield Failure(404, "not_found", f"model '{model}' not found")
+def _model_missing(asked: Asked) -> Iterator[Breach]:
+    if not asked.model:
+        yield {}
 
 
-def _check_capabilities(body: dict[str, Any], provider: Provider) -> Iterator[Failure]:
-    """Refuses thinking and tools if the provider lists capabilities without them."""
-    capabilities = provider.capabilities
-    if not capabilities:
-        return
-    model = body["model"]
-    if body.get("think") and "reasoning" not in capabilities:
-        yield _invalid_request(f"{dump(model)} does not support thinking")
-    if body.get("tools") and "tools" not in capabilities:
-        yield _invalid_request(f"registry.ollama.ai/library/{with_tag(model)} does not support tools")
+def _model_unknown(asked: Asked) -> Iterator[Breach]:
+    names = {with_tag(name) for name in asked.provider.upstream_models}
+    if asked.provider.models and with_tag(asked.model) not in names:
+        yield {"model": asked.model}
 
 
-def _check_options(body: dict[str, Any], provider: Provider) -> Iterator[Failure]:
-    """Checks options and format, which the server checks while loading the model and reports with status 500."""
-    for key, value in (body.get("options") or {}).items():
-        if key not in OPTION_TYPES or value is None:
-            continue
+def _thinking_not_supported(asked: Asked) -> Iterator[Breach]:
+    able = asked.provider.capabilities
+    if asked.body.get("think") and able and "reasoning" not in able:
+        yield {"model": dump(asked.model)}
+
+
+def _tools_not_supported(asked: Asked) -> Iterator[Breach]:
+    able = asked.provider.capabilities
+    if asked.body.get("tools") and able and "tools" not in able:
+        yield {"model": with_tag(asked.model)}
+
+
+def _options(asked: Asked) -> Iterator[tuple[str, Any]]:
+    for key, value in (asked.body.get("options") or {}).items():
+        if key in OPTION_TYPES and value is not None:
+            yield key, value
+
+
+def _option_type(asked: Asked) -> Iterator[Breach]:
+    for key, value in _options(asked):
         name, types = OPTION_TYPES[key]
         if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
-            yield _invalid_request(f'option "{key}" must be of type {name}', 500)
-        elif isinstance(value, list) and not all(isinstance(item, str) for item in value):
-            yield _invalid_request(f'option "{key}" must be of an array of strings', 500)
-    form = body.get("format")
+            yield {"key": key, "type": name}
+
+
+def _option_items(asked: Asked) -> Iterator[Breach]:
+    for key, value in _options(asked):
+        if isinstance(value, list) and not all(isinstance(item, str) for item in value):
+            yield {"key": key}
+
+
+def _format_unknown(asked: Asked) -> Iterator[Breach]:
+    form = asked.body.get("format")
     if form not in (None, "", "json") and not isinstance(form, dict):
-        yield _invalid_request(
-            f'invalid format: {dump(dump(form))}; expected "json" or a valid JSON Schema object', 500
-        )
+        yield {"format": dump(dump(form))}
 
 
-def _check_parsable(body: dict[str, Any], provider: Provider) -> Iterator[Failure]:
+def _malformed(asked: Asked) -> Iterator[Breach]:
     try:
-        parse_request(PATH, {}, body)
+        parse_request(PATH, {}, asked.body)
     except MalformedRequest as problem:
-        yield _invalid_request(f"{problem.path.removeprefix('$.')}: {problem.reason}")
+        yield {"path": problem.path.removeprefix("$."), "reason": problem.reason}
 
 
 RULES: tuple[Rule, ...] = (
-    _check_types,
-    _check_reasoning,
-    _check_model,
-    _check_capabilities,
-    _check_options,
-    _check_parsable,
+    Rule(
+        id="key-wrong",
+        says="A local server needs no key, ollama.com does.",
+        source="https://docs.ollama.com/api/authentication",
+        check=_key_wrong,
+        message="unauthorized",
+        status=401,
+        kind="authentication",
+        on=EVERYWHERE,
+    ),
+    Rule(
+        id="body-not-json",
+        says="The error of the server's JSON decoder.",
+        source="https://github.com/ollama/ollama/issues/10255",
+        check=_not_an_object,
+        message="json: cannot unmarshal {type} into Go value of type api.ChatRequest",
+    ),
+    Rule(
+        id="type-wrong",
+        says="The error of the server's JSON decoder.",
+        source="https://github.com/ollama/ollama/issues/10255",
+        check=_type_wrong,
+        message="json: cannot unmarshal {type} into Go struct field ChatRequest.{field}",
+    ),
+    Rule(
+        id="image-not-base64",
+        says="type ImageData []byte, which the server's JSON decoder reads as base64",
+        source=TYPES,
+        check=_image_not_base64,
+        message="illegal base64 data at input byte {at}",
+    ),
+    Rule(
+        id="think-level",
+        says='think … a string ("high", "medium", "low", "max") for supported models.',
+        source=TYPES,
+        check=_think_level,
+        message='invalid think value: {value} (must be "high", "medium", "low", "max", true, or false)',
+    ),
+    Rule(
+        id="think-type",
+        says="think: Can be a boolean (true/false) or a string.",
+        source=TYPES,
+        check=_think_type,
+        message='think must be a boolean or string ("high", "medium", "low", "max", true, or false)',
+    ),
+    Rule(
+        id="model-missing",
+        says="model is required",
+        source=ROUTES,
+        check=_model_missing,
+        message="model is required",
+    ),
+    Rule(
+        id="model-unknown",
+        says="model '%s' not found",
+        source=ROUTES,
+        check=_model_unknown,
+        message="model '{model}' not found",
+        status=404,
+        kind="not_found",
+    ),
+    Rule(
+        id="thinking-not-supported",
+        says="%q does not support thinking",
+        source=ROUTES,
+        check=_thinking_not_supported,
+        message="{model} does not support thinking",
+    ),
+    Rule(
+        id="tools-not-supported",
+        says="%s does not support tools",
+        source=ROUTES,
+        check=_tools_not_supported,
+        message="registry.ollama.ai/library/{model} does not support tools",
+    ),
+    Rule(
+        id="option-type",
+        says="option %q must be of type %s; checked while the model loads, hence status 500",
+        source=TYPES,
+        check=_option_type,
+        message='option "{key}" must be of type {type}',
+        status=500,
+        kind="internal",
+    ),
+    Rule(
+        id="option-items",
+        says="option %q must be of an array of strings",
+        source=TYPES,
+        check=_option_items,
+        message='option "{key}" must be of an array of strings',
+        status=500,
+        kind="internal",
+    ),
+    Rule(
+        id="format-unknown",
+        says='invalid format: %q; expected "json" or a valid JSON Schema object',
+        source="https://github.com/ollama/ollama/blob/main/llm/server.go",
+        check=_format_unknown,
+        message='invalid format: {format}; expected "json" or a valid JSON Schema object',
+        status=500,
+        kind="internal",
+    ),
+    Rule(
+        id="value-invalid",
+        says="A role or another value is none that the server knows.",
+        source=ROUTES,
+        check=_malformed,
+        message="{path}: {reason}",
+        own_words=True,
+    ),
 )
+"""The rules, in the order in which the server checks them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 NAME = "ollama"
 
 PATH = "/api/chat"
+GENERATE_PATH = "/api/generate"
 
 STOPS: dict[str, str] = {
     "end": "stop",
@@ -64,3 +65,36 @@ HARMLESS: dict[str, tuple[object, ...]] = {
 
 DEFAULT_TAG = ":latest"
 """The tag of a model name without one. https://github.com/ollama/ollama/blob/main/docs/api.md#model-names"""
+
+FIELD_TYPES: dict[str, str] = {
+    "$.model": "model of type string",
+    "$.messages": "messages of type []api.Message",
+    "$.messages[]": "messages of type api.Message",
+    "$.messages[].role": "messages.role of type string",
+    "$.messages[].content": "messages.content of type string",
+    "$.messages[].thinking": "messages.thinking of type string",
+    "$.messages[].images": "messages.images of type []api.ImageData",
+    "$.messages[].images[]": "messages.images of type api.ImageData",
+    "$.messages[].tool_name": "messages.tool_name of type string",
+    "$.messages[].tool_call_id": "messages.tool_call_id of type string",
+    "$.messages[].tool_calls": "messages.tool_calls of type []api.ToolCall",
+    "$.messages[].tool_calls[]": "messages.tool_calls of type api.ToolCall",
+    "$.messages[].tool_calls[].id": "messages.tool_calls.id of type string",
+    "$.messages[].tool_calls[].function": "messages.tool_calls.function of type api.ToolCallFunction",
+    "$.messages[].tool_calls[].function.name": "messages.tool_calls.function.name of type string",
+    "$.messages[].tool_calls[].function.arguments": (
+        "messages.tool_calls.function.arguments of type api.ToolCallFunctionArguments"
+    ),
+    "$.stream": "stream of type bool",
+    "$.options": "options of type map[string]interface {}",
+    "$.tools": "tools of type api.Tools",
+    "$.tools[]": "tools of type api.Tool",
+    "$.tools[].function": "tools.function of type api.ToolFunction",
+    "$.tools[].function.name": "tools.function.name of type string",
+    "$.tools[].function.description": "tools.function.description of type string",
+    "$.tools[].function.parameters": "tools.function.parameters of type api.ToolFunctionParameters",
+}
+"""Path -> the field and its type in the messages of the server's JSON decoder.
+
+https://github.com/ollama/ollama/issues/10255 and https://github.com/ollama/ollama/blob/main/api/types.go
+"""

@@ -46,7 +46,7 @@ FIELDS: frozenset[str] = frozenset(
 
 NESTED_FIELDS: dict[str, frozenset[str]] = {
     r"messages\[\d+\]": frozenset({"name", "audio", "function_call", "annotations"}),
-    r"messages\[\d+\]\.content\[\d+\](\.\w+)?": frozenset({"detail", "file_id", "filename"}),
+    r"messages\[\d+\]\.content\[\d+\](\.\w+)?": frozenset({"detail", "file_id", "filename", "prompt_cache_breakpoint"}),
     r"tools\[\d+\].*": frozenset({"custom", "type"}),
     r"tool_choice": frozenset({"type", "allowed_tools", "custom"}),
 }
@@ -55,8 +55,11 @@ NESTED_FIELDS: dict[str, frozenset[str]] = {
 https://platform.openai.com/docs/api-reference/chat/create
 """
 
-LENIENT = "ignores_unknown"
-"""Habit of compatible hosts that accept unknown fields."""
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+"""`reasoning_effort`: every value that some model takes. https://platform.openai.com/docs/api-reference/chat/create"""
+
+SERVICE_TIERS = ("auto", "default", "fast", "flex", "scale", "priority")
+"""`service_tier`. https://platform.openai.com/docs/api-reference/chat/create"""
 
 HARMLESS: dict[str, tuple[object, ...]] = {
     "n": (1,),

@@ -11,13 +11,13 @@ from ..protocol import MockProtocol
 from .endpoints import count_tokens, endpoint_of
 from .reply_writer import render_error, render_reply
 from .request_parser import parse_request
-from .request_validator import validate_request
+from .request_validator import RULES
 from .tables import NAME
 
 PROTOCOL = MockProtocol(
     name=NAME,
     parse_request=parse_request,
-    validate_request=validate_request,
+    rules=RULES,
     render_reply=render_reply,
     render_error=render_error,
     endpoint_of=endpoint_of,

@@ -26,8 +26,6 @@ SIGNATURE_FIELD = "reasoning.encrypted_content"
 https://platform.openai.com/docs/api-reference/responses/create
 """
 
-LENIENT = "ignores_unknown"
-"""Habit of compatible hosts that accept unknown fields."""
 
 # ---- errors ----------------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import ClientError, UpstreamError, failure, upstream_failure
 from ...ir import Event, Failure, Reply, ReplyEnd, Request, fold
+from ...ir.rate_limits import RateLimit
 from ...protocols.protocol import NewId, UpstreamRequest, UpstreamTarget
 from ...routing import BackendConfig
 from ..backend import StreamChunk
@@ -42,6 +43,7 @@ class MlxBackend:
         """`first_s` is the timeout in seconds for the first output, loading and queueing included."""
         self.config = config
         self.busy = 0
+        self.rate_limits: Mapping[str, tuple[RateLimit, ...]] = {}
         self.key = 0
         self._first_s = first_s
         self._engine = Engine(model, limits_of(config), load or load_runtime)
@@ -49,7 +51,15 @@ class MlxBackend:
     def target(self, model: str) -> UpstreamTarget:
         """Returns this backend as the target of an encoder."""
         config = self.config
-        return UpstreamTarget(model, config.provider, config.max_tokens, config.limits, config.quirks)
+        return UpstreamTarget(
+            model,
+            config.provider,
+            config.max_tokens,
+            config.limits,
+            config.quirks,
+            config.host,
+            config.traits,
+        )
 
     def encode(self, request: Request, target: UpstreamTarget) -> UpstreamRequest:
         """Encodes a request for the engine, and declares what is lost."""

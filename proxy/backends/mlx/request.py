@@ -25,13 +25,19 @@ from ...ir import (
     Turn,
     reasoning_effort,
 )
+from ...ir.hosted import foreign_hosted_tools, hosted_choice_losses, hosted_losses
 from ...ir.losses import block_feature, declare_loss, request_extra_losses
+from ...ir.readable import joined, readable
+from ...ir.tool_description import told_description
 from ...ir.tool_names import ToolNameMap
 from ...protocols.protocol import UpstreamRequest, UpstreamTarget
 from ...wire import json_fields
 
 TOOL_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,256}")
 """Allowed tool names: any line of text."""
+
+CARRIED = frozenset(("namespace.description",))
+"""Extra fields of tools that are told in a description."""
 
 CUSTOM_TOOL_SCHEMA = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
 """Parameters of the function that stands for a custom tool."""
@@ -64,7 +70,10 @@ class MlxRequest(Struct, frozen=True, omit_defaults=True):
 
 def encode_request(request: Request, target: UpstreamTarget) -> UpstreamRequest:
     """Encodes a request as plain data; the result lists the losses and the renamed tools."""
-    losses = request_extra_losses(request)
+    losses = request_extra_losses(request, CARRIED)
+    request, named = readable(request, "all")
+    losses += named + hosted_choice_losses(request)
+    losses += [loss for i, tool in foreign_hosted_tools(request, "") for loss in hosted_losses(i, tool, {})]
     names = ToolNameMap(request, TOOL_NAME)
     messages = _MessageBuilder(request, names, losses).build()
     tools = [
@@ -130,7 +139,7 @@ def _reasoning_out(request: Request, target: UpstreamTarget, losses: list[Loss])
         return None
     effort = reasoning_effort.effort(request.reasoning)
     wanted = request.reasoning.enabled if effort is None else effort != "none"
-    if wanted and "no_think" in target.quirks:
+    if wanted and "thinking" in target.traits.refuses:
         losses.append(Loss("reasoning", "reasoning", "dropped"))
         return None
     if wanted and effort is not None:
@@ -141,8 +150,8 @@ def _reasoning_out(request: Request, target: UpstreamTarget, losses: list[Loss])
 def _tool_out(tool: Tool, names: ToolNameMap, path: str, losses: list[Loss]) -> dict[str, Any]:
     """Encodes a tool for a chat template: https://huggingface.co/docs/transformers/chat_extras#json-schemas"""
     function: dict[str, Any] = {"name": names.wire(tool.name, tool.namespace)}
-    if tool.description is not None:
-        function["description"] = tool.description
+    if (description := told_description(tool, False, custom=False)) is not None:
+        function["description"] = description
     function["parameters"] = tool.parameters if tool.parameters is not None else {"type": "object", "properties": {}}
     if tool.kind == "custom":
         losses.append(declare_loss(path, "custom_tool"))
@@ -170,6 +179,8 @@ class _MessageBuilder:
                     self._user(turn, path)
                 case "system" | "developer":  # templates have only the system role
                     self._messages.append({"role": "system", "content": self._text(_with_paths(turn.blocks, path))})
+        if self._request.turns and not self._messages:
+            self._losses.append(declare_loss("turns", "content"))
         return self._messages
 
     def _user(self, turn: Turn, path: str) -> None:
@@ -181,8 +192,10 @@ class _MessageBuilder:
                 self._result(block, block_path)
             else:
                 rest.append((block_path, block))
-        if rest or not results:
-            self._messages.append({"role": "user", "content": self._text(rest)})
+        if text := self._text(rest):
+            self._messages.append({"role": "user", "content": text})
+        elif not results and not turn.blocks:
+            self._messages.append({"role": "user", "content": ""})
 
     def _result(self, result: ToolResult, path: str) -> None:
         media = [block for block in result.blocks if not isinstance(block, Text | Opaque) and _text_of(block) is None]
@@ -198,13 +211,14 @@ class _MessageBuilder:
         self._messages.append(message if name is None else {**message, "name": name})
 
     def _assistant(self, turn: Turn, path: str) -> None:
-        text, thinking, calls = "", "", []
+        texts: list[Text] = []
+        thinking, calls = "", []
         for block_path, block in _with_paths(turn.blocks, path):
             match block:
-                case Text(part):
-                    text += part
+                case Text():
+                    texts.append(block)
                 case Refusal(part):
-                    text += part
+                    texts.append(Text(part))
                     self._losses.append(declare_loss(block_path, "refusal"))
                 case Reasoning(part):
                     thinking += part
@@ -218,12 +232,13 @@ class _MessageBuilder:
                 self._losses.append(declare_loss(f"{block_path}.seal", "signature"))
             if isinstance(block, Text) and block.citations:
                 self._losses.append(declare_loss(f"{block_path}.citations", "citations"))
-        message: dict[str, Any] = {"role": "assistant", "content": text}
+        message: dict[str, Any] = {"role": "assistant", "content": joined(texts)}
         if thinking:
             message["reasoning_content"] = thinking
         if calls:
             message["tool_calls"] = calls
-        self._messages.append(message)
+        if message["content"] or len(message) > 2:
+            self._messages.append(message)
 
     def _call(self, call: ToolCall, path: str) -> dict[str, Any]:
         name = self._names.wire(call.name, call.namespace)
@@ -260,7 +275,7 @@ def _with_paths(blocks: tuple[Block, ...], path: str) -> list[tuple[str, Block]]
 def _text_of(block: Block) -> str | None:
     """Returns the text of a block; None if it has none."""
     match block:
-        case Text(text) | Document(Media(mime="text/plain", text=str(text))):
+        case Text(text) | Document(Media(text=str(text))):
             return text
         case _:
             return None

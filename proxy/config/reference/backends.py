@@ -77,6 +77,13 @@ BACKENDS_KEYS: tuple[KeyInfo, ...] = (
         meaning="How this host deviates from its protocol; the quirks of each protocol are listed below.",
     ),
     KeyInfo(
+        path="backends.*.traits",
+        type="mapping of model patterns to traits",
+        default="{}",
+        example='{"llama*": {refuses: [penalties]}}',
+        meaning="The same as the top-level `traits`, for this backend; they win over those.",
+    ),
+    KeyInfo(
         path="backends.*.limits",
         type="mapping of limit to number",
         default="{}",

@@ -104,6 +104,27 @@ LIMITS_KEYS: tuple[KeyInfo, ...] = (
         meaning="Size of a streamed answer, which ends with an in-band error then.",
     ),
     KeyInfo(
+        path="limits.sockets",
+        type="integer, at least 1",
+        default="1000",
+        example="100",
+        meaning="Open WebSockets; new ones get a 503 beyond.",
+    ),
+    KeyInfo(
+        path="limits.socket_s",
+        type="seconds",
+        default="3600",
+        example="1800",
+        meaning="Time that a WebSocket may last; it ends after the answer under way, and the client opens another.",
+    ),
+    KeyInfo(
+        path="limits.socket_idle_s",
+        type="seconds",
+        default="600",
+        example="60",
+        meaning="Time between two turns of a WebSocket, which is closed then.",
+    ),
+    KeyInfo(
         path="limits.write_s",
         type="seconds",
         default="60",

@@ -119,7 +119,7 @@ PROVIDERS_KEYS: tuple[KeyInfo, ...] = (
     KeyInfo(
         path="nearai.quirks",
         type="list of quirks",
-        default="[no_reasoning_effort]",
+        without="what is known of the built-in provider",
         example="[]",
         meaning="How it deviates from its protocol.",
     ),

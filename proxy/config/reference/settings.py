@@ -132,6 +132,13 @@ SETTINGS_KEYS: tuple[KeyInfo, ...] = (
         meaning="Time for which a changed file must stay as it is before it is read, so that no half of it is taken.",
     ),
     KeyInfo(
+        path="websockets",
+        type="true or false",
+        default="true",
+        example="false",
+        meaning="Whether chats may come over a WebSocket, as OpenAI Responses has it; else 426, and clients use POST.",
+    ),
+    KeyInfo(
         path="max_in_flight",
         type="integer, 0 allowed",
         default="2000",
@@ -157,6 +164,17 @@ SETTINGS_KEYS: tuple[KeyInfo, ...] = (
         meaning="Whether any loss refuses a backend, as the header `x-crosswire-strict: 1` does for one request.",
     ),
     KeyInfo(
+        path="traits",
+        type="mapping of model patterns to traits",
+        default="{}",
+        example='{"my-gpt-5*": {takes: [temperature]}}',
+        meaning=(
+            "How models differ from what the table of traits knows (`crosswire traits MODEL` shows it): `refuses`, "
+            "`refuses_while_thinking`, `takes`, `forces`, `renames`, `defaults`, `limits`, `efforts`; `replaces: true` "
+            "forgets what the table says."
+        ),
+    ),
+    KeyInfo(
         path="relay",
         type="auto or never",
         default="auto",
@@ -176,6 +194,13 @@ SETTINGS_KEYS: tuple[KeyInfo, ...] = (
         default="true",
         example="[x-crosswire-backend, x-crosswire-loss]",
         meaning="Which of the proxy's routing headers an answer carries.",
+    ),
+    KeyInfo(
+        path="rate_limit_headers",
+        type="true or false",
+        default="false",
+        example="true",
+        meaning="Whether answers tell the limits of the backend's provider, in the headers of the client's protocol.",
     ),
     KeyInfo(
         path="store",

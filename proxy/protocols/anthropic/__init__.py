@@ -5,14 +5,16 @@ Source: https://platform.claude.com/docs/en/api/messages
 
 from __future__ import annotations
 
-from ...ir import Request
-from ..protocol import Endpoint, Protocol, StoredState, with_and_without_version
+from ...ir import Request, Tool
+from ..protocol import Endpoint, Protocol, StoredState, UpstreamTarget, loses_by_fitting, with_and_without_version
 from .errors import decode_failure, encode_failure
+from .messages import is_prefilled
 from .model_list import MODEL_LIST
+from .rate_limits import read_rate_limits, write_rate_limits
 from .reply_decoder import decode_reply
 from .reply_encoder import encode_reply
 from .request_decoder import decode_request
-from .request_encoder import encode_request
+from .request_encoder import encode_request, is_misfit
 from .stream_decoder import StreamDecoder
 from .stream_encoder import StreamEncoder
 from .tables import LIMITS, NAME, QUIRKS, STATUSES
@@ -33,6 +35,30 @@ def address(model: str, stream: bool) -> str:
 
 def auth(key: str) -> dict[str, str]:
     return {"x-api-key": key}
+
+
+def needs_reencoding(request: Request, target: UpstreamTarget, body: bytes) -> bool:
+    traits = target.traits
+    thinking = request.reasoning
+    if thinking is not None:
+        said = thinking.effort is not None or "effort" in (thinking.extra or {})
+        if is_misfit(thinking, traits) or (said and "effort" in traits.refuses):
+            return True
+    if "temperature_with_top_p" in traits.refuses and None not in (
+        request.sampling.temperature,
+        request.sampling.top_p,
+    ):
+        return True
+    if "prefill" in traits.refuses and is_prefilled(request):
+        return True
+    if "structured" in traits.refuses and _asks_structure(request):
+        return True
+    return loses_by_fitting(request, target, body)
+
+
+def _asks_structure(request: Request) -> bool:
+    strict = any(isinstance(tool, Tool) and tool.strict for tool in request.tools)
+    return strict or (request.format is not None and request.format.kind == "json_schema")
 
 
 PROTOCOL = Protocol(
@@ -75,9 +101,13 @@ PROTOCOL = Protocol(
     decode_failure=decode_failure,
     address=address,
     auth=auth,
+    read_rate_limits=read_rate_limits,
+    write_rate_limits=write_rate_limits,
+    needs_reencoding=needs_reencoding,
     # "anthropic-version: 2023-06-01" https://platform.claude.com/docs/en/api/versioning
     headers={"anthropic-version": "2023-06-01"},
     model_out=(("model",), ("message", "model")),
+    ignores_done=True,
     terminal_markers=(b'message_delta"', b'message_stop"', b'"error"', b"[DONE]"),
     endpoints=(Endpoint("POST", with_and_without_version("/messages/count_tokens"), "count"),),
     model_list=MODEL_LIST,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...errors import Malformed, upstream_failure
+from ...errors import upstream_failure
 from ...ir import Failure
-from ...wire import json_fields
+from ...wire.error_bodies import error_text, parse_error_body, status_in
 from .tables import CONTEXT_LENGTH, ERROR_TYPES, KINDS, MESSAGES, SPEND_LIMIT
 
 
@@ -25,19 +25,14 @@ def _message_out(failure: Failure) -> str:
 
 def decode_failure(status: int, body: bytes, retry_after: float | None) -> Failure:
     """Maps the error response of a backend to a Failure; `retry_after` is in seconds."""
-    try:
-        fields = json_fields.parse(body)
-    except Malformed:
-        return upstream_failure(status, retry_after=retry_after)
-    return error_in(fields.get("error", fields) if type(fields) is dict else fields, status, retry_after)
+    return error_in(parse_error_body(body), status, retry_after)
 
 
 def error_in(error: Any, status: int | None, retry_after: float | None) -> Failure:
     """Maps an `error` value to a Failure; inside a 200 stream `status` is None and follows from the error type."""
     fields = error if type(error) is dict else {"message": error}
-    kind, implied = KINDS.get(str(fields.get("type")), (None, 502))
-    message = fields.get("message")
-    text = message if type(message) is str else None
+    kind, implied = KINDS.get(str(fields.get("type")), (None, status_in(fields) or 502))
+    text = error_text(fields)
     status = implied if status is None else status
     if status < 500 and text is not None:
         kind = next((specific for pattern, specific in MESSAGES if pattern.search(text)), kind)

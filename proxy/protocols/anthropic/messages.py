@@ -27,13 +27,15 @@ from ...ir import (
     ToolCall,
     ToolResult,
     Turn,
+    Video,
     signatures,
 )
 from ...ir.losses import declare_loss
 from ...ir.tool_names import ToolNameMap
+from ...traits import Traits
 from ...wire import json_fields
 from ..protocol import UpstreamTarget
-from .tables import IMAGE_TYPES, NAME, TOOL_ID
+from .tables import CONTINUE_HINT, IMAGE_TYPES, NAME, TOOL_ID
 
 
 class _DraftMessage(Struct):
@@ -52,12 +54,12 @@ class MessageBuilder:
     """
 
     def __init__(
-        self, request: Request, target: UpstreamTarget, quirks: frozenset[str], names: ToolNameMap, losses: list[Loss]
+        self, request: Request, target: UpstreamTarget, traits: Traits, names: ToolNameMap, losses: list[Loss]
     ) -> None:
         self._turns = request.turns
         self._same = request.protocol == NAME
         self._target = target
-        self._quirks = quirks
+        self._traits = traits
         self._names = names
         self._losses = losses
         self.thinking_allowed = True
@@ -81,11 +83,22 @@ class MessageBuilder:
         if not self._same:
             self._demote_system_messages([draft for draft, _ in written])
         messages = [
-            {"role": draft.role, "content": _shorten_content(blocks), **self._extra_out(draft.extra)}
+            {
+                "role": draft.role,
+                "content": _shorten_content(blocks),
+                **(draft.extra if draft.extra and self._same else {}),
+            }
             for draft, blocks in written
         ]
         if not messages:
-            messages.append({"role": "user", "content": ""})  # the backend answers, or refuses, an empty request
+            # "messages: text content blocks must be non-empty", as the API answers
+            self._losses += [] if self._same else [declare_loss("turns", "empty_input")]
+            messages.append({"role": "user", "content": ""})
+        if "prefill" in self._traits.refuses and is_prefill(messages[-1]):
+            # "This model does not support assistant message prefill. The conversation must end with a user message."
+            # https://platform.claude.com/docs/en/about-claude/models/migration-guide
+            self._losses.append(declare_loss(f"turns[{len(self._turns) - 1}]", "role"))
+            messages.append({"role": "user", "content": CONTINUE_HINT})
         if not self._same:
             _strip_trailing_whitespace(messages)
             self.thinking_allowed = _allows_thinking(messages)
@@ -116,7 +129,7 @@ class MessageBuilder:
         """
         if self._same:
             return True
-        if "system_messages" not in self._quirks:
+        if "system_messages" not in self._traits.takes:
             return False
         after = next((turn.role for turn in self._turns[t:] if not _is_instruction(turn)), "assistant")
         return bool(drafts) and drafts[-1].role in ("user", "system") and after == "assistant"
@@ -181,8 +194,10 @@ class MessageBuilder:
             called = {block.id for _, block in kept if isinstance(block, ToolCall)}
 
     def _extra_out(self, extra: Extra) -> dict[str, Any]:
-        """Returns the extra fields to restore: those of a client of this same protocol."""
-        return extra if extra and self._same else {}
+        """Returns the extra fields to restore: those of a client of this same protocol, or a cache mark of any."""
+        if not extra:
+            return {}
+        return extra if self._same else cache_mark(extra)
 
     def _drop(self, path: str, feature: str) -> None:
         self._losses.append(Loss(path, feature, "dropped"))
@@ -204,14 +219,18 @@ class MessageBuilder:
                 return self._result(block, path)
             case Reasoning():
                 return self._reasoning(block, path)
-            case Opaque(protocol, _, data):
-                return data if protocol == NAME else None
+            case Opaque(protocol, _, data) if protocol == NAME:
+                return data
+            case Opaque():
+                if self._same:
+                    self._drop(path, "hosted_output")
+                return None
             case Image() | Document() if role == "user" or self._same:
                 block_out = self._media(block)
                 if block_out is None:
                     self._drop(path, type(block).__name__.lower())
                 return block_out
-            case Image() | Document() | Audio():
+            case Image() | Document() | Audio() | Video():
                 self._drop(path, type(block).__name__.lower())
         return None
 
@@ -320,8 +339,34 @@ class MessageBuilder:
         return None
 
 
+def cache_mark(extra: Extra) -> dict[str, Any]:
+    """Returns the cache mark among the extra fields of a block, as hosts of other protocols take it too."""
+    mark = extra.get("cache_control") if extra else None
+    return {"cache_control": mark} if mark is not None else {}
+
+
 def _is_instruction(turn: Turn) -> bool:
     return turn.role in ("system", "developer")
+
+
+def is_prefill(message: dict[str, Any]) -> bool:
+    """Returns whether the answer must continue this last message.
+
+    A turn that stopped for a tool of the provider's own is sent back as it was, which is no prefill.
+    """
+    if message["role"] != "assistant":
+        return False
+    content = message["content"]
+    return type(content) is str or all(block.get("type") in PREFILL_BLOCKS for block in content)
+
+
+def is_prefilled(request: Request) -> bool:
+    """Returns whether the last turn of a client's request is one that the answer must continue."""
+    last = request.turns[-1]
+    return last.role == "assistant" and all(isinstance(block, Text | Reasoning) for block in last.blocks)
+
+
+PREFILL_BLOCKS = ("text", "thinking", "redacted_thinking")
 
 
 def _plain_text_source(data: str) -> dict[str, Any] | None:

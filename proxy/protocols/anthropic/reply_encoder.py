@@ -13,6 +13,7 @@ from ...ir import (
     Citation,
     Document,
     Extra,
+    HostedCall,
     Image,
     Loss,
     Opaque,
@@ -26,11 +27,13 @@ from ...ir import (
     ToolCall,
     ToolResult,
     Usage,
+    Video,
     signatures,
 )
 from ...ir.losses import declare_loss, reply_extra_losses
 from ...wire import json_fields
-from ..protocol import ReplyContext
+from ..protocol import NewId, ReplyContext
+from .hosted_tools import hosted_blocks_out
 from .tables import DIRECT_CALLER, INEXACT_STOPS, NAME, STOP_WORDS, STOPS
 
 # The published schema lists these fields as `required`; they are null if they do not apply.
@@ -59,30 +62,29 @@ def encode_reply(reply: Reply, context: ReplyContext) -> tuple[dict[str, Any], l
     content = [
         block_out
         for b, block in enumerate(reply.blocks)
-        for block_out in _block_out(block, f"blocks[{b}]", same, losses)
+        for block_out in _block_out(block, f"blocks[{b}]", same, losses, context.new_id)
     ]
     losses += stop_losses(reply.stop, None if reply.stop == "stop_sequence" else reply.matched)
+    refusal = "".join(block.text for block in reply.blocks if isinstance(block, Refusal))
     body: dict[str, Any] = {
         "id": reply_id(reply, context),
         "type": "message",
         "role": "assistant",
         "model": context.request.model,
         "content": content,
-        "stop_reason": stop_out(reply.stop, reply.native, same),
+        "stop_reason": stop_out(reply.stop, reply.native, same, refused=bool(refusal)),
         "stop_sequence": reply.matched if reply.stop == "stop_sequence" else None,
         **EMPTY_MESSAGE_FIELDS,
         "usage": {**EMPTY_MESSAGE_USAGE_FIELDS, **usage_out(reply.usage)},
     }
-    if same:
-        refusal = "".join(block.text for block in reply.blocks if isinstance(block, Refusal))
-        body |= stop_details_out(reply.extra, refusal)
+    body |= stop_details_out(reply.extra if same else None, refusal)
     if same and reply.extra:
         body |= {key: value for key, value in reply.extra.items() if key not in ("usage", "stop_details")}
         body["usage"] |= reply.extra.get("usage", {})
     return body, losses
 
 
-def _block_out(block: Block, path: str, same: bool, losses: list[Loss]) -> Iterator[dict[str, Any]]:
+def _block_out(block: Block, path: str, same: bool, losses: list[Loss], new_id: NewId) -> Iterator[dict[str, Any]]:
     extra = block.extra if same and not isinstance(block, Opaque) and block.extra else {}
     match block:
         case Text(text, citations, signature):
@@ -90,11 +92,8 @@ def _block_out(block: Block, path: str, same: bool, losses: list[Loss]) -> Itera
                 yield carrier_out(signature)
             if text or citations:
                 yield {**text_out(extra), "text": text, **_citations_out(citations, len(text), extra, path, losses)}
-        case Refusal() if same:
+        case Refusal():
             pass  # goes to stop_details, outside of the content
-        case Refusal(text):
-            losses.append(declare_loss(path, "refusal"))
-            yield {**text_out({}), "text": text}
         case Reasoning(text, signature):
             yield {**reasoning_out(text, signature, block.redacted), **extra}
         case ToolCall(signature=signature):
@@ -103,14 +102,20 @@ def _block_out(block: Block, path: str, same: bool, losses: list[Loss]) -> Itera
             yield {**call_out(block), "input": _input_out(block, path, losses), **extra}
         case Opaque(protocol, _, data) if protocol == NAME:
             yield data
-        case Image() | Document() | Audio() | ToolResult():
+        case Opaque(call=HostedCall() as call):
+            yield from hosted_blocks_out(call, new_id(""))
+        case Image() | Document() | Audio() | Video() | ToolResult():
             losses.append(Loss(path, "media_out", "dropped"))
         case Opaque():
             pass  # hosted tools of another protocol; declared with the extra fields
 
 
 def stop_details_out(extra: Extra, refusal: str) -> dict[str, Any]:
-    """Restores the `stop_details` of an Anthropic backend, with the explanation that the decoder took out."""
+    """Returns the `stop_details`: those of an Anthropic backend, and the explanation of a refusal.
+
+    "explanation: A human-readable explanation of the refusal."
+    https://platform.claude.com/docs/en/test-and-evaluate/strengthen-guardrails/handle-streaming-refusals
+    """
     details = (extra or {}).get("stop_details")
     if not refusal:
         return {} if details is None else {"stop_details": details}
@@ -193,7 +198,9 @@ def reply_id(reply: Reply | ReplyStart, context: ReplyContext) -> str:
     return reply.id if reply.protocol == NAME and reply.id else f"msg_{context.id}"
 
 
-def stop_out(stop: StopReason, native: str | None, same: bool) -> str:
+def stop_out(stop: StopReason, native: str | None, same: bool, *, refused: bool) -> str:
+    if refused and stop == "end":
+        return "refusal"  # the details of a refusal come with this reason alone
     if same and native is not None and STOPS.get(native, "other") == stop:
         return native
     return STOP_WORDS[stop]

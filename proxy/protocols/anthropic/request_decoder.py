@@ -30,9 +30,15 @@ from ...ir import (
     Turn,
     signatures,
 )
+from ...ir.data_url import media_of
+from ...ir.losses import says_nothing
+from ...ir.media_type import media_type
+from ...ir.repairs import Repairs
 from ...wire import json_fields
-from ...wire.json_fields import each, maybe, need, take
+from ...wire.json_fields import alias, each, maybe, need, take
 from ..protocol import UrlParams
+from .client_tools import client_tool_in
+from .hosted_tools import FOREIGN, hosted_tool_in, mcp_servers_in
 from .tables import NAME
 
 
@@ -44,9 +50,14 @@ def decode_request(body: dict[str, Any], url: UrlParams) -> Request:
         raise Malformed("messages", "must hold at least one message")
     system = body.pop("system", None)
     lead = (Turn("system", _content_in(system, "system")),) if system else ()
-    choice, parallel = _tool_choice_in(take(body, "tool_choice", dict))
+    tools = each(take(body, "tools", list, []), "tools", _tool_in)
+    if type(servers := body.get("mcp_servers")) is list:
+        tools = mcp_servers_in(servers, tools)
+    repairs = Repairs()
+    choice, parallel = _tool_choice_in(_choice_object(body, repairs), tools)
     config = take(body, "output_config", dict, {})
-    response_format = _format_in(config, take(body, "output_format", dict))
+    alias(body, "format", "output_format", config, "output_config.")
+    response_format = _format_in(config)
     reasoning = _reasoning_config_in(take(body, "thinking", dict), config)
     if config:
         body["output_config"] = config
@@ -58,7 +69,7 @@ def decode_request(body: dict[str, Any], url: UrlParams) -> Request:
         protocol=NAME,
         model=model,
         turns=lead + each(messages, "messages", _message_in),
-        tools=each(take(body, "tools", list, []), "tools", _tool_in),
+        tools=tools,
         tool_choice=choice,
         parallel=parallel,
         sampling=Sampling(take(body, "temperature", float), take(body, "top_p", float), take(body, "top_k", int)),
@@ -69,6 +80,7 @@ def decode_request(body: dict[str, Any], url: UrlParams) -> Request:
         user=user,
         stream=take(body, "stream", bool, False),
         extra=body or None,
+        repaired=repairs.names(),
     )
 
 
@@ -76,7 +88,11 @@ def _message_in(message: dict[str, Any]) -> Turn:
     role = need(message, "role", str)
     match role:
         case "user" | "assistant" | "system":
-            return Turn(role, _attach_signatures(_content_in(message.pop("content", None), "content")), message or None)
+            blocks = _attach_signatures(_content_in(message.pop("content", None), "content"))
+            if role == "user" and says_nothing(blocks):
+                # "messages.0: user messages must have non-empty content", as the API answers
+                raise Malformed("content", "says nothing; give the user's message a text, or leave it out")
+            return Turn(role, blocks, message or None)
         case _:
             raise Malformed("role", f"'{role}' is none of user, assistant, system")
 
@@ -152,16 +168,37 @@ def block_in(block: dict[str, Any], signature_in: Callable[[str], Signature] = _
             texts = _texts(block.get("content"))
             if texts is not None:
                 return Text(texts, extra={"search_result": {"type": kind, **block}})
-    return Opaque(NAME, kind, {"type": kind, **block})
+    whole = {"type": kind, **block}
+    if str(block.get("id") or block.get("tool_use_id")).startswith(FOREIGN):
+        return Opaque("", kind, whole)  # no protocol's own: our reply encoder wrote it
+    return Opaque(NAME, kind, whole, readable_text(kind, block))
+
+
+def readable_text(kind: str, block: dict[str, Any]) -> str | None:
+    """Returns what a model must read of a block that only this protocol has; None where it cannot be told as text."""
+    match kind, block:
+        case "compaction", {"content": str(text)}:
+            # "content: Summary of previously compacted content": it stands for the whole conversation before it
+            # https://platform.claude.com/docs/en/build-with-claude/compaction
+            return f"Summary of the conversation so far:\n{text}"
+        case "compaction", {"content": None}:
+            return ""  # "null if compaction failed": such a block means nothing
+        case "tool_reference", {"tool_name": str(name)}:
+            # https://platform.claude.com/docs/en/agents-and-tools/tool-use/tool-search-tool
+            return f"Tool found: {name}"
+        case "tool_addition" | "tool_removal", {"tool": {"name": str(name)} as tool} if "definition" not in tool:
+            # https://platform.claude.com/docs/en/build-with-claude/mid-conversation-system-messages
+            return f"The tool {name} is {'now' if kind == 'tool_addition' else 'no longer'} available."
+    return None
 
 
 def _image_in(block: dict[str, Any]) -> Block:
     source = block.pop("source", None)
     match source:
         case {"type": "base64", "media_type": str(mime), "data": str(data)}:
-            return Image(Media(mime, data), block or None)
+            return Image(Media(media_type(mime, data), data), block or None)
         case {"type": "url", "url": str(url)}:
-            return Image(Media(url=url), block or None)
+            return Image(media_of(url), block or None)
         case {"type": "file", "file_id": str(id_)}:
             return Image(Media(file_id=id_), block or None)
     raise Malformed("source", "must be an object of type base64, url or file")
@@ -172,7 +209,9 @@ def _document_in(block: dict[str, Any]) -> Block:
     name = take(block, "title", str)
     match source:
         case {"type": "base64", "media_type": str(mime), "data": str(data)}:
-            return Document(Media(mime, data, name=name), block or None)
+            return Document(Media(media_type(mime, data), data, name=name), block or None)
+        case {"type": "url", "url": str(url)} if url[:5].lower() == "data:":
+            return Document(replace(media_of(url), name=name), block or None)
         case {"type": "url", "url": str(url)}:
             return Document(Media("application/pdf", url=url, name=name), block or None)
         case {"type": "file", "file_id": str(id_)}:
@@ -228,7 +267,9 @@ def citation_in(item: Any, length: int) -> Citation | None:
 def _tool_in(tool: dict[str, Any]) -> Tool | Opaque:
     kind = take(tool, "type", str, "custom")
     if kind != "custom":
-        return Opaque(NAME, kind, {"type": kind, **tool})
+        return client_tool_in(kind, tool) or Opaque(
+            NAME, kind, {"type": kind, **tool}, hosted=hosted_tool_in(kind, tool)
+        )
     return Tool(
         need(tool, "name", str),
         take(tool, "description", str),
@@ -238,7 +279,24 @@ def _tool_in(tool: dict[str, Any]) -> Tool | Opaque:
     )
 
 
-def _tool_choice_in(choice: dict[str, Any] | None) -> tuple[ToolChoice | None, bool | None]:
+def _choice_object(body: dict[str, Any], repairs: Repairs) -> dict[str, Any] | None:
+    """Takes the tool choice; without a type, as chat's word or in chat's form it becomes what it means here."""
+    match body.get("tool_choice"):
+        case "auto" | "any" | "none" | "required" as mode:
+            body["tool_choice"] = {"type": "any" if mode == "required" else mode}
+        case {"function": {"name": str(name)}}:
+            body["tool_choice"] = {"type": "tool", "name": name}
+        case {"name": str(name), **rest} if "type" not in rest:
+            body["tool_choice"] = {"type": "tool", "name": name, **rest}
+        case _:
+            return take(body, "tool_choice", dict)
+    repairs.add("tool_choice")
+    return take(body, "tool_choice", dict)
+
+
+def _tool_choice_in(
+    choice: dict[str, Any] | None, tools: tuple[Tool | Opaque, ...]
+) -> tuple[ToolChoice | None, bool | None]:
     if choice is None:
         return None, None
     kind = need(choice, "type", str)
@@ -250,7 +308,13 @@ def _tool_choice_in(choice: dict[str, Any] | None) -> tuple[ToolChoice | None, b
         case "any":
             return ToolChoice("required", extra=choice or None), parallel
         case "tool":
-            return ToolChoice("named", (need(choice, "name", str),), choice or None), parallel
+            name = need(choice, "name", str)
+            hosted = [tool for tool in tools if isinstance(tool, Opaque) and tool.data.get("name") == name]
+            if hosted:
+                forced = {"forced_hosted_tool": {"type": "tool", "name": name, **choice}}
+                kind_ = hosted[0].hosted.kind if hosted[0].hosted is not None else None
+                return ToolChoice("auto", (), forced, kind_), parallel
+            return ToolChoice("named", (name,), choice or None), parallel
         case _:
             raise Malformed("tool_choice.type", f"'{kind}' is none of auto, any, tool, none")
 
@@ -281,8 +345,8 @@ def _reasoning_config_in(fields: dict[str, Any] | None, config: dict[str, Any]) 
             return ReasoningConfig(effort, budget, extra={**extra, "thinking": kind})
 
 
-def _format_in(config: dict[str, Any], legacy: dict[str, Any] | None) -> ResponseFormat | None:
-    fields = take(config, "format", dict) or legacy
+def _format_in(config: dict[str, Any]) -> ResponseFormat | None:
+    fields = take(config, "format", dict)
     if fields is None:
         return None
     kind = need(fields, "type", str)

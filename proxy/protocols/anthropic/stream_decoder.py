@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from ...errors import Malformed, upstream_cut
+from ...errors import Malformed, UpstreamError, upstream_cut
 from ...ir import (
     Block,
     BlockCitation,
@@ -24,15 +24,19 @@ from ...ir import (
     Text,
     ToolCall,
     Usage,
+    unfold,
 )
+from ...ir.repairs import Repairs
 from ...ir.tool_names import Alias
 from ...wire import json_fields
+from ...wire.error_bodies import error_in_body, is_error
 from ...wire.framing import DONE, Frame
 from ...wire.json_fields import need, take
 from ..protocol import NewId, UpstreamRequest
 from .errors import error_in
-from .reply_decoder import free_text_in, refusal_in, stop_in, usage_in, with_issuer, without_defaults
-from .request_decoder import citation_in, citations_extra
+from .hosted_tools import HostedCalls
+from .reply_decoder import decode_reply, free_text_in, refusal_in, stop_in, usage_in, with_issuer, without_defaults
+from .request_decoder import citation_in, citations_extra, readable_text
 from .tables import NAME
 
 
@@ -61,6 +65,7 @@ class StreamDecoder:
         self.done = False
         self.fast_forward = False
         self._sent = sent
+        self._new_id = new_id
         self._started = False
         self._next_index = 0
         self._has_calls = False
@@ -68,14 +73,16 @@ class StreamDecoder:
         self._native: str | None = None
         self._matched: str | None = None
         self._usage: Usage | None = None
+        self._repairs = Repairs()
         self._extra: dict[str, Any] = {}
+        self._hosted = HostedCalls()
 
     def feed(self, frame: Frame) -> list[Event]:
         """Returns the events of one frame; raises Malformed if it is not an Anthropic event."""
         if self.done:
             return []
         if frame.data == DONE:  # OpenRouter also ends this stream with [DONE]
-            return self.close()
+            return self._end()
         event = json_fields.parse_object(frame.data)
         if (text := self._next_text(event)) is not None:
             return [text]
@@ -85,29 +92,38 @@ class StreamDecoder:
             return []
         match kind:
             case "content_block_delta":
-                self._delta(self._open_block(event), need(event, "delta", dict), out)
+                self._start(out, {})
+                delta = need(event, "delta", dict)
+                self._delta(self._block_of(event, delta, out), delta, out)
             case "content_block_start":
                 self._start(out, {})
-                self._open(need(event, "index", int), need(event, "content_block", dict), out)
+                self._open(self._next_wire_index(event, out), need(event, "content_block", dict), out)
             case "content_block_stop":
-                state = self._open_block(event)
-                self._stop(state, out)
-                self._blocks = {i: other for i, other in self._blocks.items() if other is not state}
+                if (index := self._index_of(event)) is not None:
+                    self._stop(self._blocks.pop(index), out)
             case "message_start":
-                self._start(out, need(event, "message", dict))
+                message = need(event, "message", dict)
+                if self._started and not self._began_again(message, out):
+                    return out
+                self._start(out, message)
             case "message_delta":
                 self._start(out, {})
                 self._message(event)
             case "message_stop":
-                return self.close()
+                if event.get("usage") is not None:
+                    self._repairs.add("usage_place")
+                    self._message({"usage": event["usage"]})
+                return self._end()
             case "error":
                 self.done = True
-                return [error_in(event.get("error"), None, None)]
+                return [error_in(error_in_body(event), None, None)]
+            case "message":  # a whole answer in one frame
+                return self._whole({"type": kind, **event})
             case None:
-                if event.get("error") is None:
+                if not is_error(event):
                     raise Malformed("type", "is required in an event")
                 self.done = True
-                return [error_in(event["error"], None, None)]
+                return [error_in(error_in_body(event), None, None)]
         return out  # `ping` and unknown events are ignored
 
     def _next_text(self, event: dict[str, Any]) -> BlockDelta | None:
@@ -124,10 +140,50 @@ class StreamDecoder:
         state.length += len(text)
         return BlockDelta(state.index, text)
 
-    def _open_block(self, event: dict[str, Any]) -> _BlockState:
-        index = need(event, "index", int)
-        if index not in self._blocks:
-            raise Malformed("index", f"no block {index} is open")
+    def _began_again(self, message: dict[str, Any], out: list[Event]) -> bool:
+        """Ends the open blocks where a host begins its answer once more; False where half a call was told already."""
+        self._repairs.add("unclosed")
+        for state in self._blocks.values():
+            if state.kind == "tool_use" and state.has_arguments:
+                self.done = True
+                out.append(upstream_cut())
+                return False
+            self._stop(state, out)
+        self._blocks = {}
+        self._message({"usage": message.get("usage")})
+        return True
+
+    def _index_of(self, event: dict[str, Any]) -> int | None:
+        """Returns the wire's index of the open block that an event is about, the last where the event has no index."""
+        index = take(event, "index", int)
+        if index is None:
+            self._repairs.add("index")
+            return next(reversed(self._blocks), None)
+        return index if index in self._blocks else None
+
+    def _next_wire_index(self, event: dict[str, Any], out: list[Event]) -> int:
+        """Returns the index of a block that starts; a block that is still open under the same one ends."""
+        index = take(event, "index", int)
+        if index is None:
+            self._repairs.add("index")
+            index = max(self._blocks, default=-1) + 1
+        if index in self._blocks:
+            self._repairs.add("index")
+            self._stop(self._blocks.pop(index), out)
+        return index
+
+    def _block_of(self, event: dict[str, Any], delta: dict[str, Any], out: list[Event]) -> _BlockState:
+        """Returns the open block of a delta; a text or thinking that nothing announced starts with its first delta."""
+        wire = event.get("index")
+        index = self._index_of(event)
+        if index is not None:
+            return self._blocks[index]
+        kind = _DELTA_KINDS.get(str(delta.get("type")))
+        if kind is None:
+            raise Malformed("index", f"no block {wire} is open")
+        self._repairs.add("index")
+        index = wire if type(wire) is int else 0
+        self._open(index, {"type": kind}, out)
         return self._blocks[index]
 
     def _start(self, out: list[Event], message: dict[str, Any]) -> None:
@@ -135,7 +191,7 @@ class StreamDecoder:
             return
         self._started = True
         usage = take(message, "usage", dict, {})
-        self._usage = usage_in(usage)
+        self._usage = usage_in(usage, self._repairs)
         id_, model = take(message, "id", str), take(message, "model", str)
         for key in ("type", "role", "content", "stop_reason", "stop_sequence"):
             message.pop(key, None)
@@ -149,8 +205,6 @@ class StreamDecoder:
 
     def _open(self, index: int, block: dict[str, Any], out: list[Event]) -> None:
         kind = need(block, "type", str)
-        if index in self._blocks:
-            raise Malformed("index", f"block {index} is already open")
         state = self._blocks[index] = _BlockState(None, kind, block)
         match kind:
             case "text":
@@ -167,7 +221,11 @@ class StreamDecoder:
                 self._start_block(state, Reasoning("", redacted=True, extra=without_defaults(block) or None), "", out)
                 self._add_signature(state, data, out)
             case "tool_use":
-                id_, name = need(block, "id", str), need(block, "name", str)
+                name = need(block, "name", str)
+                id_ = take(block, "id", str)
+                if not id_:
+                    self._repairs.add("call_id")
+                    id_ = self._new_id("toolu_")
                 state.data = {"input": take(block, "input", dict, {})}
                 alias = self._sent.names.get(name) or Alias(name)
                 state.custom = alias.kind == "custom"
@@ -221,10 +279,11 @@ class StreamDecoder:
         index = state.index
         if index is None:
             data = state.data
-            if state.fragments and (text := "".join(state.fragments)):
+            if state.fragments and (text := "".join(state.fragments)) and json_fields.is_value(text):
                 data["input"] = json_fields.parse(text)
+            whole = Opaque(NAME, state.kind, {"type": state.kind, **data}, readable_text(state.kind, data))
             out += [
-                BlockStart(self._next_index, Opaque(NAME, state.kind, {"type": state.kind, **data})),
+                BlockStart(self._next_index, self._hosted.with_call(whole)),
                 BlockEnd(self._next_index),
             ]
             self._next_index += 1
@@ -247,10 +306,16 @@ class StreamDecoder:
         self._native = take(delta, "stop_reason", str, self._native or "") or None
         self._matched = take(delta, "stop_sequence", str, self._matched or "") or None
         usage = take(event, "usage", dict, {})
+        if not usage and type(inner := delta.pop("usage", None)) is dict:
+            self._repairs.add("usage_place")
+            usage = inner
         # "The token counts shown in the usage field of the message_delta event are cumulative."
         # https://platform.claude.com/docs/en/build-with-claude/streaming
-        counts = usage_in(usage)
+        is_zero = usage.get("input_tokens") == 0
+        counts = usage_in(usage, self._repairs)
         if counts is not None:
+            if is_zero and not counts.prompt:  # hosts that count the prompt at the start alone
+                counts = Usage(None, counts.output, reasoning=counts.reasoning)
             self._usage = self._usage.merge(counts) if self._usage else counts
         if usage := without_defaults(usage):
             self._extra["usage"] = {**self._extra.get("usage", {}), **usage}
@@ -260,11 +325,22 @@ class StreamDecoder:
         """Ends the stream: returns the ReplyEnd, or a Failure if the reply is incomplete."""
         if self.done:
             return []
-        self.done = True
-        if self._native is None or (self._blocks and not self.fast_forward):
+        if self._native is None:
+            self.done = True
             return [upstream_cut()]
-        stop = stop_in(self._native, self._has_calls)
+        return self._end()
+
+    def _end(self) -> list[Event]:
+        """Ends the stream where it says that it is complete: by its stop reason, its last event or the sentinel."""
+        self.done = True
+        if self._native is None and (self.fast_forward or not self._started or not self._next_index):
+            return [upstream_cut()]  # a relay's client waits for the stop reason
         out: list[Event] = []
+        for state in self._blocks.values() if not self.fast_forward else ():
+            self._repairs.add("unclosed")
+            self._stop(state, out)
+        self._blocks = {}
+        stop = stop_in(self._native, None if self.fast_forward else self._has_calls, self._repairs)
         refusal = refusal_in(self._extra)
         if refusal:
             out += [
@@ -272,7 +348,21 @@ class StreamDecoder:
                 BlockDelta(self._next_index, refusal),
                 BlockEnd(self._next_index),
             ]
-        return [*out, ReplyEnd(stop, self._matched, self._native, self._usage, self._extra or None)]
+        names = self._repairs.names()
+        return [*out, ReplyEnd(stop, self._matched, self._native, self._usage, self._extra or None, names)]
+
+    def _whole(self, body: dict[str, Any]) -> list[Event]:
+        """The events of a whole answer."""
+        self.done = True
+        try:
+            reply = decode_reply(body, self._sent, self._new_id)
+        except UpstreamError as error:
+            return [error.failure]
+        return list(unfold(reply))
+
+
+_DELTA_KINDS = {"text_delta": "text", "thinking_delta": "thinking"}
+"""Deltas whose block holds nothing else, and its type."""
 
 
 def _merge_delta(data: dict[str, Any], delta: dict[str, Any]) -> None:

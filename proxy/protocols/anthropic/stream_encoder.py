@@ -19,6 +19,7 @@ from ...ir import (
     Event,
     Extra,
     Failure,
+    HostedCall,
     Image,
     Loss,
     Opaque,
@@ -31,13 +32,15 @@ from ...ir import (
     ToolCall,
     ToolResult,
     Usage,
+    Video,
     signatures,
 )
-from ...ir.losses import block_extra_losses, declare_loss, extra_field_losses
+from ...ir.losses import block_extra_losses, declare_loss, reply_field_losses
 from ...wire import json_fields
 from ...wire.framing import sse
 from ..protocol import ReplyContext
 from .errors import encode_failure
+from .hosted_tools import hosted_blocks_out
 from .reply_encoder import (
     EMPTY_MESSAGE_FIELDS,
     EMPTY_MESSAGE_USAGE_FIELDS,
@@ -59,7 +62,6 @@ from .tables import NAME
 
 _DELTAS: dict[type[Block], tuple[bytes, bytes]] = {
     Text: (b'"text_delta"', b'"text"'),
-    Refusal: (b'"text_delta"', b'"text"'),
     Reasoning: (b'"thinking_delta"', b'"thinking"'),
     ToolCall: (b'"input_json_delta"', b'"partial_json"'),
 }
@@ -76,7 +78,7 @@ class StreamEncoder:
         self._sequencer = BlockSequencer()
         self._same = False
         self._usage: Usage | None = None
-        self._refusal: list[str] = []  # of an Anthropic backend: sent in stop_details, outside of the content
+        self._refusal: list[str] = []  # sent in stop_details, outside of the content
         self._start_usage: dict[str, Any] = {}  # the extra usage fields of message_start
         self._next_wire_index = 0  # the Anthropic index of the next block
         self._index = 0  # the neutral index of the current block
@@ -161,7 +163,7 @@ class StreamEncoder:
         out = b""
         block = self._block
         match block:
-            case Text() | Refusal():
+            case Text():
                 shape = text_out(self._block_extra())
             case Reasoning():
                 shape = {**reasoning_out("", None, False), **self._block_extra()}
@@ -170,7 +172,7 @@ class StreamEncoder:
             case _:
                 return b""
         signature = self._signature or early_signatures.get(self._index)
-        if signature and not isinstance(block, Reasoning | Refusal):
+        if signature and not isinstance(block, Reasoning):
             out = self._complete_block(carrier_out(signature))
             self._signature = signature
         number = b'"index":%d' % self._next_wire_index
@@ -211,7 +213,7 @@ class StreamEncoder:
         self._length += len(text)
         if self._has_begun:
             return self._head + json_fields.encode(text) + b"}}\n\n"
-        if type(block) is Refusal and self._same:
+        if type(block) is Refusal:
             self._refusal.append(text)
             return b""
         if type(block) not in _DELTAS:
@@ -235,15 +237,12 @@ class StreamEncoder:
         self._open_index = -1
         path = f"blocks[{self._index}]"
         if not self._same:
-            self.losses += extra_field_losses(extra, path)
+            self.losses += reply_field_losses(extra, path)
         match block:
             case Text():
                 return self._close_text(extra, early_signatures, path)
-            case Refusal() if self._same:
-                pass
             case Refusal():
-                self.losses.append(declare_loss(path, "refusal"))
-                return self._block_stop_frame() if self._has_begun else b""
+                pass
             case Reasoning() if not self._has_begun:
                 shape = reasoning_out("", self._signature, block.redacted)
                 return self._complete_block({**shape, **self._block_extra()})
@@ -253,7 +252,10 @@ class StreamEncoder:
                 return self._close_call(block, early_signatures)
             case Opaque(protocol, _, data) if protocol == NAME:
                 return self._close_opaque(data)
-            case Image() | Document() | Audio() | ToolResult():
+            case Opaque(call=HostedCall() as call):
+                blocks = hosted_blocks_out(call, self._context.new_id(""))
+                return b"".join([self._close_opaque(one) for one in blocks])
+            case Image() | Document() | Audio() | Video() | ToolResult():
                 self.losses.append(Loss(path, "media_out", "dropped"))
         return b""
 
@@ -297,15 +299,15 @@ class StreamEncoder:
             usage = self._usage.merge(usage)
         usage_fields = {**EMPTY_USAGE_FIELDS, **usage_out(usage)}
         delta: dict[str, Any] = {
-            "stop_reason": stop_out(finish.stop, finish.native, self._same),
+            "stop_reason": stop_out(finish.stop, finish.native, self._same, refused=bool(self._refusal)),
             "stop_sequence": matched,
             **EMPTY_MESSAGE_FIELDS,
         }
         event: dict[str, Any] = {"type": "message_delta", "delta": delta, "usage": usage_fields}
+        delta |= stop_details_out(finish.extra if self._same else None, "".join(self._refusal))
         if not self._same:
-            self.losses += extra_field_losses(finish.extra, "")
+            self.losses += reply_field_losses(finish.extra, "")
             return out + sse(json_fields.encode(event), "message_delta") + _STOP
-        delta |= stop_details_out(finish.extra, "".join(self._refusal))
         if finish.extra:
             extra = {key: value for key, value in finish.extra.items() if key != "stop_details"}
             usage_fields |= {k: v for k, v in extra.pop("usage", {}).items() if self._start_usage.get(k) != v}

@@ -1,9 +1,8 @@
-"""Lookup tables of Anthropic Messages: stop reasons, error types, quirks, limits, and the quirks of each model."""
+"""Lookup tables of Anthropic Messages: stop reasons, error types, quirks and limits."""
 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 
 from ...ir import StopReason
 
@@ -19,6 +18,15 @@ STOPS: dict[str, StopReason] = {
     "pause_turn": "pause",
     "refusal": "filter",
 }
+OTHER_STOPS: dict[str, StopReason] = {
+    "stop": "end",
+    "eos": "end",
+    "length": "length",
+    "tool_calls": "tool",
+    "content_filter": "filter",
+    "safety": "filter",
+}
+"""Stop reasons of other protocols, which hosts of this one write, in lower case."""
 STOP_WORDS: dict[StopReason, str] = {
     "end": "end_turn",
     "length": "max_tokens",
@@ -145,6 +153,12 @@ EFFORTS: dict[str, str] = {
     "max": "max",
 }
 
+# "user_id: An external identifier for the user", maxLength 256: https://platform.claude.com/docs/en/api/messages/create
+USER_LIMIT = 256
+
+CONTINUE_HINT = "Continue your last message exactly from where it ends, without repeating any of it."
+"""A user message behind the beginning of an answer, for models that do not continue an assistant's message."""
+
 JSON_HINT = "Answer with one JSON object and nothing else: no prose, no code fence."
 SCHEMA_HINT = "Answer with JSON that fits this JSON Schema and nothing else, no prose, no code fence: "
 
@@ -160,34 +174,3 @@ QUIRKS = {
     "no_structured": "refuses output_config.format and strict tools",
     "system_messages": "takes system messages in the midst of a conversation",
 }
-
-_MODERN = frozenset(("adaptive", "no_budget", "no_sampling"))
-MODEL_QUIRKS: tuple[tuple[re.Pattern[str], frozenset[str]], ...] = (
-    # https://platform.claude.com/docs/en/build-with-claude/thinking and …/structured-outputs list the models
-    (re.compile(r"claude-(instant|2|3[-.](opus|sonnet|haiku|5))"), frozenset(("no_thinking", "no_structured"))),
-    (re.compile(r"claude-(3[-.]7|(opus|sonnet)-4(-0|-2025|$))"), frozenset(("no_structured",))),
-    # "`temperature` and `top_p` cannot both be specified for this model. Please use only one."
-    (re.compile(r"claude-(opus-4[-.][15](?!\d)|(sonnet|haiku)-4[-.]5)"), frozenset(("one_sampling",))),
-    # "Supported levels: high, low, max, medium."
-    (re.compile(r"claude-(opus|sonnet)-4[-.]6"), frozenset(("adaptive", "one_sampling", "no_xhigh"))),
-    # "Setting temperature, top_p, or top_k to a non-default value returns a 400 error"; "manual extended thinking
-    # rejected": https://platform.claude.com/docs/en/about-claude/models/migration-guide
-    (re.compile(r"claude-(opus-4[-.]7|(sonnet|haiku)-5|fable|mythos)"), _MODERN),
-    # "you can include messages with "role": "system" after a user turn"
-    # https://platform.claude.com/docs/en/build-with-claude/mid-conversation-system-messages
-    (re.compile(r"claude-(opus-(4[-.]8|5)|fable-5|mythos-5)"), _MODERN | {"system_messages"}),
-    # "explicit disabled returns 400": https://platform.claude.com/docs/en/build-with-claude/adaptive-thinking
-    (re.compile(r"claude-(fable|mythos)"), frozenset(("no_thinking_off",))),
-    # "tool_choice: type "tool" and "any" are not supported for this model.", as the API answers
-    (
-        re.compile(r"claude-((opus|sonnet)-5[-.]5|(fable|mythos)-5[-.]1)"),
-        frozenset(("no_forced_tools", "no_thinking_off")),
-    ),
-)
-"""Model name patterns and the quirks they imply; all matching rows apply, in addition to the configured quirks."""
-
-
-@lru_cache(256)
-def model_quirks(model: str, quirks: frozenset[str]) -> frozenset[str]:
-    """Returns the quirks implied by the model name together with the configured ones."""
-    return quirks.union(*(implied for pattern, implied in MODEL_QUIRKS if pattern.search(model)))

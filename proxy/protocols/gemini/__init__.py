@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from ...ir import Request
-from ..protocol import Endpoint, Protocol, StoredState, UrlParams
+from ...ir import Opaque, Request, Text, ToolResult
+from ..protocol import Endpoint, Protocol, StoredState, UpstreamTarget, UrlParams, loses_by_fitting
 from .embeddings import EMBEDDINGS
 from .errors import decode_failure, encode_failure
 from .model_list import MODEL_LIST
+from .model_rules import has_functions
 from .reply_decoder import decode_reply
 from .reply_encoder import encode_reply
 from .request_decoder import decode_request
@@ -44,6 +45,24 @@ def url_params(model: str | None, stream: bool) -> UrlParams:
 
 def auth(key: str) -> dict[str, str]:
     return {"x-goog-api-key": key}
+
+
+def needs_reencoding(request: Request, target: UpstreamTarget, body: bytes) -> bool:
+    traits = target.traits
+    functions = has_functions(request)
+    if functions and "functions_with_json" in traits.refuses and request.format is not None:
+        return request.format.kind != "text"
+    if functions and "functions_with_search" in traits.refuses and any(type(t) is Opaque for t in request.tools):
+        return True
+    if "media_in_results" in traits.refuses and any(
+        isinstance(block, ToolResult) and not all(isinstance(inner, Text) for inner in block.blocks)
+        for turn in request.turns
+        for block in turn.blocks
+    ):
+        return True
+    if "thinking" in traits.refuses and request.reasoning is not None:
+        return True
+    return loses_by_fitting(request, target, body)
 
 
 PROTOCOL = Protocol(
@@ -86,6 +105,7 @@ PROTOCOL = Protocol(
     decode_failure=decode_failure,
     address=address,
     auth=auth,
+    needs_reencoding=needs_reencoding,
     model_in=(),
     model_out=(("modelVersion",),),
     frame_fields=(b'"candidates"', b'"usageMetadata"', b'"promptFeedback"', b'"error"'),

@@ -28,14 +28,15 @@ from ...ir import (
     ToolCall,
     ToolResult,
     Turn,
+    Video,
     signatures,
 )
 from ...ir.losses import declare_loss
+from ...ir.readable import joined
 from ...ir.tool_names import ToolNameMap
 from ...wire import json_fields
 from ..protocol import UpstreamTarget
 from .fields import restore_extra
-from .model_rules import version
 from .tables import BYPASS, NAME
 
 
@@ -55,9 +56,12 @@ class ContentBuilder:
         self._same = request.protocol == NAME
         self._only_gemini_history = self._same and not _has_foreign_signatures(request)
         self._provider = target.provider
-        self._is_gemini_3 = version(target) >= (3, 0)
+        self._traits = target.traits
         self._names = names
         self._losses = losses
+        self.details: list[str | None] = []
+        """The media resolution of each image, for models that have one for all of them."""
+        self._moved = False  # whether media of a result became a part of their own
         self._call_names: dict[str, str] = {}  # call id -> name of the function for the backend
         self._calls: list[tuple[int, str, dict[str, Any], bool]] = []  # content index, path, part, signature lost
 
@@ -81,7 +85,7 @@ class ContentBuilder:
             parts = [part for path, block in draft.blocks for part in self._part(block, path, len(contents))]
             if not parts:
                 continue
-            if draft.role == "user" and not self._same:
+            if draft.role == "user" and (not self._same or self._moved):
                 # media moved out of results follow all responses, which must be adjacent
                 parts.sort(key=lambda part: "functionResponse" not in part)
             if draft.role == "user" and any("functionResponse" not in part for part in parts):
@@ -90,9 +94,16 @@ class ContentBuilder:
             if self._same:
                 restore_extra(content, draft.extra)
             contents.append(content)
+        if not self._same and contents and contents[0]["role"] == "model" and _calls(contents[0]):
+            # "Please ensure that function call turn comes immediately after a user turn", as the API answers
+            contents.insert(0, {"role": "user", "parts": [{"text": " "}]})
+            self._calls = [(at + 1, path, part, lost) for at, path, part, lost in self._calls]
+            start += 1
         if not contents:
             # the backend answers, or refuses, an empty request
             contents.append({"role": "user", "parts": [{"text": ""}]})
+            if self._turns and not self._same:
+                self._losses.append(declare_loss("turns", "content"))
         self._sign_calls(start)
         return system, contents
 
@@ -149,7 +160,7 @@ class ContentBuilder:
                 self._losses.append(declare_loss(f"{path}.seal", "signature"))
             first = content not in signed
             signed.add(content)
-            if first and self._is_gemini_3 and content > start and "thoughtSignature" not in part:
+            if first and "signed_calls" in self._traits.takes and content > start and "thoughtSignature" not in part:
                 if self._only_gemini_history and not is_lost:
                     continue  # a Gemini client is responsible for its signatures
                 part["thoughtSignature"] = BYPASS
@@ -163,7 +174,7 @@ class ContentBuilder:
                 return [self._with_extra({"text": text}, extra)] if text else []
             case Opaque(protocol, _, data) if protocol == NAME:
                 return [data]
-            case Image() | Document() | Audio():
+            case Image() | Document() | Audio() | Video():
                 self._losses.append(Loss(path, type(block).__name__.lower(), "dropped"))
         return []
 
@@ -186,11 +197,16 @@ class ContentBuilder:
             case Refusal(text):
                 self._losses.append(declare_loss(path, "refusal"))
                 return [{"text": text}] if text else []
-            case Image(media, extra) | Document(media, extra) | Audio(media, extra):
+            case Image(media, extra) | Document(media, extra) | Audio(media, extra) | Video(media, extra):
                 if isinstance(block, Audio) and media.mime is None and media.data is not None:
                     media = msgspec.structs.replace(media, mime=_audio_type(media.data))
                 part = self._media(media, path)
                 if part is not None:
+                    if isinstance(block, Image) and not self._same:
+                        level = resolution_of(extra)
+                        self.details.append(level)
+                        if level is not None and "part_resolution" in self._traits.takes:
+                            part["mediaResolution"] = {"level": level}
                     return [self._with_extra(part, extra)]
                 self._losses.append(Loss(path, type(block).__name__.lower(), "dropped"))
             case Opaque(protocol, _, data) if protocol == NAME:
@@ -229,11 +245,11 @@ class ContentBuilder:
 
     def _result(self, result: ToolResult, path: str) -> list[dict[str, Any]]:
         name = self._call_names.get(result.id) or self._names.wire(result.name or "unknown")
-        texts = [block.text for block in result.blocks if isinstance(block, Text)]
+        texts = [block for block in result.blocks if isinstance(block, Text)]
         media, others = [], []
         for b, block in enumerate(result.blocks):
             match block:
-                case Image(content, extra) | Document(content, extra) | Audio(content, extra):
+                case Image(content, extra) | Document(content, extra) | Audio(content, extra) | Video(content, extra):
                     part = self._media(content, f"{path}.blocks[{b}]")
                     if part is not None:
                         media.append(self._with_extra(part, extra))
@@ -241,18 +257,20 @@ class ContentBuilder:
                         self._losses.append(Loss(f"{path}.blocks[{b}]", "tool_result_media", "dropped"))
                 case Refusal(text):
                     self._losses.append(declare_loss(f"{path}.blocks[{b}]", "refusal"))
-                    texts.append(text)
+                    texts.append(Text(text))
                 case Opaque(protocol, _, data) if protocol == NAME:
                     media.append(data)
         out: dict[str, Any] = {"id": result.id, "name": name}
         extra = dict(result.extra) if result.extra and self._same else {}
         wrapper = next((key for key in ("error", "result", "output") if f"functionResponse.{key}" in extra), None)
         extra.pop(f"functionResponse.{wrapper}", None)
-        out["response"] = _response("".join(texts), result.error, wrapper) if texts or not media else {}
-        if media and not (self._is_gemini_3 or self._same):
+        out["response"] = _response(joined(texts), result.error, wrapper) if texts or not media else {}
+        takes_media = "media_in_results" in self._traits.takes
+        if media and not (takes_media or (self._same and "media_in_results" not in self._traits.refuses)):
             # media inside a result is for Gemini 3 and later: https://ai.google.dev/gemini-api/docs/function-calling
             self._losses.append(declare_loss(path, "tool_result_media"))
             others, media = media, []
+            self._moved = True
         if media:
             out["parts"] = media
         return [self._with_extra({"functionResponse": out}, extra), *others]
@@ -273,6 +291,23 @@ class ContentBuilder:
         guessed_mime = media.mime or guess_type(uri)[0]
         typed = {"mimeType": guessed_mime} if guessed_mime else {}
         return {"fileData": {**typed, "fileUri": uri, **display_name}}
+
+
+def resolution_of(extra: Extra) -> str | None:
+    """Returns the media resolution for the detail in which another protocol's client wants an image to be seen.
+
+    "Per-part media resolution (Gemini 3 only)": a part has {"level": "MEDIA_RESOLUTION_HIGH"}; for other models one
+    field of generationConfig holds for all media. https://ai.google.dev/gemini-api/docs/media-resolution
+    """
+    detail = extra.get("detail") if extra else None
+    return RESOLUTIONS.get(detail) if type(detail) is str else None
+
+
+RESOLUTIONS = {"low": "MEDIA_RESOLUTION_LOW", "high": "MEDIA_RESOLUTION_HIGH", "original": "MEDIA_RESOLUTION_HIGH"}
+
+
+def _calls(content: dict[str, Any]) -> bool:
+    return any("functionCall" in part for part in content["parts"])
 
 
 def _has_foreign_signatures(request: Request) -> bool:

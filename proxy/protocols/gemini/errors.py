@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...errors import Malformed, upstream_failure
+from ...errors import upstream_failure
 from ...ir import Failure
-from ...wire import json_fields
+from ...wire.error_bodies import error_text, parse_error_body, status_in
 from .tables import (
     CONTEXT_LENGTH,
     DAILY,
@@ -36,26 +36,18 @@ def encode_failure(failure: Failure, request_id: str) -> dict[str, Any]:
 
 def decode_failure(status: int, body: bytes, retry_after: float | None) -> Failure:
     """Maps the error response of a backend to a Failure; `retry_after` is in seconds."""
-    try:
-        fields = json_fields.parse(body)
-    except Malformed:
-        return upstream_failure(status, retry_after=retry_after)
-    if type(fields) is list and fields:  # the error of a streaming request is an array of one
-        fields = fields[0]
-    error = fields.get("error", fields) if type(fields) is dict else fields
-    return error_in(error, status, retry_after)
+    return error_in(parse_error_body(body), status, retry_after)
 
 
 def error_in(error: Any, status: int | None, retry_after: float | None) -> Failure:
     """Maps an `error` value to a Failure; inside a 200 stream `status` is None and follows from the code."""
     fields = error if type(error) is dict else {"message": error}
-    code, error_status, message = fields.get("code"), fields.get("status"), fields.get("message")
+    error_status, message = fields.get("status"), error_text(fields)
     error_status = error_status if type(error_status) is str else None
-    message = message if type(message) is str else None
     details = fields.get("details")
     details = [detail for detail in details if type(detail) is dict] if type(details) is list else []
     if status is None:
-        status = code if type(code) is int and 400 <= code < 600 else STATUSES.get(error_status or "", 502)
+        status = status_in(fields) or STATUSES.get(error_status or "", 502)
     kind = KINDS.get(error_status or "") if status != 400 else None
     if message is not None and CONTEXT_LENGTH.search(message):
         kind = "context_length"
@@ -69,7 +61,9 @@ def error_in(error: Any, status: int | None, retry_after: float | None) -> Failu
         kind = next((found for detail in details if (found := _account_kind(detail)) is not None), kind)
     if retry_after is None and kind != "upstream_quota":  # a RetryInfo does not tell when a daily quota ends
         retry_after = next((wait for detail in details if (wait := _retry_in(detail)) is not None), None)
-    return upstream_failure(status, message, kind=kind, code=error_status, retry_after=retry_after)
+    # a failure of the backend's own has a word of its own in each client's protocol
+    code = None if status >= 500 else error_status
+    return upstream_failure(status, message, kind=kind, code=code, retry_after=retry_after)
 
 
 def _account_kind(detail: dict[str, Any]) -> str | None:

@@ -18,6 +18,7 @@ FREE_FORM_FIELDS = frozenset(
         "parametersJsonSchema",
         "responseSchema",
         "responseJsonSchema",
+        "schema",
         "labels",
         "partMetadata",
     )
@@ -37,7 +38,9 @@ def camel(fields: dict[str, Any], depth: int = 0) -> dict[str, Any]:
     """
     for key in [key for key in fields if "_" in key]:
         value = fields.pop(key)
-        fields.setdefault(key if key[0] == "_" else _SNAKE.sub(_upper, key), value)
+        name = key if key[0] == "_" else _SNAKE.sub(_upper, key)
+        if fields.setdefault(name, value) != value:
+            raise Malformed(name, f"differs from {key}, which means the same; keep one of them")
     if depth < _MAX_DEPTH:
         for key, value in fields.items():
             if type(value) is dict:

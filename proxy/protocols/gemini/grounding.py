@@ -5,58 +5,89 @@ Gemini counts offsets in bytes of UTF-8, the neutral form in characters.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...ir import Citation
 from ...wire.json_fields import maybe
 
 
-def citations_in(candidate: dict[str, Any], text: str) -> tuple[Citation, ...]:
-    """Takes the URL citations of this text, the last block of the reply, out of a candidate; other metadata remains.
+class AnswerText:
+    """The text of an answer, its last block, with the place of each part of the content in it.
+
+    "partIndex: The index of a Part object within its parent Content object. startIndex: Start index in the given Part,
+    measured in bytes." https://ai.google.dev/api/generate-content#Segment
+    """
+
+    def __init__(self, text: str, parts: Mapping[int, tuple[int, int]] | None = None) -> None:
+        self.text = text
+        self.parts = parts or {}
+        """Index of a part to the characters of the text at which it begins and ends."""
+
+    def span(self, segment: dict[str, Any]) -> tuple[int | None, int | None, str | None]:
+        """Returns start and end of a segment in characters, and its quote if it is not found in the text."""
+        index = segment.get("partIndex")
+        if type(index) is int and index in self.parts:
+            start, end = self.parts[index]
+            first, last, quote = _span(self.text[start:end], segment)
+            if first is not None and last is not None:
+                return first + start, last + start, quote
+        return _span(self.text, segment)
+
+
+def citations_in(candidate: dict[str, Any], text: AnswerText) -> tuple[Citation, ...]:
+    """Takes the citations of this text, the last block of the reply, out of a candidate; other metadata remains.
 
     https://ai.google.dev/api/generate-content#GroundingMetadata and #CitationMetadata
     """
     return _grounding_in(candidate, text) + _sources_in(candidate, text)
 
 
-def _grounding_in(candidate: dict[str, Any], text: str) -> tuple[Citation, ...]:
+def _grounding_in(candidate: dict[str, Any], text: AnswerText) -> tuple[Citation, ...]:
     metadata = candidate.get("groundingMetadata")
     if type(metadata) is not dict:
         return ()
     chunks, supports = metadata.get("groundingChunks") or [], metadata.get("groundingSupports") or []
-    web_sources = [_web_source(chunk) for chunk in chunks] if type(chunks) is list else [None]
-    if None in web_sources or type(supports) is not list:
-        return ()  # maps or files: the indices of supports include them, so nothing is converted
+    sources = [_source(chunk) for chunk in chunks] if type(chunks) is list else [None]
+    if (sources and not any(sources)) or type(supports) is not list:
+        return ()  # nothing that has an address
     found: list[Citation] = []
     cited: set[int] = set()
     for support in supports:
         match support:
             case {"segment": dict(segment), "groundingChunkIndices": list(indices)}:
-                start, end, quote = _span(text, segment)
+                start, end, quote = text.span(segment)
                 for index in indices:
-                    source = web_sources[index] if type(index) is int and 0 <= index < len(web_sources) else None
+                    source = sources[index] if type(index) is int and 0 <= index < len(sources) else None
                     if source is not None:
                         found.append(Citation(source[0], source[1], quote, start, end))
                         cited.add(index)
-    found += [
-        Citation(*source) for index, source in enumerate(web_sources) if source is not None and index not in cited
-    ]
-    del candidate["groundingMetadata"]
+    found += [Citation(*source) for index, source in enumerate(sources) if source is not None and index not in cited]
+    if None not in sources and all(type(chunk) is dict and "web" in chunk for chunk in chunks):
+        del candidate["groundingMetadata"]
+    elif None not in sources:
+        # the citations say all of it, but not that the sources are places or files
+        candidate["nativeGrounding"] = candidate.pop("groundingMetadata")
+        metadata = {}
+    else:
+        return tuple(found)  # what has no address stays, and is lost elsewhere
     for key, value in metadata.items():
         if key not in ("groundingChunks", "groundingSupports") and value not in ({}, [], None):
             candidate[f"groundingMetadata.{key}"] = value
     return tuple(found)
 
 
-def _web_source(chunk: Any) -> tuple[str, str | None] | None:
+def _source(chunk: Any) -> tuple[str, str | None] | None:
+    """Returns address and title of a source: a page, a place on the map, or a file with an address."""
     match chunk:
-        case {"web": {"uri": str(uri)} as source}:
+        case {"web": {"uri": str(uri)} as source} | {"maps": {"uri": str(uri)} as source}:
+            return uri, maybe(source, "title", str)
+        case {"retrievedContext": {"uri": str(uri)} as source} if uri.startswith(("http://", "https://")):
             return uri, maybe(source, "title", str)
     return None
 
 
-def _sources_in(candidate: dict[str, Any], text: str) -> tuple[Citation, ...]:
+def _sources_in(candidate: dict[str, Any], text: AnswerText) -> tuple[Citation, ...]:
     metadata = candidate.get("citationMetadata")
     if type(metadata) is not dict:
         return ()
@@ -66,7 +97,7 @@ def _sources_in(candidate: dict[str, Any], text: str) -> tuple[Citation, ...]:
         return ()
     found = []
     for source in sources:
-        start, end, _ = _span(text, source)
+        start, end, _ = _span(text.text, source)
         found.append(Citation(source["uri"], maybe(source, "title", str), None, start, end))
     del candidate["citationMetadata"]
     return tuple(found)

@@ -1,57 +1,51 @@
-"""Rules that follow from a Gemini model's name: its generation, thinking budgets and thinking levels."""
+"""Applies what the traits of a model say in Gemini's terms: budgets, levels, and what may not stand together."""
 
 from __future__ import annotations
 
-import re
+from msgspec.structs import replace
 
-from ..protocol import UpstreamTarget
+from ...ir import Loss, Request, Tool
+from ...ir.losses import declare_loss
+from ...ir.model_fit import nearest_effort
+from ...traits import Traits
+from ...wire import json_fields
 
-_VERSION = re.compile(r"gemini-(\d+)(?:\.(\d+))?")
-_DEFAULT_VERSION = (2, 5)
-_NEWEST_VERSION = (3, 0)
+LEVELS = ("minimal", "low", "medium", "high")
+"""The levels of thinking, of which a model knows all or some."""
 
-# The table of https://ai.google.dev/gemini-api/docs/thinking#set-budget
-BUDGETS: dict[str, tuple[int, int, bool]] = {
-    "gemini-2.5-pro": (128, 32768, False),
-    "gemini-2.5-flash-lite": (512, 24576, True),
-    "gemini-2.5-flash": (1, 24576, True),
-}
-"""Name prefix to minimum and maximum budget in tokens, and whether 0 turns thinking off; longer prefixes first."""
-
-# "minimal" is the Flash models' alone, and Gemini 3 Pro knows only low and high:
-# https://ai.google.dev/gemini-api/docs/thinking#thinking-levels
-MINIMAL_LEVEL_MODELS = ("gemini-3-flash", "gemini-3.1-flash")
-TWO_LEVEL_MODELS = ("gemini-3-pro",)
+JSON_HINT = "Answer with one JSON object and nothing else: no prose, no code fence."
+SCHEMA_HINT = "Answer with JSON that fits this JSON Schema and nothing else, no prose, no code fence: "
 
 
-def version(target: UpstreamTarget) -> tuple[int, int]:
-    """Returns the (major, minor) generation of the model by its name; 2.5 if the name has none."""
-    if "gemini_3" in target.quirks:
-        return _NEWEST_VERSION
-    match = _VERSION.search(target.model)
-    if match is not None:
-        return int(match[1]), int(match[2] or 0)
-    # gemini-flash-latest and similar aliases point to the newest generation
-    is_alias = target.model.startswith("gemini-") and target.model.endswith("-latest")
-    return _NEWEST_VERSION if is_alias else _DEFAULT_VERSION
-
-
-def clamp_budget(model: str, budget: int) -> int:
+def clamp_budget(traits: Traits, budget: int) -> int:
     """Returns the nearest budget that the model accepts; -1, which leaves the budget to the model, is kept."""
-    for prefix, (minimum, maximum, can_disable) in BUDGETS.items():
-        if model.startswith(prefix):
-            return budget if budget < 0 or (budget == 0 and can_disable) else min(max(budget, minimum), maximum)
-    return budget
+    least, most = traits.limits.get("budget_min"), traits.limits.get("budget_max")
+    if least is None or most is None or budget < 0 or (budget == 0 and "thinking_off" not in traits.refuses):
+        return budget
+    return int(min(max(budget, least), most))
 
 
-def thinking_level(model: str, effort: str) -> str:
+def thinking_level(traits: Traits, effort: str) -> str:
     """Maps an effort to the nearest thinking level of the model."""
-    match effort:
-        case "none" | "minimal":
-            return "minimal" if model.startswith(MINIMAL_LEVEL_MODELS) else "low"
-        case "medium" if model.startswith(TWO_LEVEL_MODELS):
-            return "high"
-        case "low" | "medium" | "high":
-            return effort
-        case _:
-            return "high"
+    level = nearest_effort(effort, traits.efforts or LEVELS)
+    return level if level in LEVELS else "high"
+
+
+def has_functions(request: Request) -> bool:
+    """Returns whether the request offers functions of the client's."""
+    return any(isinstance(tool, Tool) for tool in request.tools)
+
+
+def without_json_beside_functions(request: Request, traits: Traits, losses: list[Loss]) -> tuple[Request, str | None]:
+    """Returns the request, and words that ask for JSON in place of a format that the model takes no functions beside.
+
+    "Function calling with a response mime type: 'application/json' is unsupported"
+    https://github.com/googleapis/python-genai/issues/867
+    """
+    form = request.format
+    if form is None or form.kind == "text" or "functions_with_json" not in traits.refuses or not has_functions(request):
+        return request, None
+    losses.append(declare_loss("format", form.kind))
+    schema = form.schema if form.kind == "json_schema" else None
+    hint = JSON_HINT if schema is None else SCHEMA_HINT + json_fields.encode(schema).decode()
+    return replace(request, format=None), hint

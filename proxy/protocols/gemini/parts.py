@@ -21,8 +21,11 @@ from ...ir import (
     Text,
     ToolCall,
     ToolResult,
+    Video,
     signatures,
 )
+from ...ir.data_url import media_of
+from ...ir.media_type import media_type
 from ...wire import json_fields
 from ...wire.json_fields import each, need, take
 from .fields import merge_extra, take_list
@@ -111,6 +114,11 @@ _PART_METADATA = {"thoughtSignature", "partMetadata", "videoMetadata", "mediaRes
 """Fields that a part may have in addition to its one data field."""
 
 
+def is_empty_part(part: Any) -> bool:
+    """Returns whether a part holds nothing but settings of the data that it lacks, such as `videoMetadata`."""
+    return type(part) is dict and bool(part) and part.keys() <= _PART_METADATA - {"thoughtSignature"}
+
+
 def signature_in(part: dict[str, Any]) -> Signature | None:
     """Takes the signature out of a part; it is a token of ours, or one that Gemini issued."""
     value = part.get("thoughtSignature")
@@ -192,14 +200,17 @@ def _media_in(part: dict[str, Any]) -> Block | None:
         raise Malformed(key, f"must be an object, is {json_fields.describe(fields)}")
     uri = fields.get("fileUri")
     mime = fields.get("mimeType") or (guess_type(uri)[0] if type(uri) is str else None)
-    if (type(mime) is str and mime.startswith("video/")) or (mime is None and type(uri) is str and "youtu" in uri):
-        return Opaque(NAME, "video", part)
+    is_video = (type(mime) is str and mime.startswith("video/")) or (
+        mime is None and type(uri) is str and "youtu" in uri
+    )
     inner = need(part, key, dict)
     try:
         media = _file_in(inner, mime) if key == "fileData" else _inline_in(inner)
     except Malformed as fault:
         raise fault.under(key) from None
     extra = merge_extra(part, key, inner)
+    if is_video:
+        return Video(media, extra)
     match (media.mime or "").partition("/")[0]:
         case "image":
             return Image(media, extra)
@@ -211,15 +222,19 @@ def _media_in(part: dict[str, Any]) -> Block | None:
 
 def _inline_in(inner: dict[str, Any]) -> Media:
     mime, data = take(inner, "mimeType", str), need(inner, "data", str)
-    return Media(mime, _base64(data), name=take(inner, "displayName", str))
+    data = _base64(data)
+    return Media(media_type(mime, data), data, name=take(inner, "displayName", str))
 
 
 def _file_in(inner: dict[str, Any], guessed_mime: Any) -> Media:
     mime, uri = take(inner, "mimeType", str), need(inner, "fileUri", str)
     name = take(inner, "displayName", str)
+    if uri[:5].lower() == "data:":
+        return replace(media_of(uri), name=name)
+    mime = media_type(mime or guessed_mime)
     if _is_google_file(uri):
-        return Media(mime or guessed_mime, file_id=uri, name=name)
-    return Media(mime or guessed_mime, url=uri, name=name)
+        return Media(mime, file_id=uri, name=name)
+    return Media(mime, url=uri, name=name)
 
 
 def _is_google_file(uri: str) -> bool:

@@ -10,6 +10,7 @@ from ...ir import (
     Citation,
     Document,
     Extra,
+    HostedCall,
     Image,
     Loss,
     Media,
@@ -24,13 +25,15 @@ from ...ir import (
     ToolCall,
     ToolResult,
     Usage,
+    Video,
     signatures,
 )
-from ...ir.losses import citation_text_losses, declare_loss, reply_extra_losses
+from ...ir.losses import citation_text_losses, declare_loss, opaque_loss, reply_extra_losses
 from ...wire import json_fields
 from ..protocol import ReplyContext
 from .fields import restore_extra
 from .grounding import grounding_out
+from .hosted_tools import code_parts_out, metadata_out
 from .tables import INEXACT_STOPS, NAME, STOP_WORDS, STOPS
 
 
@@ -40,7 +43,11 @@ def encode_reply(reply: Reply, context: ReplyContext) -> tuple[dict[str, Any], l
     losses = [] if same else reply_extra_losses(reply)
     parts: list[dict[str, Any]] = []
     texts: list[tuple[str, tuple[Citation, ...]]] = []
+    calls: list[HostedCall] = []
     for b, block in enumerate(reply.blocks):
+        if isinstance(block, Opaque) and block.call is not None and not same:
+            parts += hosted_call_out(block, b, calls, losses)
+            continue
         part = part_out(block, b, losses)
         if part is not None:
             extra = None if isinstance(block, Opaque) else block.extra
@@ -59,6 +66,7 @@ def encode_reply(reply: Reply, context: ReplyContext) -> tuple[dict[str, Any], l
     }
     if any(citations for _, citations in texts):
         candidate["groundingMetadata"] = grounding_out(texts)
+    metadata_out(calls, candidate)
     body: dict[str, Any] = {"candidates": [candidate]}
     if reply.usage is not None:
         body["usageMetadata"] = usage_out(reply.usage)
@@ -82,6 +90,8 @@ def extra_out(extra: Extra, body: dict[str, Any], candidate: dict[str, Any]) -> 
     for path, value in (extra or {}).items():
         if path == "n":
             body.setdefault("candidates", []).extend(value)
+        elif path == "candidates[0].nativeGrounding":
+            candidate["groundingMetadata"] = value
         elif path.startswith("candidates[0]."):
             restore_extra(candidate, {path[14:]: value})
         else:
@@ -106,7 +116,7 @@ def part_out(block: Block, index: int, losses: list[Loss]) -> dict[str, Any] | N
         case Refusal(text):
             losses.append(declare_loss(f"blocks[{index}]", "refusal"))
             return {"text": text} if text else None
-        case Image(media) | Document(media) | Audio(media):
+        case Image(media) | Document(media) | Audio(media) | Video(media):
             part = _media_out(media)
             if part is None:
                 losses.append(Loss(f"blocks[{index}]", "media_out", "dropped"))
@@ -114,8 +124,20 @@ def part_out(block: Block, index: int, losses: list[Loss]) -> dict[str, Any] | N
         case ToolResult():
             losses.append(Loss(f"blocks[{index}]", "hosted_output", "dropped"))
         case Opaque(protocol, _, data) if protocol == NAME:
-            return dict(data)
+            return dict(data) or None
     return None
+
+
+def hosted_call_out(block: Opaque, index: int, calls: list[HostedCall], losses: list[Loss]) -> list[dict[str, Any]]:
+    """Returns the parts of another provider's hosted call; those that are told in metadata are added to `calls`."""
+    call = block.call
+    if call is not None and call.kind == "code_execution":
+        return code_parts_out(call)
+    if call is not None and call.kind in ("web_search", "web_fetch"):
+        calls.append(call)
+    else:
+        losses.append(opaque_loss(block, f"blocks[{index}]"))
+    return []
 
 
 def reasoning_out(text: str, signature: Signature | None, redacted: bool) -> dict[str, Any] | None:

@@ -21,12 +21,14 @@ from ...ir import (
     ToolResult,
     Turn,
 )
+from ...ir.repairs import Repairs
 from ...wire import json_fields
-from ...wire.json_fields import each, need, take
+from ...wire.json_fields import alias, each, need, take
 from ..protocol import UrlParams
 from .fields import camel, take_integer, take_list
+from .hosted_tools import hosted_tools_in
 from .json_schema import schema_in
-from .parts import ToolCallIds, merge_blocks, part_in
+from .parts import ToolCallIds, is_empty_part, merge_blocks, part_in
 from .tables import METHODS, MODES, NAME
 
 
@@ -48,10 +50,11 @@ def decode_request(body: dict[str, Any], url: UrlParams) -> Request:
         max_tokens, stop = take_integer(config, "maxOutputTokens"), json_fields.strings(config, "stopSequences")
     except Malformed as fault:
         raise fault.under("generationConfig") from None
+    repairs = Repairs()
     request = Request(
         protocol=NAME,
         model=model,
-        turns=_system_in(body) + _turns_in(contents),
+        turns=_system_in(body) + _turns_in(contents, repairs),
         tools=_tools_in(body),
         tool_choice=_tool_choice_in(body),
         sampling=sampling,
@@ -62,7 +65,7 @@ def decode_request(body: dict[str, Any], url: UrlParams) -> Request:
         stream=METHODS[url.method],
     )
     extra = {**body, **{f"generationConfig.{key}": value for key, value in config.items()}}
-    return replace(request, extra=extra) if extra else request
+    return replace(request, extra=extra or None, repaired=repairs.names()) if extra or repairs else request
 
 
 # ---- contents --------------------------------------------------------------------------------------------------------
@@ -96,10 +99,10 @@ def _system_in(body: dict[str, Any]) -> tuple[Turn, ...]:
     return (Turn("system", blocks, system or None),) if blocks or system else ()
 
 
-def _turns_in(contents: list[Any]) -> tuple[Turn, ...]:
+def _turns_in(contents: list[Any], repairs: Repairs) -> tuple[Turn, ...]:
     call_ids = ToolCallIds(_sequential_ids())
     turns: list[Turn] = []
-    for turn in each(contents, "contents", lambda content: _content_in(content, call_ids)):
+    for turn in each(contents, "contents", lambda content: _content_in(content, call_ids, repairs)):
         last = turns[-1] if turns else None
         if last is None or last.extra or turn.extra or last.role != turn.role:
             turns.append(turn)
@@ -117,11 +120,15 @@ def _all_results(turn: Turn) -> bool:
     return all(isinstance(block, ToolResult) for block in turn.blocks)
 
 
-def _content_in(content: dict[str, Any], call_ids: ToolCallIds) -> Turn:
+def _content_in(content: dict[str, Any], call_ids: ToolCallIds, repairs: Repairs) -> Turn:
     # "role: The producer of the content. Must be either 'user' or 'model'. [...] can be left blank or unset."
     # https://ai.google.dev/api/caching#Content; `function` is an older role of results
     role = take(content, "role", str, "user").lower() or "user"
-    blocks = _parts_in(take_list(content, "parts"), call_ids)
+    parts = take_list(content, "parts")
+    kept = [part for part in parts if not is_empty_part(part)]
+    if len(kept) < len(parts):
+        repairs.add("part_empty")
+    blocks = _parts_in(kept, call_ids)
     match role:
         case "model":
             return Turn("assistant", merge_blocks(blocks), content or None)
@@ -146,7 +153,7 @@ def _tools_in(body: dict[str, Any]) -> tuple[Tool | Opaque, ...]:
 
     def add(tool: dict[str, Any]) -> None:
         found.extend(each(take_list(tool, "functionDeclarations"), "functionDeclarations", _function_in))
-        found.extend(Opaque(NAME, key, {key: value}) for key, value in tool.items() if value is not None)
+        found.extend(one for key, value in tool.items() if value is not None for one in hosted_tools_in(key, value))
 
     each(take_list(body, "tools"), "tools", add)
     return tuple(found)
@@ -155,8 +162,9 @@ def _tools_in(body: dict[str, Any]) -> tuple[Tool | Opaque, ...]:
 def _function_in(function: dict[str, Any]) -> Tool:
     name = need(function, "name", str)
     description = take(function, "description", str)
-    parameters = take(function, "parameters", dict)
-    parameters = take(function, "parametersJsonSchema", dict) or parameters
+    # "This field is mutually exclusive with parameters." https://ai.google.dev/api/caching#FunctionDeclaration
+    alias(function, "parametersJsonSchema", "parameters")
+    parameters = take(function, "parametersJsonSchema", dict)
     return Tool(name, description, None if parameters is None else schema_in(parameters), extra=function or None)
 
 
@@ -217,8 +225,40 @@ def _reasoning_config_in(config: dict[str, Any]) -> ReasoningConfig | None:
     )
 
 
+def _text_format_in(config: dict[str, Any]) -> None:
+    """Replaces `responseFormat` by the older fields that say the same, if it is about text alone.
+
+    "Deprecated: Use `response_format` instead" of `responseMimeType` and `responseSchema`:
+    https://github.com/googleapis/python-genai/blob/main/google/genai/types.py
+    """
+    formats = config.get("responseFormat")
+    match formats:
+        case {"text": dict(text), **rest} | [{"text": dict(text), **rest}] if not any(rest.values()):
+            pass
+        case dict() | list() | None:
+            return  # pictures, sound or several at once, which only Gemini has
+        case _:
+            raise Malformed("responseFormat", f"must be an array, is {json_fields.describe(formats)}")
+    older = [key for key in ("responseMimeType", "responseSchema", "responseJsonSchema") if config.get(key) is not None]
+    if older:
+        raise Malformed("responseFormat", f"says what {older[0]} says; send one of them")
+    if not text.keys() <= {"mimeType", "schema"}:
+        return
+    del config["responseFormat"]
+    mime, schema = take(text, "mimeType", str), text.pop("schema", None)
+    if mime is not None:
+        config["responseMimeType"] = mime.lower().replace("_", "/", 1)  # APPLICATION_JSON, as an enum has it
+    if schema is not None:
+        config["responseJsonSchema"] = schema
+
+
 def _format_in(config: dict[str, Any]) -> ResponseFormat | None:
+    _text_format_in(config)
     mime = config.get("responseMimeType")
+    # "responseJsonSchema: … If set, responseSchema must be omitted"
+    # https://ai.google.dev/api/generate-content#generationconfig
+    if config.get("responseJsonSchema") is not None:
+        alias(config, "responseJsonSchema", "responseSchema")
     schema = config.get("responseJsonSchema") or config.get("responseSchema")
     if mime == "application/json" or (mime is None and type(schema) is dict):
         for key in ("responseMimeType", "responseJsonSchema", "responseSchema"):

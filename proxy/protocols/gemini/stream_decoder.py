@@ -15,6 +15,7 @@ from ...ir import (
     BlockSignature,
     BlockStart,
     Event,
+    Opaque,
     Reasoning,
     ReplyEnd,
     ReplyStart,
@@ -22,26 +23,30 @@ from ...ir import (
     ToolCall,
     Usage,
 )
+from ...ir.repairs import Repairs
 from ...wire import json_fields
-from ...wire.framing import Frame
+from ...wire.error_bodies import error_in_body, is_error
+from ...wire.framing import DONE, Frame
 from ...wire.json_fields import take
 from ..protocol import NewId, UpstreamRequest
 from .errors import error_in
 from .fields import enum_names, take_list
-from .grounding import citations_in
-from .parts import ToolCallIds, merge_pair, signature_in
+from .grounding import AnswerText, citations_in
+from .hosted_tools import CodeRuns, tool_uses_in
+from .parts import ToolCallIds, is_empty_part, merge_pair, signature_in
 from .reply_decoder import (
     feedback_in,
     finish_reason_in,
     free_text_in,
     reply_block_in,
     stop_in,
+    take_usage,
     usage_in,
     with_client_name,
     with_issuer,
 )
 from .streamed_arguments import StreamedArguments
-from .tables import NAME
+from .tables import ANSWER_FIELDS, NAME
 
 
 class StreamDecoder:
@@ -60,32 +65,41 @@ class StreamDecoder:
         self._has_calls = False
         self._native: str | None = None
         self._feedback: str | None = None
-        self._usage: Usage | None = None
+        self._usage: dict[str, Any] | None = None
+        self._repairs = Repairs()
         self._extra: dict[str, Any] = {}
+        self._runs = CodeRuns()
+        self._parts = 0  # parts of the answer until now
 
     def feed(self, frame: Frame) -> list[Event]:
         """Returns the events of one frame; raises Malformed if it is not a Gemini chunk."""
         if self.done:
             return []
+        if frame.data == DONE:  # gateways end every stream so
+            return self._end(is_marked=True)
         chunk = json_fields.parse(frame.data)
         if type(chunk) is list and len(chunk) == 1:
             chunk = chunk[0]
         if type(chunk) is not dict:
             raise Malformed("", f"must be a JSON object, is {json_fields.describe(chunk)}")
-        if chunk.get("error") is not None:
+        is_part = not chunk.keys().isdisjoint(ANSWER_FIELDS)
+        if chunk.get("error") or (not is_part and (frame.event == "error" or is_error(chunk))):
             self.done = True
-            return [error_in(chunk["error"], None, None)]
+            return [error_in(error_in_body(chunk), None, None)]
         out: list[Event] = []
-        if chunk.keys().isdisjoint(("candidates", "usageMetadata", "promptFeedback")):
-            return []  # no part of the answer
+        if not is_part:
+            self._repairs.add("unknown_frame")
+            return []
         candidates = take_list(chunk, "candidates")
-        usage = take(chunk, "usageMetadata", dict)
+        first = candidates[0] if candidates and type(candidates[0]) is dict else {}
+        usage = take_usage(chunk, first, self._repairs)
         id_, model = take(chunk, "responseId", str), take(chunk, "modelVersion", str)
-        if usage and (counts := usage_in(usage)) is not None:
-            self._usage = self._usage.merge(counts) if self._usage else counts
+        if usage:
+            # a later report leaves out what an earlier one said; a field that it has is the whole until then
+            self._usage = {**(self._usage or {}), **{key: value for key, value in usage.items() if value is not None}}
         if not self._started:
             self._started = True
-            out.append(ReplyStart(NAME, id_, model, self._usage))
+            out.append(ReplyStart(NAME, id_, model, self._first_usage()))
         self._feedback = feedback_in(chunk) or self._feedback
         for candidate in candidates:
             if type(candidate) is not dict:
@@ -102,10 +116,13 @@ class StreamDecoder:
         content.pop("role", None)
         native = finish_reason_in(candidate)
         for part in take_list(content, "parts"):
+            if part is None:
+                continue
             if type(part) is not dict:
                 raise Malformed("candidates[0].content.parts", "must hold objects")
-            if part:
+            if not is_empty_part(part):
                 self._part(part, out)
+            self._parts += part.keys() != {"text"} or part["text"] != ""  # empty texts end many streams
         self._keep_extra(content, "candidates[0].content.")
         self._keep_extra(candidate, "candidates[0].")
         self._native = native or self._native
@@ -143,6 +160,8 @@ class StreamDecoder:
                 out.append(BlockEnd(index))
             case _:
                 self._close_block(out)
+                if isinstance(block, Opaque):
+                    block = self._runs.with_call(block)
                 out.append(BlockEnd(self._begin(block, out)))
 
     def _begin(self, block: Block, out: list[Event]) -> int:
@@ -200,20 +219,37 @@ class StreamDecoder:
         if not more:
             self._close_block(out)
 
-    def _end(self) -> list[Event]:
+    def _first_usage(self) -> Usage | None:
+        """Returns the counts of the first chunk, whose output is only what came with it."""
+        return usage_in(self._usage, Repairs()) if self._usage else None
+
+    def _end(self, *, is_marked: bool = False) -> list[Event]:
         self.done = True
-        if self._native is None and self._feedback is None:
+        if self._native is None and self._feedback is None and not (is_marked and self._started):
             return [upstream_cut()]
         out: list[Event] = []
+        uses = tool_uses_in({k[14:]: v for k, v in self._extra.items() if k.startswith("candidates[0].")})
         if isinstance(self._open, Text):
             candidate = {k[14:]: self._extra.pop(k) for k in list(self._extra) if k in _CITATION_FIELDS}
-            citations = citations_in(candidate, "".join(self._texts))
+            citations = citations_in(candidate, AnswerText("".join(self._texts), self._part_places()))
             out += [BlockCitation(self._next_index - 1, citation) for citation in citations]
             self._extra |= {f"candidates[0].{key}": value for key, value in candidate.items()}
         self._close_block(out)
-        stop = stop_in(self._native, self._feedback, self._has_calls)
-        out.append(ReplyEnd(stop, None, self._native or self._feedback, self._usage, self._extra or None))
+        for use in uses:
+            out.append(BlockEnd(self._begin(use, out)))
+        stop = stop_in(self._native, self._feedback, self._has_calls, self._repairs)
+        usage = usage_in(self._usage, self._repairs) if self._usage else None
+        names = self._repairs.names()
+        out.append(ReplyEnd(stop, None, self._native or self._feedback, usage, self._extra or None, names))
         return out
+
+    def _part_places(self) -> dict[int, tuple[int, int]]:
+        """Returns the place in the last text of each part that belongs to it, counted over all chunks."""
+        places, end = {}, sum(map(len, self._texts))
+        for k, text in enumerate(reversed(self._texts), 1):
+            places[self._parts - k] = end - len(text), end
+            end -= len(text)
+        return places
 
     def close(self) -> list[Event]:
         """Ends the stream: returns the ReplyEnd, or a Failure if the reply is incomplete."""

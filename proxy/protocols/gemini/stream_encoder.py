@@ -18,6 +18,7 @@ from ...ir import (
     Citation,
     Event,
     Failure,
+    HostedCall,
     Loss,
     Opaque,
     Reasoning,
@@ -29,15 +30,17 @@ from ...ir import (
     ToolCall,
     Usage,
 )
-from ...ir.losses import block_extra_losses, citation_text_losses, declare_loss, extra_field_losses
+from ...ir.losses import block_extra_losses, citation_text_losses, declare_loss, reply_field_losses
 from ...wire import json_fields
 from ..protocol import ReplyContext
 from .errors import encode_failure
 from .fields import restore_extra
 from .grounding import grounding_out
+from .hosted_tools import metadata_out
 from .reply_encoder import (
     call_out,
     extra_out,
+    hosted_call_out,
     is_blocked,
     part_out,
     reasoning_out,
@@ -79,6 +82,7 @@ class StreamEncoder:
         self._waiting_part: bytes | None = None  # the part that is held back
         self._texts: list[tuple[list[str], list[Citation]]] = []
         self._usage: Usage | None = None
+        self._calls: list[HostedCall] = []  # of hosted tools, told in the last chunk's metadata
 
     def encode(self, events: Sequence[Event]) -> bytes:
         """Returns the frames for these events."""
@@ -101,7 +105,7 @@ class StreamEncoder:
                 return b""
             case BlockEnd(index, extra):
                 if extra and not self._same:
-                    self.losses += extra_field_losses(extra, f"blocks[{index}]")
+                    self.losses += reply_field_losses(extra, f"blocks[{index}]")
                 return self._close(index)
             case ReplyEnd():
                 return self._finish(event)
@@ -114,7 +118,7 @@ class StreamEncoder:
         self._same = start.protocol == NAME
         self._usage = start.usage
         if not self._same:
-            self.losses += extra_field_losses(start.extra, "")
+            self.losses += reply_field_losses(start.extra, "")
         head = {"modelVersion": self._context.request.model, "responseId": reply_id(start, self._context)}
         self._chunk_end = b"," + json_fields.encode(head)[1:]
         return b""
@@ -142,6 +146,9 @@ class StreamEncoder:
                 self.losses.append(declare_loss(f"blocks[{index}]", "refusal"))
             case Reasoning() | ToolCall():
                 pass
+            case Opaque(call=HostedCall()) if not self._same:
+                parts = hosted_call_out(block, index, self._calls, self.losses)
+                return b"".join([self._write_part(json_fields.encode(part)) for part in parts])
             case _:
                 part = part_out(block, index, self.losses)
                 if part is not None:
@@ -192,12 +199,13 @@ class StreamEncoder:
     def _finish(self, finish: ReplyEnd) -> bytes:
         self.losses += stop_losses(finish.stop, finish.matched)
         if not self._same:
-            self.losses += extra_field_losses(finish.extra, "")
+            self.losses += reply_field_losses(finish.extra, "")
         parts = b"" if self._waiting_part is None else b'"parts":[' + self._waiting_part + b"],"
         candidate: dict[str, Any] = {"finishReason": stop_out(finish.stop, finish.native, self._same), "index": 0}
         texts = [("".join(fragments), citations) for fragments, citations in self._texts]
         if any(citations for _, citations in texts):
             candidate["groundingMetadata"] = grounding_out(texts)
+        metadata_out(self._calls, candidate)
         body: dict[str, Any] = {}
         usage = finish.usage or self._usage
         if usage is not None:

@@ -39,6 +39,9 @@ STOPS: dict[str, StopReason] = {
     "NO_IMAGE": "other",
     "FINISH_REASON_UNSPECIFIED": "other",
 }
+UNEXPECTED_CALL = "UNEXPECTED_TOOL_CALL"
+ANSWER_FIELDS = ("candidates", "usageMetadata", "promptFeedback")
+"""Every answer and every chunk of one has one of these fields."""
 STOP_WORDS: dict[StopReason, str] = {
     "end": "STOP",
     "length": "MAX_TOKENS",

@@ -5,10 +5,14 @@ Source: https://docs.ollama.com/api/chat
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from ...ir import Request
-from ..protocol import Endpoint, Protocol
+from ..protocol import Endpoint, Protocol, UpstreamTarget, loses_by_fitting
 from .embeddings import EMBEDDINGS
 from .errors import decode_failure, encode_failure
+from .generate import as_dialect
+from .load import reply_to_load
 from .model_list import MODEL_LIST
 from .reply_decoder import decode_reply
 from .reply_encoder import encode_reply
@@ -28,12 +32,14 @@ def auth(key: str) -> dict[str, str]:
     return {"authorization": f"Bearer {key}"}
 
 
-def needs_reencoding(request: Request, quirks: frozenset[str]) -> bool:
-    """Only a model that cannot think makes an equal request worth rewriting."""
-    return "no_think" in quirks and request.reasoning is not None and request.reasoning.enabled is not False
+def needs_reencoding(request: Request, target: UpstreamTarget, body: bytes) -> bool:
+    """Returns whether the model cannot think, though the request asks it to, or refuses what any protocol can say."""
+    if "thinking" in target.traits.refuses and request.reasoning is not None and request.reasoning.enabled is not False:
+        return True
+    return loses_by_fitting(request, target, body)
 
 
-PROTOCOL = Protocol(
+_CHAT = Protocol(
     name=NAME,
     title="Ollama chat",
     capabilities=frozenset(
@@ -47,6 +53,7 @@ PROTOCOL = Protocol(
     # "curl http://localhost:11434/api/chat -d '{": https://docs.ollama.com/api/chat
     takes_forms=True,
     decode_request=decode_request,
+    local_reply=reply_to_load,
     encode_reply=encode_reply,
     stream_encoder=StreamEncoder,
     encode_failure=encode_failure,
@@ -68,9 +75,13 @@ PROTOCOL = Protocol(
         Endpoint("GET", ("/api/tags",), "list_models", has_body=False),
         Endpoint("POST", ("/api/show",), "show_model"),
         Endpoint("GET", ("/api/version",), "version", has_body=False),
+        Endpoint("GET", ("/api/ps",), "running_models", has_body=False),
+        Endpoint("POST", ("/api/pull",), "pull_model"),
+        Endpoint("GET", ("/",), "greeting", has_body=False),
         Endpoint("POST", ("/api/embed",), "embeddings", "embed"),
         Endpoint("POST", ("/api/embeddings",), "embeddings", "embeddings"),
     ),
     model_list=MODEL_LIST,
     embeddings=EMBEDDINGS,
 )
+PROTOCOL = replace(_CHAT, dialects=(as_dialect(_CHAT),))

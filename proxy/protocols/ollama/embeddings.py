@@ -32,13 +32,13 @@ def decode_request(body: dict[str, Any], where: UrlParams) -> EmbeddingsRequest:
     single = where.method == "embeddings"
     key = "prompt" if single else "input"
     if single:
-        texts: tuple[str, ...] = (json_fields.need(body, key, str),)
+        # without a text "the model is loaded": https://github.com/ollama/ollama/blob/main/server/routes.go
+        text = json_fields.take(body, key, str, "")
+        texts: tuple[str, ...] = (text,) if text else ()
     elif body.get(key) is None:
         raise Malformed(key, "is required and must be a string or an array of strings")
     else:
         texts = json_fields.strings(body, key)
-    if not texts:
-        raise Malformed(key, "must hold at least one text")
     length = pop_dimensions(body, "dimensions")
     options = json_fields.take(body, "options", dict, {})
     extra = {**(extra_fields(body) or {}), **{f"options.{name}": value for name, value in options.items()}}
@@ -48,7 +48,7 @@ def decode_request(body: dict[str, Any], where: UrlParams) -> EmbeddingsRequest:
 
 def encode_reply(embedded: EmbeddingsReply, request: EmbeddingsRequest, tokens: int) -> dict[str, Any]:
     if request.single:
-        return {"embedding": embedded.vectors[0]}
+        return {"embedding": embedded.vectors[0] if embedded.vectors else []}
     body = {"model": request.model, "embeddings": list(embedded.vectors)}
     return body if embedded.tokens is None else body | {"prompt_eval_count": tokens}
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...errors import Malformed, upstream_failure
+from ...errors import upstream_failure
 from ...ir import Failure
-from ...wire import json_fields
+from ...wire.error_bodies import error_text, parse_error_body, status_in
 from .tables import ACCOUNT_KINDS, KINDS
 
 
@@ -19,18 +19,14 @@ def encode_failure(failure: Failure, request_id: str) -> dict[str, Any]:
 
 def decode_failure(status: int, body: bytes, retry_after: float | None) -> Failure:
     """Maps the error response of a backend to a Failure; `retry_after` is in seconds."""
-    try:
-        fields = json_fields.parse(body)
-    except Malformed:
-        return upstream_failure(status, retry_after=retry_after)
-    return error_in(fields.get("error") if type(fields) is dict else fields, status, retry_after)
+    return error_in(parse_error_body(body), status, retry_after)
 
 
 def error_in(error: Any, status: int | None, retry_after: float | None) -> Failure:
     """Maps an `error` value to a Failure; inside a 200 stream `status` is None."""
-    # a gateway in front of the server may send an object
-    message = error.get("message") if type(error) is dict else error
-    text = message if type(message) is str else None
+    text = error_text(error)  # a gateway in front of the server may send an object
+    if status is None and type(error) is dict:
+        status = status_in(error)
     kind = next((kind for pattern, kind in KINDS if text and pattern.search(text)), None)
     if status not in (None, 400, 404) and not (status == 500 and kind == "context_length"):
         kind = None  # the status outweighs the sentence, but older servers answer 500 for a prompt that is too long

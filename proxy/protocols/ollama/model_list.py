@@ -6,8 +6,11 @@ Source: https://docs.ollama.com/api/tags
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from typing import Any
 
+from ...wire import json_fields
+from ...wire.framing import ndjson
 from ..protocol import ListedModel, ModelList
 
 CAPABILITIES = {
@@ -20,7 +23,7 @@ CAPABILITIES = {
 }
 """A capability and Ollama's word for it: https://github.com/ollama/ollama/blob/main/types/model/capability.go"""
 
-VERSION = "0.12.6"
+VERSION = "0.13.5"
 """The version of Ollama whose API this is; clients compare it with the least that they need."""
 
 EPOCH = "1970-01-01T00:00:00Z"
@@ -41,12 +44,25 @@ def list_models(models: Sequence[ListedModel], query: Mapping[str, str]) -> dict
                 "model": model.name,
                 "modified_at": EPOCH,
                 "size": 0,  # nothing of it is on this disk
-                "digest": "",
+                "digest": _digest(model),
                 "details": DETAILS,
             }
             for model in models
         ]
     }
+
+
+def _digest(model: ListedModel) -> str:
+    """Returns a digest of the name, for clients tell models apart by it: equal ones are one model with two names."""
+    return sha256(f"{model.owner}\0{model.name}".encode()).hexdigest()
+
+
+def pull_model(stream: bool) -> tuple[str, bytes]:
+    """Returns the content type and the body for a model that is there. https://docs.ollama.com/api/pull"""
+    if not stream:
+        return "application/json", json_fields.encode({"status": "success"})
+    lines = ({"status": "pulling manifest"}, {"status": "success"})
+    return "application/x-ndjson", b"".join([ndjson(json_fields.encode(line)) for line in lines])
 
 
 def show_model(model: ListedModel) -> dict[str, Any]:
@@ -61,4 +77,13 @@ def show_model(model: ListedModel) -> dict[str, Any]:
     }
 
 
-MODEL_LIST = ModelList(list_models=list_models, show_model=show_model, version={"version": VERSION})
+MODEL_LIST = ModelList(
+    list_models=list_models,
+    show_model=show_model,
+    version={"version": VERSION},
+    # HEAD and GET of /, by which clients look for a server:
+    # https://github.com/ollama/ollama/blob/main/server/routes.go
+    greeting="Ollama is running",
+    running_models={"models": []},  # the proxy has none in its memory. https://docs.ollama.com/api/ps
+    pull_model=pull_model,
+)

@@ -6,13 +6,16 @@ from typing import Any
 
 from ...errors import Malformed, UpstreamError
 from ...ir import Block, Reply, StopReason, ToolCall, Usage
+from ...ir.repairs import Repairs
+from ...ir.usage_arithmetic import agreed_usage
 from ...wire import json_fields
+from ...wire.error_bodies import error_in_body, is_error
 from ...wire.json_fields import each, need, take
 from ..protocol import NewId, UpstreamRequest
 from .errors import error_in
 from .fields import merge_extra
 from .request_decoder import call_in, content_in, reasoning_in
-from .tables import NAME, STOPS
+from .tables import NAME, OTHER_STOPS, STOPS
 
 
 def decode_reply(body: dict[str, Any], sent: UpstreamRequest, new_id: NewId) -> Reply:
@@ -20,8 +23,9 @@ def decode_reply(body: dict[str, Any], sent: UpstreamRequest, new_id: NewId) -> 
 
     Raises UpstreamError if it is an error, and Malformed if it is not an Ollama reply.
     """
-    if body.get("error") is not None:
-        raise UpstreamError(error_in(body["error"], None, None))
+    if body.get("error") or ("message" not in body and is_error(body)):
+        raise UpstreamError(error_in(error_in_body(body), None, None))
+    repairs = Repairs()
     message = need(body, "message", dict)
     if take(body, "done", bool) is not True:
         raise Malformed("done", "must be true in a whole answer")
@@ -30,7 +34,7 @@ def decode_reply(body: dict[str, Any], sent: UpstreamRequest, new_id: NewId) -> 
     except Malformed as fault:
         raise fault.under("message") from None
     native = take(body, "done_reason", str)
-    usage = usage_in(body)
+    usage = usage_in(body, repairs)
     model = take(body, "model", str)
     message.pop("role", None)
     return Reply(
@@ -38,10 +42,11 @@ def decode_reply(body: dict[str, Any], sent: UpstreamRequest, new_id: NewId) -> 
         id=None,
         model=model,
         blocks=blocks,
-        stop=stop_in(native, any(isinstance(block, ToolCall) for block in blocks)),
-        native=native,
+        stop=stop_in(native, any(isinstance(block, ToolCall) for block in blocks), repairs),
+        native=native or None,
         usage=usage,
         extra=merge_extra(body, "message", message),
+        repaired=repairs.names(),
     )
 
 
@@ -77,23 +82,31 @@ def _free_text_in(arguments: str) -> str:
             return arguments
 
 
-def stop_in(native: str | None, called: bool) -> StopReason:
+def stop_in(native: str | None, called: bool, repairs: Repairs) -> StopReason:
     """Maps a stop reason; Ollama reports `stop` for a tool call, older servers nothing, so the calls decide."""
     stop: StopReason = STOPS.get(native, "other") if native else "end"
+    if native and native.lower() in OTHER_STOPS:
+        stop = OTHER_STOPS[native.lower()]
+        repairs.add("stop_word")
+    if stop == "tool" and not called:
+        repairs.add("stop_without_call")
+        return "end"
     return "tool" if called and stop in ("end", "other") else stop
 
 
-def usage_in(fields: dict[str, Any]) -> Usage | None:
+def usage_in(fields: dict[str, Any], repairs: Repairs) -> Usage | None:
     """Takes the token counts of a body or of the last line of a stream; None if it has none.
 
     `prompt_eval_count` includes the cached tokens. https://github.com/ollama/ollama/pull/17943
     """
-    prompt, output = take(fields, "prompt_eval_count", int), take(fields, "eval_count", int)
-    read = take(fields, "prompt_eval_cached_count", int)
-    if prompt is None and output is None and read is None:
-        return None
-    return Usage(
-        None if prompt is None else max(0, prompt - (read or 0)),
-        None if output is None else max(0, output),
-        None if read is None else max(0, read),
+    return agreed_usage(
+        prompt=_count(fields, "prompt_eval_count"),
+        output=_count(fields, "eval_count"),
+        cache_read=_count(fields, "prompt_eval_cached_count"),
+        repairs=repairs,
     )
+
+
+def _count(fields: dict[str, Any], key: str) -> int | None:
+    value = take(fields, key, int)
+    return None if value is None else max(0, value)

@@ -9,6 +9,7 @@ from ...ir import (
     Audio,
     Block,
     Document,
+    HostedCall,
     Image,
     Loss,
     Media,
@@ -21,8 +22,9 @@ from ...ir import (
     ToolCall,
     ToolResult,
     Usage,
+    Video,
 )
-from ...ir.losses import declare_loss, reply_extra_losses
+from ...ir.losses import declare_loss, opaque_loss, reply_extra_losses
 from ..protocol import ReplyContext
 from .fields import restore_extra
 from .request_encoder import arguments_out
@@ -50,7 +52,7 @@ def encode_reply(reply: Reply, context: ReplyContext) -> tuple[dict[str, Any], l
                     losses.append(declare_loss(f"blocks[{b}].arguments", "tool_arguments"))
             case Image(Media(data=str(data))) if same:
                 images.append(data)
-            case Image() | Document() | Audio() | ToolResult() | Opaque():
+            case Image() | Document() | Audio() | Video() | ToolResult() | Opaque():
                 pass  # declared above, or with the extra fields
     if any(thinking):
         message["thinking"] = "".join(thinking)
@@ -84,8 +86,10 @@ def block_losses(block: Block, index: int, same: bool) -> list[Loss]:
     match block:
         case Image(Media(data=str())) if same:
             pass
-        case Image() | Document() | Audio() | ToolResult():
+        case Image() | Document() | Audio() | Video() | ToolResult():
             losses.append(Loss(path, "media_out", "dropped"))
+        case Opaque(call=HostedCall()):
+            losses.append(opaque_loss(block, path))
         case Refusal():
             losses.append(declare_loss(path, "refusal"))
         case Text(citations=citations) if citations:

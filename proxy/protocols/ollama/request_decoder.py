@@ -20,6 +20,8 @@ from ...ir import (
     ToolResult,
     Turn,
 )
+from ...ir.data_url import media_of
+from ...ir.media_type import media_type
 from ...wire import json_fields
 from ...wire.json_fields import each, need, take
 from ..protocol import UrlParams
@@ -149,10 +151,10 @@ def content_in(message: dict[str, Any], required: bool = True) -> tuple[Block, .
 def _image_in(data: Any, position: int) -> Image:
     if type(data) is not str:
         raise Malformed(f"images[{position}]", f"must be a string of base64, is {json_fields.describe(data)}")
-    if data.startswith("data:"):  # the API expects bare base64, but some clients send data URLs
-        head, _, data = data[5:].partition(",")
-        return Image(Media(head.partition(";")[0] or None, data))
-    return Image(Media(next((mime for prefix, mime in IMAGE_PREFIXES.items() if data.startswith(prefix)), None), data))
+    if data[:5].lower() == "data:":  # the API expects bare base64, but some clients send data URLs
+        return Image(media_of(data))
+    seen = next((mime for prefix, mime in IMAGE_PREFIXES.items() if data.startswith(prefix)), None)
+    return Image(Media(media_type(seen, data), data))
 
 
 def call_in(call: dict[str, Any]) -> ToolCall:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from ...ir import (
     Audio,
@@ -27,14 +28,24 @@ from ...ir import (
     ToolChoice,
     ToolResult,
     Turn,
+    Video,
     reasoning_effort,
 )
+from ...ir.hosted import foreign_hosted_tools, hosted_choice_losses, hosted_losses
 from ...ir.losses import block_feature, declare_loss, request_extra_losses
+from ...ir.model_fit import fitted
+from ...ir.readable import joined, readable
+from ...ir.tool_description import told_description
 from ...ir.tool_names import ToolNameMap
+from ...ir.tool_schema import with_fitted_tools
 from ...wire import json_fields
 from ..protocol import UpstreamRequest, UpstreamTarget
+from ..schema_targets import OLLAMA_FUNCTION
 from .fields import restore_extra
-from .tables import FLOATS, INTEGERS, LEVEL_MODELS, LEVELS, NAME, TOOL_NAME
+from .tables import FLOATS, INTEGERS, LEVELS, NAME, SAMPLERS, TOOL_NAME
+
+CARRIED = frozenset(("namespace.description",))
+"""Extra fields of other protocols' tools that are told in a description."""
 
 _CUSTOM_TOOL_SCHEMA = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
 """Parameters of the function that stands for a custom tool."""
@@ -43,7 +54,20 @@ _CUSTOM_TOOL_SCHEMA = {"type": "object", "properties": {"input": {"type": "strin
 def encode_request(request: Request, target: UpstreamTarget) -> UpstreamRequest:
     """Encodes a request for a backend; the result lists the losses and the renamed tools."""
     same = request.protocol == NAME
-    losses = [] if same else request_extra_losses(request)
+    options: dict[str, Any] = {}
+    if not same:
+        options, rest = json_fields.renamed(request.extra, SAMPLERS)
+        request = replace(request, extra=rest)
+    losses = [] if same else request_extra_losses(request, CARRIED)
+    if not same:
+        request, named = readable(request, "all")
+        losses += named + hosted_choice_losses(request)
+        losses += [loss for i, tool in foreign_hosted_tools(request, NAME) for loss in hosted_losses(i, tool, {})]
+    request, misfits = fitted(request, target.traits)
+    losses += misfits
+    if not same:
+        request, misshapen = with_fitted_tools(request, OLLAMA_FUNCTION)
+        losses += misshapen
     names = ToolNameMap(request, TOOL_NAME)
     builder = _MessageBuilder(request, names, losses)
     # `stream` is always sent, because its default is true
@@ -58,7 +82,7 @@ def encode_request(request: Request, target: UpstreamTarget) -> UpstreamRequest:
     _tool_choice_out(request, losses)
     if request.parallel is False:
         losses.append(declare_loss("parallel", "parallel_tool_calls"))
-    options = _options_out(request)
+    options |= _options_out(request)
     if request.reasoning is not None:
         think = _reasoning_out(request.reasoning, target, same, losses)
         if think is not None:
@@ -96,14 +120,14 @@ def _reasoning_out(
     wanted = thinking.enabled if effort is None else effort != "none"
     if wanted is None:
         return None
-    if "no_think" in target.quirks:
+    if "thinking" in target.traits.refuses:
         # a model that cannot think refuses `think: true` with "does not support thinking"
         if wanted:
             losses.append(Loss("reasoning", "reasoning", "dropped"))
         return None
     if same:
         return thinking.effort if thinking.effort is not None else wanted
-    if "think_levels" not in target.quirks and not LEVEL_MODELS.search(target.model):
+    if "thinking_levels" not in target.traits.takes:
         # "String values are model-defined; supported names must match /api/show exactly."
         # https://docs.ollama.com/api/chat
         # /api/show is not called, so the switch is sent, which every thinking model accepts
@@ -141,6 +165,8 @@ class _MessageBuilder:
                 case "system" | "developer":  # Ollama has only the system role, which may appear anywhere
                     message = self._message("system", _with_paths(turn.blocks, path))
                     self._messages.append({**message, **self._extra_out(turn.extra)})
+        if self._request.turns and not self._messages and not self._same:
+            self._losses.append(declare_loss("turns", "content"))
         return self._messages
 
     def _extra_out(self, extra: Extra) -> dict[str, Any]:
@@ -157,7 +183,9 @@ class _MessageBuilder:
             else:
                 rest.append((block_path, block))
         if rest or not results:
-            self._messages.append({**self._message("user", rest), **self._extra_out(turn.extra)})
+            message = {**self._message("user", rest), **self._extra_out(turn.extra)}
+            if message["content"] or message.keys() - {"role", "content"} or self._same:
+                self._messages.append(message)  # else nothing of it is left that the target can be told
 
     def _result(self, result: ToolResult, path: str) -> None:
         """Appends a tool message, with the name of the tool, and the id of the call for servers that support ids."""
@@ -176,18 +204,18 @@ class _MessageBuilder:
         self._messages.append({**message, "tool_call_id": result.id, **self._extra_out(result.extra)})
 
     def _message(self, role: str, blocks: Iterable[tuple[str, Block]]) -> dict[str, Any]:
-        texts = []
+        texts: list[Text] = []
         images = []
         for path, block in blocks:
             match block:
-                case Text(text):
-                    texts.append(text)
+                case Text():
+                    texts.append(block)
                     if block.signature:
                         self._losses.append(declare_loss(f"{path}.seal", "signature"))
                 case Image(Media(data=str(data))):
                     images.append(data)
-                case Document(Media(mime="text/plain", text=str(text), name=name)):
-                    texts.append(text)
+                case Document(Media(text=str(text), name=name)):
+                    texts.append(Text(text))
                     if name is not None:  # a text has no name
                         self._losses.append(declare_loss(f"{path}.media.name", "name"))
                 case Opaque():
@@ -195,7 +223,7 @@ class _MessageBuilder:
                 case _:
                     self._losses.append(Loss(path, block_feature(block), "dropped"))
         # the parts of a message are separate texts, but Ollama has one string for them
-        message: dict[str, Any] = {"role": role, "content": "\n".join(text for text in texts if text)}
+        message: dict[str, Any] = {"role": role, "content": joined(texts)}
         if images:
             message["images"] = images
         return message
@@ -205,12 +233,13 @@ class _MessageBuilder:
         thinking: list[str] = []
         images: list[str] = []
         calls: list[dict[str, Any]] = []
+        texts: list[Text] = []
         for block_path, block in _with_paths(turn.blocks, path):
             match block:
-                case Text(text):
-                    message["content"] += text
+                case Text():
+                    texts.append(block)
                 case Refusal(text):
-                    message["content"] += text
+                    texts.append(Text(text))
                     self._losses.append(declare_loss(block_path, "refusal"))
                 case Reasoning(text):
                     thinking.append(text)
@@ -220,19 +249,21 @@ class _MessageBuilder:
                     images.append(data)
                 case Opaque():
                     pass
-                case Image() | Document() | Audio() | ToolResult():
+                case Image() | Document() | Audio() | Video() | ToolResult():
                     self._losses.append(Loss(block_path, block_feature(block), "dropped"))
             if isinstance(block, Text | Reasoning | ToolCall) and block.signature:
                 self._losses.append(declare_loss(f"{block_path}.seal", "signature"))
             if isinstance(block, Text) and block.citations:
                 self._losses.append(declare_loss(f"{block_path}.citations", "citations"))
+        message["content"] = joined(texts)
         if any(thinking):
             message["thinking"] = "".join(thinking)
         if images:
             message["images"] = images
         if calls:
             message["tool_calls"] = calls
-        self._messages.append({**message, **self._extra_out(turn.extra)})
+        if message["content"] or len(message) > 2 or self._same:
+            self._messages.append({**message, **self._extra_out(turn.extra)})
 
     def _call(self, call: ToolCall, position: int, path: str) -> dict[str, Any]:
         name = self._names.wire(call.name, call.namespace)
@@ -254,7 +285,7 @@ def _with_paths(blocks: tuple[Block, ...], path: str) -> list[tuple[str, Block]]
 def _is_supported(block: Block) -> bool:
     """Returns whether a message of any role can hold this block besides its text."""
     match block:
-        case Image(Media(data=str())) | Document(Media(mime="text/plain", text=str())):
+        case Image(Media(data=str())) | Document(Media(text=str())):
             return True
         case _:
             return False
@@ -291,8 +322,8 @@ def _tool_choice_out(request: Request, losses: list[Loss]) -> None:
 
 def _tool_out(tool: Tool, names: ToolNameMap, path: str, same: bool, losses: list[Loss]) -> dict[str, Any]:
     body: dict[str, Any] = {"name": names.wire(tool.name, tool.namespace)}
-    if tool.description is not None:
-        body["description"] = tool.description
+    if (description := told_description(tool, same, custom=False)) is not None:
+        body["description"] = description
     if tool.kind == "custom":
         losses.append(declare_loss(path, "custom_tool"))
         body["parameters"] = _CUSTOM_TOOL_SCHEMA
@@ -308,11 +339,10 @@ def _tool_out(tool: Tool, names: ToolNameMap, path: str, same: bool, losses: lis
 
 
 def _format_out(form: ResponseFormat, losses: list[Loss]) -> Any:
-    if form.description is not None:
-        losses.append(Loss("format.description", "json_schema", "dropped"))
     if form.kind == "json_object":
         return "json"
     if form.schema is None:
         losses.append(declare_loss("format", "json_schema"))
         return "json"
-    return form.schema
+    # a format has no field for a description, but its schema has
+    return {**({"description": form.description} if form.description else {}), **form.schema}

@@ -6,9 +6,11 @@ from typing import Any
 
 from ...errors import Malformed, upstream_cut
 from ...ir import Block, BlockDelta, BlockEnd, BlockStart, Event, Reasoning, ReplyEnd, ReplyStart, Text, ToolCall
+from ...ir.repairs import Repairs
 from ...wire import json_fields
-from ...wire.framing import Frame
-from ...wire.json_fields import need, take
+from ...wire.error_bodies import error_in_body, is_error
+from ...wire.framing import DONE, Frame
+from ...wire.json_fields import take
 from ..protocol import NewId, UpstreamRequest
 from .errors import error_in
 from .reply_decoder import calls_in, stop_in, usage_in
@@ -28,22 +30,27 @@ class StreamDecoder:
         self._next_index = 0
         self._open: tuple[type[Block], int] | None = None  # kind and index of the open text or thinking block
         self._has_calls = False
+        self._repairs = Repairs()
         self._extra: dict[str, Any] = {}
 
     def feed(self, frame: Frame) -> list[Event]:
         """Returns the events of one line; raises Malformed if it is not an Ollama reply."""
         if self.done:
             return []
-        line = json_fields.parse_object(frame.data)
-        if line.get("error") is not None:
+        if frame.data == DONE:  # gateways end every stream so
+            return self._marked_end()
+        line = self._parse(frame.data)
+        is_part = "message" in line or "done" in line
+        if line.get("error") or (not is_part and is_error(line)):
             self.done = True
-            return [error_in(line["error"], None, None)]
-        if "message" not in line and "done" not in line:
-            return []  # no part of the answer
+            return [error_in(error_in_body(line), None, None)]
+        if not is_part:
+            self._repairs.add("unknown_frame")
+            return []
         out: list[Event] = []
         done = take(line, "done", bool, False)
         # the last line may omit it: https://github.com/ollama/ollama/blob/main/docs/api.md#chat-request-streaming
-        message = take(line, "message", dict, {}) if done else need(line, "message", dict)
+        message = take(line, "message", dict, {})
         model = take(line, "model", str)
         if not self._started:
             self._started = True
@@ -58,6 +65,10 @@ class StreamDecoder:
             line.pop("created_at", None)
             self._keep_extra(line, "")
         return out
+
+    def _parse(self, data: bytes) -> dict[str, Any]:
+        """Returns a line as one of the chat."""
+        return json_fields.parse_object(data)
 
     def _message(self, message: dict[str, Any], out: list[Event]) -> None:
         message.pop("role", None)
@@ -110,10 +121,20 @@ class StreamDecoder:
     def _end(self, line: dict[str, Any], out: list[Event]) -> None:
         self.done = True
         self._close_block(out)
-        native = take(line, "done_reason", str)
-        usage = usage_in(line)
+        native = take(line, "done_reason", str) or None
+        usage = usage_in(line, self._repairs)
         self._keep_extra(line, "")
-        out.append(ReplyEnd(stop_in(native, self._has_calls), None, native, usage, self._extra or None))
+        stop = stop_in(native, self._has_calls, self._repairs)
+        out.append(ReplyEnd(stop, None, native, usage, self._extra or None, self._repairs.names()))
+
+    def _marked_end(self) -> list[Event]:
+        """Ends the stream at a sentinel; a relayed one is cut off, because its client waits for the last line."""
+        if not self._started or self.fast_forward:
+            return self.close()
+        self._repairs.add("stop_missing")
+        out: list[Event] = []
+        self._end({}, out)
+        return out
 
     def close(self) -> list[Event]:
         """Ends the stream: returns a Failure if the reply is incomplete."""

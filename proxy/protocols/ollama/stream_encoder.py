@@ -25,7 +25,7 @@ from ...ir import (
     ToolCall,
     Usage,
 )
-from ...ir.losses import block_extra_losses, declare_loss, extra_field_losses
+from ...ir.losses import block_extra_losses, declare_loss, reply_field_losses
 from ...wire import json_fields
 from ...wire.framing import ndjson, one_line
 from ..protocol import ReplyContext
@@ -34,8 +34,6 @@ from .fields import restore_extra
 from .reply_encoder import block_losses, call_out, created_at, stop_losses, stop_out, usage_out
 from .request_encoder import arguments_out
 from .tables import NAME
-
-_END = b'},"done":false}\n'
 
 
 class StreamEncoder:
@@ -55,6 +53,7 @@ class StreamEncoder:
         stamp = {"model": context.request.model, "created_at": created_at(context.created)}
         self._head = one_line(json_fields.encode(stamp))[:-1] + b',"message":{"role":"assistant","content":'
         self._thought = self._head + b'"","thinking":'
+        self._tail = b'},"done":false}\n'
 
     def encode(self, events: Sequence[Event]) -> bytes:
         """Returns the lines for these events."""
@@ -80,7 +79,7 @@ class StreamEncoder:
                 return b""
             case BlockEnd(index, extra):
                 if not self._same:
-                    self.losses += extra_field_losses(extra, f"blocks[{index}]")
+                    self.losses += reply_field_losses(extra, f"blocks[{index}]")
                 return self._close(index)
             case ReplyEnd():
                 return self._finish(event)
@@ -102,13 +101,13 @@ class StreamEncoder:
                 self._calls[index] = block
                 self._fragments[index] = [arguments]
             case Image(Media(data=str(data))) if self._same:
-                return self._head + b'"","images":' + json_fields.encode([data]) + _END
+                return self._head + b'"","images":' + json_fields.encode([data]) + self._tail
         return b""
 
     def _delta(self, index: int, text: str) -> bytes:
         head = self._heads.get(index)
         if head is not None:
-            return head + one_line(json_fields.encode(text)) + _END
+            return head + one_line(json_fields.encode(text)) + self._tail
         if index in self._fragments:
             self._fragments[index].append(text)
         return b""
@@ -138,13 +137,13 @@ class StreamEncoder:
                 self.losses.append(declare_loss(f"blocks[{index}].arguments", "tool_arguments"))
             calls.append(call_out(call, self._call_count, self._same))
             self._call_count += 1
-        return self._head + b'"","tool_calls":' + one_line(json_fields.encode(calls)) + _END
+        return self._head + b'"","tool_calls":' + one_line(json_fields.encode(calls)) + self._tail
 
     def _finish(self, finish: ReplyEnd) -> bytes:
         out = self._write_calls(list(self._calls))
         self.losses += stop_losses(finish.stop, finish.matched, self._same)
         if not self._same:
-            self.losses += extra_field_losses(finish.extra, "")
+            self.losses += reply_field_losses(finish.extra, "")
         message: dict[str, Any] = {"role": "assistant", "content": ""}
         body: dict[str, Any] = {
             "model": self._context.request.model,
@@ -160,4 +159,8 @@ class StreamEncoder:
             body |= usage_out(usage)
         if self._same:
             restore_extra(body, "message", finish.extra)
-        return out + ndjson(json_fields.encode(body))
+        return out + ndjson(json_fields.encode(self._last(body)))
+
+    def _last(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Returns the last line, which has no content of its own."""
+        return body

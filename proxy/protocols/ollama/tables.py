@@ -14,6 +14,15 @@ STOPS: dict[str, StopReason] = {
     "load": "other",
     "unload": "other",
 }
+OTHER_STOPS: dict[str, StopReason] = {
+    "eos": "end",
+    "end_turn": "end",
+    "max_tokens": "length",
+    "tool_calls": "tool",
+    "tool_use": "tool",
+    "content_filter": "filter",
+}
+"""Stop reasons of other protocols, which hosts of this one write, in lower case."""
 STOP_WORDS: dict[StopReason, str] = {
     "end": "stop",
     "length": "length",
@@ -31,9 +40,6 @@ INTEGERS = ("top_k", "seed")
 
 LEVELS: dict[str, str] = {"none": "low", "minimal": "low", "low": "low", "medium": "medium", "high": "high"}
 """Effort to the nearest level of `think`; any higher effort is high."""
-# "GPT-OSS instead expects one of low, medium, or high to tune the trace length. Passing true/false is ignored for that
-# model." https://docs.ollama.com/capabilities/thinking
-LEVEL_MODELS = re.compile(r"gpt-?oss", re.IGNORECASE)
 
 # Images are sent as bare base64 without a type; these are the magic bytes of the formats in base64.
 IMAGE_PREFIXES: dict[str, str] = {
@@ -71,3 +77,16 @@ QUIRKS = {
     "no_think": "serves models that cannot think: `think: true` would be refused, so it is never sent",
     "think_levels": "takes `think` as low, medium or high, as gpt-oss does, whatever the model is called",
 }
+
+# https://github.com/ollama/ollama/blob/main/docs/modelfile.mdx#valid-parameters-and-values
+SAMPLERS: dict[str, str] = {
+    "min_p": "min_p",
+    "typical_p": "typical_p",
+    "repeat_penalty": "repeat_penalty",
+    "repetition_penalty": "repeat_penalty",
+    "repeat_last_n": "repeat_last_n",
+    "mirostat": "mirostat",
+    "mirostat_tau": "mirostat_tau",
+    "mirostat_eta": "mirostat_eta",
+}
+"""Extra fields of hosts of open models, and the options that say the same."""

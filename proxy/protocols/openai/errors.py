@@ -9,15 +9,18 @@ from msgspec import Struct
 
 from ...errors import upstream_failure
 from ...ir import Failure
+from ...wire.error_bodies import error_text, status_in
 from .tables import (
     ERROR_CODES,
     ERROR_TYPES,
+    IMPLIED_STATUSES,
     KEY,
     MODEL_FORBIDDEN,
     MODERATION,
     MODERATION_FIELDS,
     QUOTA,
     REGION,
+    SENTENCES,
     TRANSIENT,
 )
 
@@ -53,13 +56,14 @@ class ErrorFields(Struct, frozen=True):
 def parse_error(error: Any, status: int | None, kinds: Mapping[str, str]) -> ErrorFields:
     """Reads an `error` value, an object or a bare message.
 
-    Without an HTTP status, as inside a 200 stream, an integer `code` from 400 to 599 is the status, else it is 502.
+    Without an HTTP status, as inside a 200 stream, the error's own status holds, else that of its type, else 502.
     """
     fields = error if type(error) is dict else {"message": error}
     code, type_ = fields.get("code"), fields.get("type")
+    message = error_text(fields)
     if status is None:
-        status = code if type(code) is int and 400 <= code < 600 else 502
-    message = _string(fields.get("message"))
+        status = status_in(fields) or IMPLIED_STATUSES.get(str(code)) or IMPLIED_STATUSES.get(str(type_))
+        status = status or next((told for pattern, told in SENTENCES if pattern.search(message or "")), 502)
     kind = kinds.get(str(code)) or kinds.get(str(type_))
     return ErrorFields(
         status,

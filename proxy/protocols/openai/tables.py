@@ -69,6 +69,22 @@ KINDS: dict[str, str] = {
     "server_is_overloaded": "overloaded",
 }
 """The kind of failure by an upstream's `code` or `type`, where that says more than the HTTP status."""
+IMPLIED_STATUSES: dict[str, int] = {
+    # "tool_use_failed", a 400, also inside a 200 stream: https://console.groq.com/docs/errors
+    "tool_use_failed": 400,
+    "json_validate_failed": 400,
+    "invalid_request_error": 400,
+    "BadRequestError": 400,  # vLLM: https://github.com/vllm-project/vllm
+    "NotFoundError": 404,
+    "rate_limit_exceeded": 429,
+    "rate_limit_error": 429,
+}
+"""The HTTP status that an error's `code` or `type` implies inside a 200, where the error tells no status."""
+SENTENCES: tuple[tuple[re.Pattern[str], int], ...] = (
+    (re.compile(r"rate.?limit|too many requests", re.IGNORECASE), 429),
+    (re.compile(r"\boverloaded\b|at capacity", re.IGNORECASE), 503),
+)
+"""The HTTP status by the sentence of an error inside a 200 that has nothing else."""
 STATUS_KINDS = ("upstream_error", "overloaded", "rate_limit")
 """Kinds that only restate an HTTP status; beside a status below 429 they are ignored."""
 
@@ -134,3 +150,8 @@ CHAT_TO_RESPONSES: dict[str, str] = {
 }
 """Request fields that both protocols have and the neutral form has not: their names in chat and in Responses."""
 RESPONSES_TO_CHAT: dict[str, str] = {responses: chat for chat, responses in CHAT_TO_RESPONSES.items()}
+
+SERVICE_TIER = "serviceTier"
+"""Extra field of a Gemini client's request that says the same as `service_tier`."""
+SERVICE_TIERS = {"flex": "flex", "priority": "priority", "standard": "default"}
+"""Gemini's tiers and those of both protocols: https://platform.openai.com/docs/api-reference/chat/create"""

@@ -5,11 +5,18 @@ Source: https://platform.openai.com/docs/api-reference/chat
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
-from ...ir import Reasoning, Request
+from msgspec.structs import replace
+
+from ...ir import Reasoning, Request, ToolCall
+from ...ir.model_fit import fitted
+from ..openai.addresses import deployed_paths
 from ..openai.embeddings import EMBEDDINGS
-from ..protocol import Endpoint, Protocol, with_and_without_version
+from ..openai.rate_limits import read_rate_limits, write_rate_limits
+from ..protocol import Endpoint, Protocol, UpstreamTarget
+from .completions import as_dialect
 from .errors import decode_failure, encode_failure
 from .model_list import MODEL_LIST
 from .reply_decoder import decode_reply
@@ -29,23 +36,44 @@ def auth(key: str) -> dict[str, str]:
     return {"authorization": f"Bearer {key}"}
 
 
-REENCODING_QUIRKS: dict[str, Callable[[Request], bool]] = {
-    "max_tokens": lambda request: request.max_tokens is not None,
-    "no_developer": lambda request: any(turn.role == "developer" for turn in request.turns),
-    "no_stream_options": lambda request: bool(request.extra) and "stream_options" in (request.extra or {}),
-    "no_parallel_tool_calls": lambda request: request.parallel is not None,
-    "no_reasoning_effort": lambda request: request.reasoning is not None,
-    "reasoning_content": lambda request: any(turn.role == "assistant" for turn in request.turns),
-    "no_reasoning_content": lambda request: any(type(b) is Reasoning for turn in request.turns for b in turn.blocks),
+CONTENT_LIST = re.compile(rb'"content"\s*:\s*\[')
+
+REFUSED_FIELDS: dict[str, Callable[[Request, bytes], bool]] = {
+    "stream_options": lambda request, body: "stream_options" in (request.extra or {}),
+    "effort": lambda request, body: request.reasoning is not None,
+    "reasoning_content": lambda request, body: any(type(b) is Reasoning for turn in request.turns for b in turn.blocks),
+    "content_parts": lambda request, body: CONTENT_LIST.search(body) is not None,
+    "max_tokens": lambda request, body: request.max_tokens is not None and b'"max_tokens"' in body,
+    "stop": lambda request, body: bool(request.stop),
 }
-"""By quirk, whether it changes how this request is encoded; a quirk that is not listed changes none."""
+"""By what a trait refuses, whether this request says it in a way that only this protocol has."""
+
+RENAMED_FIELDS: dict[str, Callable[[Request, bytes], bool]] = {
+    "max_completion_tokens": lambda request, body: request.max_tokens is not None and b"max_completion_tokens" in body,
+    "developer": lambda request, body: any(turn.role == "developer" for turn in request.turns),
+    "seed": lambda request, body: request.sampling.seed is not None,
+    "thinking": lambda request, body: request.reasoning is not None,
+}
+"""By what a trait names otherwise, whether this request says it."""
 
 
-def needs_reencoding(request: Request, quirks: frozenset[str]) -> bool:
-    return any(quirk in quirks and changes(request) for quirk, changes in REENCODING_QUIRKS.items())
+def needs_reencoding(request: Request, target: UpstreamTarget, body: bytes) -> bool:
+    traits = target.traits
+    return (
+        any(word in traits.refuses and says(request, body) for word, says in REFUSED_FIELDS.items())
+        or any(name in traits.renames and says(request, body) for name, says in RENAMED_FIELDS.items())
+        or ("reasoning_content" in traits.takes and any(turn.role == "assistant" for turn in request.turns))
+        or (request.user is not None and len(request.user) > (target.limit("user") or len(request.user)))
+        or ("alphanumeric_call_id" in traits.limits and _has_calls(request))
+        or bool(fitted(request, traits, is_chat=True)[1])
+    )
 
 
-PROTOCOL = Protocol(
+def _has_calls(request: Request) -> bool:
+    return any(type(block) is ToolCall for turn in request.turns for block in turn.blocks)
+
+
+_CHAT = Protocol(
     name=NAME,
     title="OpenAI chat completions",
     capabilities=frozenset(
@@ -65,7 +93,7 @@ PROTOCOL = Protocol(
     quirks=QUIRKS,
     limits=LIMITS,
     example_model="gpt-5-nano",
-    paths=with_and_without_version("/chat/completions"),
+    paths=deployed_paths("/chat/completions"),
     # hosts that serve Claude over this protocol take Anthropic's beta flags
     forwarded_headers=("openai-beta", "anthropic-beta", "anthropic-version"),
     beta_header="anthropic-beta",
@@ -80,11 +108,18 @@ PROTOCOL = Protocol(
     decode_failure=decode_failure,
     address=address,
     auth=auth,
+    read_rate_limits=read_rate_limits,
+    write_rate_limits=write_rate_limits,
     needs_reencoding=needs_reencoding,
     frame_fields=(b'"choices"', b'"usage"', b'"error"'),
     ends_with_done=True,
     terminal_markers=(b'"finish_reason":"', b'"finish_reason": "', b'"usage":{', b'"usage": {', b"[DONE]", b'"error"'),
-    endpoints=(Endpoint("POST", with_and_without_version("/embeddings"), "embeddings"),),
+    endpoints=(
+        Endpoint("POST", deployed_paths("/embeddings"), "embeddings"),
+        Endpoint("GET", ("/openai/v1/models", "/openai/models"), "list_models", has_body=False),
+        Endpoint("GET", ("/openai/v1/models/{tail}", "/openai/models/{tail}"), "show_model", has_body=False),
+    ),
     model_list=MODEL_LIST,
     embeddings=EMBEDDINGS,
 )
+PROTOCOL = replace(_CHAT, dialects=(as_dialect(_CHAT),))

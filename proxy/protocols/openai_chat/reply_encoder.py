@@ -8,6 +8,7 @@ from ...ir import (
     Audio,
     Citation,
     Document,
+    HostedCall,
     Image,
     Loss,
     Opaque,
@@ -20,13 +21,14 @@ from ...ir import (
     ToolCall,
     ToolResult,
     Usage,
+    Video,
     signatures,
 )
-from ...ir.losses import citation_text_losses, reply_extra_losses
+from ...ir.losses import citation_text_losses, opaque_loss, reply_extra_losses
 from ..openai.losses import stop_losses
 from ..protocol import ReplyContext
 from . import signature_carrier
-from .tables import NAME, STOP_WORDS
+from .tables import NAME, STOP_WORDS, USAGE
 
 
 def encode_reply(reply: Reply, context: ReplyContext) -> tuple[dict[str, Any], list[Loss]]:
@@ -61,10 +63,12 @@ def encode_reply(reply: Reply, context: ReplyContext) -> tuple[dict[str, Any], l
                     details.append(signature_carrier.foreign_detail_out(block, signature))
             case ToolCall():
                 calls.append({**_call_out(block), **((block.extra or {}) if same else {})})
-            case Image() | Document() | Audio() | ToolResult():
+            case Image() | Document() | Audio() | Video() | ToolResult():
                 losses.append(Loss(f"blocks[{b}]", "media_out", "dropped"))
+            case Opaque(call=HostedCall()):
+                losses.append(opaque_loss(block, f"blocks[{b}]"))
             case Opaque():
-                pass  # a hosted tool's items, declared with the extra fields
+                pass  # declared with the extra fields
     if same and details:
         message["reasoning_details"] = details
     elif any("signature" in detail or "data" in detail for detail in details):
@@ -97,11 +101,13 @@ def extra_out(extra: dict[str, Any], body: dict[str, Any], choice: dict[str, Any
     for path, value in extra.items():
         if path == "n":
             body["choices"] += value
+        elif path == "host_sources":
+            body |= value
         elif path.startswith("choices[0].message."):
             message[path[19:]] = value
         elif path.startswith("choices[0]."):
             choice[path[11:]] = value
-        else:
+        elif path != USAGE or USAGE not in body:
             body[path] = value
 
 

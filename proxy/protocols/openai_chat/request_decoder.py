@@ -27,14 +27,19 @@ from ...ir import (
     ToolChoice,
     ToolResult,
     Turn,
+    Video,
     signatures,
 )
+from ...ir.data_url import media_of
+from ...ir.media_type import media_type
+from ...ir.repairs import Repairs
 from ...wire import json_fields
-from ...wire.json_fields import each, maybe, need, take
+from ...wire.json_fields import alias, each, maybe, need, take
 from ..openai.content import arguments_in, content_in
-from ..openai.media import audio_in, media_in
+from ..openai.media import audio_in
 from ..protocol import UrlParams
 from . import signature_carrier
+from .hosted_tools import WEB_SEARCH, hosted_tool_in, web_search_in
 from .tables import NAME
 
 
@@ -45,14 +50,19 @@ def decode_request(body: dict[str, Any], url: UrlParams) -> Request:
     if not messages:
         raise Malformed("messages", "must hold at least one message")
     tools = each(take(body, "tools", list, []), "tools", _tool_in)
-    choice = _tool_choice_in(body.pop("tool_choice", None))
+    if (options := take(body, "web_search_options", dict)) is not None:
+        tools += (Opaque(NAME, WEB_SEARCH, options, hosted=web_search_in(options)),)
+    repairs = Repairs()
+    choice = _tool_choice_in(body.pop("tool_choice", None), repairs)
     if "functions" in body or "function_call" in body:
         tools, choice = _legacy_tools_in(body, tools, choice)
-    max_tokens = take(body, "max_tokens", int)
+    if body.get("max_tokens") is not None:
+        body["max_tokens"] = need(body, "max_tokens", int)  # a wrong type is told under the client's own name
+        alias(body, "max_completion_tokens", "max_tokens")
     return Request(
         protocol=NAME,
         model=model,
-        turns=_turns_in(messages),
+        turns=_turns_in(messages, repairs),
         tools=tools,
         tool_choice=choice,
         parallel=take(body, "parallel_tool_calls", bool),
@@ -64,21 +74,22 @@ def decode_request(body: dict[str, Any], url: UrlParams) -> Request:
             take(body, "frequency_penalty", float),
             take(body, "presence_penalty", float),
         ),
-        max_tokens=take(body, "max_completion_tokens", int, max_tokens),
+        max_tokens=take(body, "max_completion_tokens", int),
         stop=json_fields.strings(body, "stop"),
         reasoning=_reasoning_config_in(body),
         format=_format_in(take(body, "response_format", dict)),
         user=take(body, "user", str),
         stream=take(body, "stream", bool, False),
         extra=body or None,
+        repaired=repairs.names(),
     )
 
 
-def _turns_in(messages: list[Any]) -> tuple[Turn, ...]:
+def _turns_in(messages: list[Any], repairs: Repairs) -> tuple[Turn, ...]:
     turns: list[Turn] = []
     results: list[Block] = []  # consecutive tool messages become one user turn
     legacy: dict[str, str] = {}  # function name -> the id that was made for its last call
-    for message in each(messages, "messages", lambda message: _message_in(message, legacy)):
+    for message in each(messages, "messages", lambda message: _message_in(message, legacy, repairs)):
         if isinstance(message, ToolResult):
             results.append(message)
             continue
@@ -91,13 +102,14 @@ def _turns_in(messages: list[Any]) -> tuple[Turn, ...]:
     return tuple(turns)
 
 
-def _message_in(message: dict[str, Any], legacy: dict[str, str]) -> Turn | ToolResult:
+def _message_in(message: dict[str, Any], legacy: dict[str, str], repairs: Repairs) -> Turn | ToolResult:
     role = need(message, "role", str)
     match role:
         case "user" | "system" | "developer":
             return Turn(role, content_in(message, "content", part_in), message or None)
         case "assistant":
-            reasoning, content = reasoning_in(message), content_in(message, "content", part_in, required=False)
+            reasoning = reasoning_in(message, repairs)
+            content = content_in(message, "content", part_in, required=False)
             blocks = signature_carrier.attach_signatures(reasoning, content)
             if refusal := take(message, "refusal", str):
                 blocks += (Refusal(refusal),)
@@ -122,15 +134,19 @@ def part_in(part: dict[str, Any]) -> Block:
     """Decodes one part of a message's content; an unknown type is kept whole."""
     kind = take(part, "type", str, "text")
     match kind:
-        case "text":
+        case "text" | "input_text" | "output_text":  # the last two are the sibling protocol's words for it
             return Text(need(part, "text", str), extra=part or None)
+        case "document_url" | "video_url" | "audio_url" | "file_url":
+            return _url_part_in(kind, part)
+        case "input_image":  # the sibling protocol's
+            return Image(media_of(need(part, "image_url", str)), part or None)
         case "image_url":
             image = part.pop("image_url", None)
             if type(image) is str:  # some clients send the bare URL
                 image = {"url": image}
             if type(image) is not dict:
                 raise Malformed("image_url", "is required and must be an object with a url")
-            return Image(media_in(need(image, "url", str)), {**part, **image} or None)
+            return Image(media_of(need(image, "url", str)), {**part, **image} or None)
         case "input_audio":
             sound = part.pop("input_audio", None)
             if type(sound) is str:  # Mistral takes the bare base64
@@ -141,8 +157,13 @@ def part_in(part: dict[str, Any]) -> Block:
         case "file":
             file = need(part, "file", dict)
             data = take(file, "file_data", str)
-            media = media_in(data) if data else Media(file_id=take(file, "file_id", str))
+            media = _as_data(media_of(data)) if data else Media(file_id=take(file, "file_id", str))
             return Document(msgspec.structs.replace(media, name=take(file, "filename", str)), {**part, **file} or None)
+        case "input_file":  # the sibling protocol's
+            name, data, url = take(part, "filename", str), take(part, "file_data", str), take(part, "file_url", str)
+            file_id = take(part, "file_id", str)
+            media = media_of(data) if data else media_of(url) if url else Media(file_id=file_id)
+            return Document(msgspec.structs.replace(_as_data(media) if data else media, name=name), part or None)
         case "refusal":
             return Refusal(need(part, "refusal", str), extra=part or None)
         case "thinking":  # Mistral: {"type": "thinking", "thinking": [{"type": "text", "text": …}]}
@@ -150,6 +171,41 @@ def part_in(part: dict[str, Any]) -> Block:
             return Reasoning("".join(inner), extra=part or None)
         case _:
             return Opaque(NAME, kind, {"type": kind, **part})
+
+
+def _as_data(media: Media) -> Media:
+    """Returns bare base64, which some clients send in place of a data URL, as data; a URL stays one."""
+    if media.url is None or "://" in media.url:
+        return media
+    return Media(media_type(None, media.url), media.url)
+
+
+def _url_part_in(kind: str, part: dict[str, Any]) -> Block:
+    """Decodes a part of a kind that hosts added to the protocol: its URL alone, or in an object of the part's name.
+
+    `document_url` is Mistral's ({"type": "document_url", "document_url": "https://…"},
+    https://docs.mistral.ai/capabilities/document_ai/document_qna), `video_url` and `audio_url` are those of vLLM
+    (https://docs.vllm.ai/en/latest/features/multimodal_inputs.html#online-serving).
+    """
+    fields = part.pop(kind, None)
+    if type(fields) is str:
+        fields = {"url": fields}
+    if type(fields) is not dict:
+        raise Malformed(kind, "is required and must be a URL or an object with a url")
+    try:
+        media = media_of(need(fields, "url", str))
+    except Malformed as fault:
+        raise fault.under(kind) from None
+    name = take(part, "document_name", str) if kind == "document_url" else None
+    # the part's name, for a backend of the same protocol; it says nothing that the block does not say
+    extra = {"part": kind, **part, **fields}
+    match kind:
+        case "video_url":
+            return Video(media, extra)
+        case "audio_url":
+            return Audio(media, extra)
+        case _:
+            return Document(msgspec.structs.replace(media, name=name), extra)
 
 
 def _signature_in(text: str, provider: str | None) -> Signature:
@@ -185,7 +241,7 @@ def google_signature_in(call: dict[str, Any], provider: str | None = None) -> Si
     return _signature_in(signature, provider)
 
 
-def reasoning_in(message: dict[str, Any], provider: str | None = None) -> tuple[Reasoning, ...]:
+def reasoning_in(message: dict[str, Any], repairs: Repairs, provider: str | None = None) -> tuple[Reasoning, ...]:
     """Pops a message's thinking in any of its three fields; signed details take precedence over plain text."""
     content = take(message, "reasoning_content", str)
     plain = take(message, "reasoning", str)
@@ -200,7 +256,11 @@ def reasoning_in(message: dict[str, Any], provider: str | None = None) -> tuple[
         # https://openrouter.ai/docs/use-cases/reasoning-tokens#reasoning_details-array-structure
         match take(detail, "type", str):
             case "reasoning.encrypted":
-                signature = _signature_in(need(detail, "data", str), provider)
+                data = take(detail, "data", str)
+                if not data:  # hosts announce one so, and never send it
+                    repairs.add("part_empty")
+                    continue
+                signature = _signature_in(data, provider)
                 blocks.append(Reasoning("", signature, redacted=True, extra=detail or None))
             case "reasoning.summary":
                 blocks.append(Reasoning(take(detail, "summary", str, ""), summary=True, extra=detail or None))
@@ -224,7 +284,7 @@ def _tool_in(tool: dict[str, Any]) -> Tool | Opaque:
             description = take(custom, "description", str)
             return Tool(need(custom, "name", str), description, kind="custom", grammar=grammar, extra=tool or None)
         case _:
-            return Opaque(NAME, kind, {"type": kind, **tool})
+            return Opaque(NAME, kind, {"type": kind, **tool}, hosted=hosted_tool_in(kind, tool))
 
 
 def _function_in(function: dict[str, Any], extra: dict[str, Any]) -> Tool:
@@ -237,7 +297,7 @@ def _function_in(function: dict[str, Any], extra: dict[str, Any]) -> Tool:
     )
 
 
-def _tool_choice_in(choice: Any) -> ToolChoice | None:
+def _tool_choice_in(choice: Any, repairs: Repairs) -> ToolChoice | None:
     match choice:
         case None:
             return None
@@ -253,6 +313,16 @@ def _tool_choice_in(choice: Any) -> ToolChoice | None:
             return ToolChoice(mode, tuple(name for name in names if name is not None))
         case {"type": "function", "function": {"name": str(name)}} | {"type": "custom", "custom": {"name": str(name)}}:
             return ToolChoice("named", (name,))
+        case (
+            {"function": {"name": str(name)}}
+            | {"custom": {"name": str(name)}}
+            | {"type": "function" | "custom" | "tool", "name": str(name)}
+        ):
+            repairs.add("tool_choice")
+            return ToolChoice("named", (name,))
+        case {"type": "auto" | "none" | "required" | "any" as mode} if len(choice) == 1:
+            repairs.add("tool_choice")
+            return ToolChoice("required" if mode == "any" else mode)
         case _:
             raise Malformed("tool_choice", "must be auto, none, required, or an object that names a tool")
 
@@ -263,7 +333,10 @@ def _legacy_tools_in(
     """Decodes the `functions` of 2023; the empty list left in the body makes the reply use `function_call` too."""
     functions = each(take(body, "functions", list, []), "functions", lambda function: _function_in(function, {}))
     body["functions"] = []
-    match body.pop("function_call", None):
+    legacy = body.pop("function_call", None)
+    if legacy is not None and choice is not None:
+        raise Malformed("function_call", "cannot be combined with tool_choice, which means the same; keep one of them")
+    match legacy:
         case {"name": str(name)}:
             choice = ToolChoice("named", (name,))
         case "auto" | "none" as mode:
@@ -276,13 +349,16 @@ def _legacy_tools_in(
 
 
 def _reasoning_config_in(body: dict[str, Any]) -> ReasoningConfig | None:
-    effort = take(body, "reasoning_effort", str)
     # OpenRouter's object: https://openrouter.ai/docs/use-cases/reasoning-tokens
     fields = take(body, "reasoning", dict)
     if fields is None:
+        effort = take(body, "reasoning_effort", str)
         return ReasoningConfig(effort) if effort is not None else None
+    if body.get("reasoning_effort") is not None:
+        body["reasoning_effort"] = need(body, "reasoning_effort", str)
+        alias(body, "effort", "reasoning_effort", fields, "reasoning.")
     return ReasoningConfig(
-        take(fields, "effort", str, effort) if effort else take(fields, "effort", str),
+        take(fields, "effort", str),
         take(fields, "max_tokens", int),
         take(fields, "enabled", bool),
         extra=fields or None,

@@ -26,22 +26,34 @@ from ...ir import (
     ToolChoice,
     ToolResult,
     Turn,
-    reasoning_effort,
+    Video,
     signatures,
 )
-from ...ir.losses import block_feature, declare_loss, is_harmless, request_extra_losses
+from ...ir.bounded_values import alphanumeric_digest, bounded_user
+from ...ir.hosted import foreign_hosted_tools, hosted_choice_losses, hosted_losses
+from ...ir.losses import block_feature, declare_loss, extra_field_losses, is_harmless, request_extra_losses
+from ...ir.model_fit import fitted
+from ...ir.readable import joined, readable
 from ...ir.strict_schema import loosened
+from ...ir.tool_choice import kept_tools, remaining_choice
+from ...ir.tool_description import told_description
 from ...ir.tool_names import ToolNameMap
+from ...ir.tool_schema import with_fitted_tools
 from ...wire import json_fields
 from ...wire.json_fields import maybe
-from ..openai.media import url_out
-from ..openai.tables import JSON_HINT, RESPONSES, RESPONSES_TO_CHAT, TOOL_NAME
+from ..openai.media import GLOBAL_DETAIL, detail_of, url_out
+from ..openai.tables import JSON_HINT, RESPONSES, RESPONSES_TO_CHAT, SERVICE_TIER, SERVICE_TIERS, TOOL_NAME
 from ..protocol import UpstreamRequest, UpstreamTarget
+from ..schema_targets import OPENAI_FUNCTION, OPENAI_STRICT
+from .hosted_tools import WEB_SEARCH, takes, web_search_out
+from .reasoning_fields import put_reasoning
 from .signature_carrier import detail_out
-from .tables import LIMITS, NAME
+from .tables import LIMITS, NAME, SAMPLERS
 from .tool_pairing import LocatedBlock, pair_tool_results
 
 _EMPTY = Text("")
+CARRIED = frozenset(("detail", "mediaResolution", GLOBAL_DETAIL, "namespace.description"))
+"""Extra fields of other protocols' blocks that this one has too."""
 
 
 def encode_request(request: Request, target: UpstreamTarget) -> UpstreamRequest:
@@ -53,24 +65,34 @@ def encode_request(request: Request, target: UpstreamTarget) -> UpstreamRequest:
         request = replace(request, extra=rest)
     losses: list[Loss] = []
     if not same:
-        losses = request_extra_losses(request)
-        request, loose = loosened(request)
-        losses += loose
+        if (tier := SERVICE_TIERS.get(str((request.extra or {}).get(SERVICE_TIER)).lower())) is not None:
+            sibling["service_tier"] = tier
+            request = replace(request, extra={k: v for k, v in (request.extra or {}).items() if k != SERVICE_TIER})
+        carried = CARRIED | {"cache_control"} if "cache_control" in target.traits.takes else CARRIED
+        request, samplers = _samplers(request, target)
+        sibling |= samplers
+        losses = request_extra_losses(request, carried)
+        request, misshapen = with_fitted_tools(request, OPENAI_FUNCTION)
+        request, loose = loosened(request, OPENAI_STRICT)
+        request, named = readable(request, "all")
+        losses += (*misshapen, *loose, *named)
+    traits = target.traits
+    request, misfits = fitted(request, traits, is_chat=True)
+    losses += misfits
     names = ToolNameMap(request, TOOL_NAME, custom=True)
     messages = _MessageBuilder(request, target, names, losses).build()
     payload: dict[str, Any] = {"model": target.model, "messages": messages}
-    tools = [_tool_out(tool, names, same) for tool in request.tools if isinstance(tool, Tool) or tool.protocol == NAME]
-    if tools:
-        payload["tools"] = tools
-    if request.tool_choice is not None:
-        payload["tool_choice"] = _tool_choice_out(request.tool_choice, request.tools, names)
-    if request.parallel is not None:
-        if "no_parallel_tool_calls" in target.quirks:
-            losses.append(declare_loss("parallel", "parallel_tool_calls"))
-        else:
-            payload["parallel_tool_calls"] = request.parallel
+    _tools_out(request, target, names, payload, losses)
+    # "'tool_choice' is only allowed when 'tools' are specified.", as the API answers
+    choice, gone = remaining_choice(request, kept_tools(request, NAME))
+    losses += gone
+    if choice is not None and "tools" in payload:
+        payload["tool_choice"] = _tool_choice_out(choice, request.tools, names)
+    if request.parallel is not None and "tools" in payload:
+        # "'parallel_tool_calls' is only allowed when 'tools' are specified." https://github.com/camel-ai/camel/pull/3706
+        payload["parallel_tool_calls"] = request.parallel
     _sampling_out(request, target, payload, losses)
-    _reasoning_out(request, target, payload, losses)
+    put_reasoning(request, target, payload, losses)
     if request.format is not None:
         payload["response_format"] = _format_out(request.format)
         if request.format.kind == "json_object" and not same and "json" not in str(messages).lower():
@@ -79,7 +101,7 @@ def encode_request(request: Request, target: UpstreamTarget) -> UpstreamRequest:
             others = (at for at, message in enumerate(messages) if message["role"] != "system")
             messages.insert(next(others, 0), {"role": "system", "content": JSON_HINT})
     if request.user is not None:
-        payload["user"] = request.user
+        payload["user"] = bounded_user(request.user, target.limit("user"), losses)
     if sibling.get("metadata") and sibling.get("store") is not True:
         # otherwise the API answers "The 'metadata' parameter is only allowed when 'store' is enabled."
         losses.append(declare_loss("metadata", "metadata"))
@@ -89,47 +111,66 @@ def encode_request(request: Request, target: UpstreamTarget) -> UpstreamRequest:
         payload["stream"] = True
     if same and request.extra:
         payload.update((key, value) for key, value in request.extra.items() if key != "functions")
-    if request.stream and "no_stream_options" not in target.quirks:
+    if request.stream and "stream_options" not in traits.refuses:
         # without it a stream ends without usage, which the client's protocol may require
         payload["stream_options"] = {**(maybe(payload, "stream_options", dict) or {}), "include_usage": True}
-    return UpstreamRequest(payload, tuple(losses), target, names.aliases)
+    stops = request.stop[len(payload["stop"]) :] if "stop" in payload else request.stop
+    return UpstreamRequest(payload, tuple(losses), target, names.aliases, stops=stops)
+
+
+def _tools_out(
+    request: Request, target: UpstreamTarget, names: ToolNameMap, payload: dict[str, Any], losses: list[Loss]
+) -> None:
+    same = request.protocol == NAME
+    tools = []
+    for tool in request.tools:
+        if isinstance(tool, Opaque) and tool.protocol == NAME and tool.kind == WEB_SEARCH:
+            payload[WEB_SEARCH] = tool.data
+        elif isinstance(tool, Tool) or tool.protocol == NAME:
+            tools.append(_tool_out(tool, names, same, {} if same else _tool_mark(tool, target)))
+    if tools:
+        payload["tools"] = tools
+    hosted = foreign_hosted_tools(request, NAME)
+    if hosted:
+        taken = takes(target)
+        for i, found in hosted:
+            losses += hosted_losses(i, found, taken)
+            if found.kind in taken:
+                payload[WEB_SEARCH] = web_search_out(found)
+    if not same:
+        losses += hosted_choice_losses(request)
+
+
+def _samplers(request: Request, target: UpstreamTarget) -> tuple[Request, dict[str, Any]]:
+    """Returns the request without the samplers that this host has, and those under the names that it has for them."""
+    names = {
+        key: name for quirk, table in SAMPLERS.items() if quirk in target.traits.takes for key, name in table.items()
+    }
+    if not names or not request.extra:
+        return request, {}
+    found, rest = json_fields.renamed(request.extra, names)
+    return (replace(request, extra=rest), found) if found else (request, found)
 
 
 def _sampling_out(request: Request, target: UpstreamTarget, payload: dict[str, Any], losses: list[Loss]) -> None:
     sampling = request.sampling
+    renames = target.traits.renames
     for key in ("temperature", "top_p", "seed", "frequency_penalty", "presence_penalty"):
         value = getattr(sampling, key)
         if value is not None:
-            payload[key] = value
+            payload[renames.get(key, key)] = value
     if sampling.top_k is not None:
-        if "top_k" in target.quirks or request.protocol == NAME:
+        if "top_k" in target.traits.takes or request.protocol == NAME:
             payload["top_k"] = sampling.top_k
         else:
             losses.append(declare_loss("sampling.top_k", "top_k"))
     if request.max_tokens is not None:
         # "max_tokens: Deprecated in favor of max_completion_tokens, and is not compatible with o-series models."
         # https://platform.openai.com/docs/api-reference/chat/create
-        key = "max_tokens" if "max_tokens" in target.quirks else "max_completion_tokens"
-        payload[key] = request.max_tokens
-    if request.stop:
+        payload[renames.get("max_completion_tokens", "max_completion_tokens")] = request.max_tokens
+    if request.stop and "stop" not in target.traits.refuses:
         most = int(target.limits.get("stop", LIMITS["stop"]))
-        payload["stop"] = list(request.stop[:most])
-        if len(request.stop) > most:
-            losses.append(declare_loss(f"stop[{most}:]", "stop"))
-
-
-def _reasoning_out(request: Request, target: UpstreamTarget, payload: dict[str, Any], losses: list[Loss]) -> None:
-    if request.reasoning is None:
-        return
-    effort = reasoning_effort.effort(request.reasoning)
-    if effort is not None and "no_reasoning_effort" not in target.quirks:
-        payload["reasoning_effort"] = effort
-        if request.reasoning.effort is None and effort != "none":
-            losses.append(declare_loss("reasoning", "reasoning"))
-    elif effort is not None or request.reasoning.enabled:
-        losses.append(Loss("reasoning", "reasoning", "dropped"))
-    if request.reasoning.summary in ("auto", "concise", "detailed"):  # the host decides what it shows
-        losses.append(Loss("reasoning.summary", "reasoning", "dropped"))
+        payload["stop"] = list(request.stop[:most])  # at the others the proxy cuts the answer
 
 
 class _MessageBuilder:
@@ -138,6 +179,7 @@ class _MessageBuilder:
     def __init__(self, request: Request, target: UpstreamTarget, names: ToolNameMap, losses: list[Loss]) -> None:
         self._request = request
         self._same = request.protocol == NAME
+        self._request_extra = request.extra
         self._target = target
         self._names = names
         self._losses = losses
@@ -165,22 +207,33 @@ class _MessageBuilder:
                 case "system" | "developer":
                     if not self._same and all(block == _EMPTY for _, block in blocks):
                         continue
-                    role = "system" if "no_developer" in self._target.quirks else turn.role
+                    role = self._target.traits.renames.get(turn.role, turn.role)
                     if role != turn.role:
                         self._losses.append(declare_loss(f"turns[{t}]", "role"))
                     self._messages.append(
                         {"role": role, "content": self._content(blocks), **self._extra_out(turn.extra)}
                     )
         if not self._messages:
-            self._messages.append({"role": "user", "content": ""})  # the backend decides whether that is an error
+            self._messages.append({"role": "user", "content": ""})
+            if turns:  # all that was said is lost; without any turn the backend decides whether that is an error
+                self._losses.append(declare_loss("turns", "content"))
         return self._messages
 
     def _extra_out(self, extra: Extra) -> dict[str, Any]:
         """Returns the extra fields where the client speaks this protocol too."""
         return extra if extra and self._same else {}
 
+    def _mark(self, extra: Extra) -> dict[str, Any]:
+        """Returns the extra fields of a part or tool: all of the same protocol, else a cache mark for hosts with it."""
+        if self._same:
+            return extra or {}
+        return cache_mark(extra, self._target)
+
     def _id(self, id_: str) -> str:
         """Shortens an id that is too long to a digest, the same in the call, its result and every turn."""
+        exact = self._target.limit("alphanumeric_call_id")
+        if exact is not None:
+            return id_ if len(id_) == exact and id_.isascii() and id_.isalnum() else alphanumeric_digest(id_, exact)
         most = int(self._target.limits.get("tool_call_id", LIMITS["tool_call_id"]))
         return id_ if len(id_) <= most else f"call_{sha256(id_.encode()).hexdigest()}"[:most]
 
@@ -196,24 +249,33 @@ class _MessageBuilder:
                 self._losses.append(declare_loss(path, "tool_result_media"))
                 moved += media
             texts = [inner for inner in block.blocks if isinstance(inner, Text)]
-            content = "".join(text.text for text in texts)
+            content: str | list[dict[str, Any]] = joined(texts)
+            marks = cache_mark(block.extra, self._target) if not self._same else {}
+            if any(self._mark(text.extra) for text in texts) or marks:
+                content = [{"type": "text", "text": text.text, **self._mark(text.extra)} for text in texts]
+                if content and marks:
+                    content[-1] |= marks
             if media and not texts:
                 content = "The result is in the next user message."
             if block.error:
                 self._losses.append(declare_loss(path, "tool_error"))
-                content = f"Error: {content}"
+                if type(content) is list:
+                    content = [{"type": "text", "text": "Error:"}, *content]
+                else:
+                    content = f"Error: {content}"
             self._messages.append(
                 {"role": "tool", "tool_call_id": self._id(block.id), "content": content, **self._extra_out(block.extra)}
             )
         rest = moved + [entry for entry in blocks if not isinstance(entry[1], ToolResult)]
-        if rest or not results:
-            self._messages.append({"role": "user", "content": self._content(rest), **self._extra_out(turn.extra)})
+        content_ = self._content(rest) if rest or not results else ""
+        if content_ or (self._same and not results):  # else nothing of it is left that the target can be told
+            self._messages.append({"role": "user", "content": content_, **self._extra_out(turn.extra)})
 
     def _assistant(self, turn: Turn, blocks: list[LocatedBlock]) -> None:
         message: dict[str, Any] = {"role": "assistant", "content": None}
         texts = [block for _, block in blocks if isinstance(block, Text)]
         if texts:
-            message["content"] = "".join(text.text for text in texts)
+            message["content"] = joined(texts) if not self._same else "".join(text.text for text in texts)
         refusals = [block.text for _, block in blocks if isinstance(block, Refusal)]
         if refusals:
             message["refusal"] = "".join(refusals)
@@ -223,31 +285,35 @@ class _MessageBuilder:
             message["tool_calls"] = calls
         elif message["content"] is None and not refusals:
             message["content"] = ""  # content may only be absent beside tool calls or a refusal
+        is_empty = not (message["content"] or calls or refusals or message.keys() - {"role", "content"})
         for path, block in blocks:
-            if isinstance(block, Image | Document | Audio):
+            if isinstance(block, Image | Document | Audio | Video):
                 self._losses.append(Loss(path, type(block).__name__.lower(), "dropped"))
             elif isinstance(block, Text):
                 if block.signature:
                     self._losses.append(declare_loss(f"{path}.seal", "signature"))
                 if block.citations:  # an answer has a field for them, a history has none
                     self._losses.append(declare_loss(f"{path}.citations", "citations"))
+        if is_empty and not self._same:
+            return
         self._messages.append({**message, **self._extra_out(turn.extra)})
 
     def _reasoning(self, blocks: list[LocatedBlock], message: dict[str, Any]) -> None:
         """Adds the turn's thinking to the message, in the fields that the host accepts."""
         details = []
-        echo = self._same and "no_reasoning_content" not in self._target.quirks
+        traits = self._target.traits
+        echo = self._same and "reasoning_content" not in traits.refuses
         for path, block in blocks:
             if not isinstance(block, Reasoning):
                 continue
             signature = (
                 signatures.for_backend(block.signature, NAME, self._target.provider) if block.signature else None
             )
-            if block.text and ("reasoning_content" in self._target.quirks or echo):
+            if block.text and ("reasoning_content" in traits.takes or echo):
                 message["reasoning_content"] = message.get("reasoning_content", "") + block.text
-            elif block.text and "reasoning_details" not in self._target.quirks:
+            elif block.text and "reasoning_details" not in traits.takes:
                 self._losses.append(declare_loss(path, "reasoning_text"))
-            if "reasoning_details" in self._target.quirks or (echo and signature):
+            if "reasoning_details" in traits.takes or (echo and (signature or block.extra)):
                 details.append(detail_out(block, signature, self._extra_out(block.extra)))
             elif block.signature:
                 signature = None
@@ -256,7 +322,7 @@ class _MessageBuilder:
         if details:
             message["reasoning_details"] = details
         # "reasoning_content must be passed back": hosts with this quirk want the key beside every call
-        if "reasoning_content" in self._target.quirks and any(isinstance(block, ToolCall) for _, block in blocks):
+        if "reasoning_content" in traits.takes and any(isinstance(block, ToolCall) for _, block in blocks):
             message.setdefault("reasoning_content", "")
 
     def _call(self, call: ToolCall, path: str) -> dict[str, Any]:
@@ -272,16 +338,20 @@ class _MessageBuilder:
                 self._losses.append(declare_loss(f"{path}.seal", "signature"))
             else:
                 out["extra_content"] = {"google": {"thought_signature": signature}}
+        if not self._same and cache_mark(call.extra, self._target):  # a call is no part of a content
+            self._losses.append(declare_loss(f"{path}.cache_control", "cache_control"))
         return {**out, **self._extra_out(call.extra)}
 
     def _content(self, blocks: list[LocatedBlock]) -> str | list[dict[str, Any]]:
         if len(blocks) > 1 and not self._same:  # some hosts refuse an empty part
             blocks = [entry for entry in blocks if entry[1] != _EMPTY]
         match blocks:
-            case [(_, Text(text, extra=None))]:
+            case [(_, Text(text, extra=extra))] if not self._mark(extra):
                 return text
             case []:
                 return ""
+        if "content_parts" in self._target.traits.refuses and all(type(block) is Text for _, block in blocks):
+            return self._joined(blocks)
         parts = []
         for path, block in blocks:
             part = self._part(block)
@@ -295,27 +365,46 @@ class _MessageBuilder:
                 self._losses.append(declare_loss(f"{path}.media.name", "name"))  # it is sent as text, which has no name
         return parts
 
+    def _joined(self, blocks: list[LocatedBlock]) -> str:
+        """Returns texts as one string, a blank line between them, for hosts that take no list of parts."""
+        texts = []
+        for path, block in blocks:
+            if isinstance(block, Text):
+                texts.append(block.text)
+                if self._same:
+                    self._losses += extra_field_losses(block.extra, path)
+        return "\n\n".join(texts)
+
     def _part(self, block: Block) -> dict[str, Any] | None:
         match block:
             case Text(text, extra=extra):
-                return {"type": "text", "text": text, **self._extra_out(extra)}
+                return {"type": "text", "text": text, **self._mark(extra)}
             case Image(media, extra) if media.data or media.url:
-                detail = self._extra_out(extra)
-                image = {"url": url_out(media), **{k: v for k, v in detail.items() if k == "detail"}}
-                return {"type": "image_url", "image_url": image, **{k: v for k, v in detail.items() if k != "detail"}}
+                fields = dict(self._mark(extra))
+                image: dict[str, Any] = {"url": url_out(media)}
+                if (detail := fields.pop("detail", None) or detail_of(extra, self._request_extra)) is not None:
+                    image["detail"] = detail
+                return {"type": "image_url", "image_url": image, **fields}
+            case Video(media, extra) | Audio(media, extra) | Document(media, extra) if (
+                self._same and extra and "part" in extra
+            ):
+                kind = str(extra["part"])
+                return {"type": kind, kind: {"url": url_out(media)}, **_without(extra, "part")}
+            case Video(media, extra) if "video_url" in self._target.traits.takes and (media.data or media.url):
+                return {"type": "video_url", "video_url": {"url": url_out(media)}}
             case Audio(Media(mime=None, data=str(data)), extra) if self._same:
                 return {"type": "input_audio", "input_audio": data, **self._extra_out(extra)}
             case Audio(Media(mime=mime, data=str(data)), extra):
                 kind = (mime or "audio/wav").partition("/")[2].removeprefix("x-")
                 kind = "mp3" if kind == "mpeg" else kind
                 return {"type": "input_audio", "input_audio": {"data": data, "format": kind}, **self._extra_out(extra)}
-            case Document(Media(mime="text/plain", text=str(text))):
-                return {"type": "text", "text": text}
+            case Document(Media(text=str(text), data=None), extra):
+                return {"type": "text", "text": text, **cache_mark(extra, self._target)}
             case Document(media, extra) if media.data:
                 # "filename: The name of the file, used when passing the file to the model as a string."
                 # https://platform.openai.com/docs/api-reference/chat/create
                 file: dict[str, Any] = {"file_data": url_out(media), "filename": media.name or "document.pdf"}
-                return {"type": "file", "file": file, **self._extra_out(extra)}
+                return {"type": "file", "file": file, **self._mark(extra)}
             case Document(media, extra) if media.file_id and (self._same or media.file_id.startswith("file-")):
                 # file ids are OpenAI's own and start with this prefix
                 named = {"filename": media.name} if media.name is not None else {}
@@ -325,13 +414,31 @@ class _MessageBuilder:
         return None
 
 
-def _tool_out(tool: Tool | Opaque, names: ToolNameMap, same: bool) -> dict[str, Any]:
+def _without(fields: dict[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if name != key}
+
+
+def _tool_mark(tool: Tool | Opaque, target: UpstreamTarget) -> dict[str, Any]:
+    return {} if isinstance(tool, Opaque) else cache_mark(tool.extra, target)
+
+
+def cache_mark(extra: Extra, target: UpstreamTarget) -> dict[str, Any]:
+    """Returns the cache mark of a block or tool for hosts that take one.
+
+    "you can use cache_control breakpoints", in the text parts of messages and in tools:
+    https://openrouter.ai/docs/features/prompt-caching
+    """
+    mark = extra.get("cache_control") if extra else None
+    return {"cache_control": mark} if mark is not None and "cache_control" in target.traits.takes else {}
+
+
+def _tool_out(tool: Tool | Opaque, names: ToolNameMap, same: bool, mark: dict[str, Any]) -> dict[str, Any]:
     if isinstance(tool, Opaque):
         return tool.data
-    extra = tool.extra if same and tool.extra else {}
+    extra = tool.extra if same and tool.extra else mark
     body: dict[str, Any] = {"name": names.wire(tool.name, tool.namespace)}
-    if tool.description is not None:
-        body["description"] = tool.description
+    if (description := told_description(tool, same)) is not None:
+        body["description"] = description
     if tool.kind == "custom":
         if tool.grammar is not None:
             body["format"] = tool.grammar

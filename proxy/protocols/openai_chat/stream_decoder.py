@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from msgspec.structs import replace
 
@@ -21,17 +21,20 @@ from ...ir import (
     ReplyStart,
     Text,
     ToolCall,
-    Usage,
 )
+from ...ir.repairs import Repairs
 from ...ir.tool_names import Alias
 from ...wire import json_fields
+from ...wire.error_bodies import error_in_body, is_error
 from ...wire.framing import DONE, Frame
 from ...wire.json_fields import each, maybe, need, take
+from ..openai.usage import later_usage, usage_in
 from ..protocol import NewId, UpstreamRequest
 from .errors import error_in
-from .reply_decoder import citations_in, stop_in, usage_in
+from .reply_decoder import choice_failure, citations_in, host_citations_in, stop_in, take_usage
 from .request_decoder import google_signature_in, part_in, reasoning_in
-from .tables import NAME, PLAIN_CHOICE, PLAIN_CHUNK, PLAIN_DELTA
+from .streamed_calls import StreamedCall, StreamedCalls
+from .tables import NAME, PLAIN_CHOICE, PLAIN_CHUNK, PLAIN_DELTA, USAGE
 
 
 class StreamDecoder:
@@ -50,10 +53,11 @@ class StreamDecoder:
         self._open: tuple[type[Block], int] | None = None  # the open text, refusal or thinking
         self._detail: tuple[Any, ...] = ()  # which of several reasoning details is open
         self._signed = False  # the open thinking has its signature
-        self._calls: dict[Any, tuple[int, str]] = {}  # the wire's index (or id) -> the block's index and the call's id
-        self._last_call: Any = None
+        self._repairs = Repairs()
+        self._calls = StreamedCalls(self._repairs)
+        self._cited = False
         self._native: str | None = None
-        self._usage: Usage | None = None
+        self._usage: dict[str, Any] | None = None
         self._extra: dict[str, Any] = {}
 
     def feed(self, frame: Frame) -> list[Event]:
@@ -61,35 +65,51 @@ class StreamDecoder:
         if self.done:
             return []
         if frame.data == DONE:
-            return self._end()
-        chunk = json_fields.parse_object(frame.data)
+            return self._end(is_marked=True)
+        chunk = self._parse(frame.data)
         if (text := self._next_text(chunk)) is not None:
             return [text]
-        if chunk.get("error") is not None:
-            self.done = True
-            return [error_in(chunk["error"], None, None)]
-        out: list[Event] = []
         choices = take(chunk, "choices", list)
-        usage = take(chunk, "usage", dict)
-        id_, model = take(chunk, "id", str), take(chunk, "model", str)
+        if chunk.get("error") or (not choices and (frame.event == "error" or is_error(chunk))):
+            self.done = True
+            return [error_in(error_in_body(chunk), None, None)]
+        out: list[Event] = []
+        usage = maybe(chunk, "usage", dict)
+        id_, model = maybe(chunk, "id", str), maybe(chunk, "model", str)
         if choices is None and usage is None:
+            self._repairs.add("unknown_frame")
             return []  # no part of the answer: some hosts send pings of their own
         if not self._started and (choices or usage):
             self._started = True
             out.append(ReplyStart(NAME, id_ or None, model or None))
         for choice in choices or ():
             if type(choice) is not dict:
-                raise Malformed("choices", "must hold objects")
-            if choice.get("index"):
+                self._repairs.add("unknown_frame")
+            elif choice.get("index"):
                 self._extra.setdefault("n", []).append(choice)
+            elif (failed := choice_failure(choice)) is not None:
+                self.done = True
+                return [*out, failed]
             else:
                 self._choice(choice, out)
+        if usage := take_usage(chunk, {}, {}, self._repairs):
+            self._add_usage(usage, is_unasked=bool(choices))
+        for key in ("id", "model"):
+            chunk.pop(key, None)
         self._keep_extra(chunk, "")
-        if usage:
-            self._usage = usage_in(usage)
-        if self._native is not None and self._usage is not None:
+        if self._native is not None and usage and not choices:
             out += self._end()
         return out
+
+    def _parse(self, data: bytes) -> dict[str, Any]:
+        """Returns a chunk as one of the chat."""
+        return json_fields.parse_object(data)
+
+    def _add_usage(self, usage: dict[str, Any], *, is_unasked: bool) -> None:
+        """Keeps the latest token counts: of a running usage the last is the whole."""
+        self._usage = later_usage(self._usage, usage)
+        if is_unasked:  # "an additional chunk … with an empty choices array" is what `include_usage` asks for
+            self._extra[USAGE] = self._usage
 
     def _next_text(self, chunk: dict[str, Any]) -> BlockDelta | None:
         """Decodes the commonest chunk fast: another piece of the open text, and no field that is not kept already."""
@@ -113,17 +133,25 @@ class StreamDecoder:
         return BlockDelta(self._open[1], text) if plain else None
 
     def _choice(self, choice: dict[str, Any], out: list[Event]) -> None:
+        before = len(out)
         native = take(choice, "finish_reason", str)
         delta = take(choice, "delta", dict) or {}
+        whole = take(choice, "message", dict)
+        if whole and not delta:  # a whole answer in one chunk
+            delta = whole
         delta.pop("role", None)
+        if usage := take_usage({}, choice, delta, self._repairs):
+            self._add_usage(usage, is_unasked=True)
         self._reasoning(delta, out)
         self._content(delta, out)
         if refusal := take(delta, "refusal", str):
             self._add_text(Refusal(""), refusal, out)
-        for call in take(delta, "tool_calls", list, []):
-            if type(call) is not dict:
+        calls = delta.pop("tool_calls", None)
+        for call in calls if type(calls) is list else (calls,):
+            if type(call) is dict:
+                self._call(call, out)
+            elif call is not None:
                 raise Malformed("tool_calls", "must hold objects")
-            self._call(call, out)
         function = take(delta, "function_call", dict)
         if function and any(function.values()):  # some hosts send {"name": "", "arguments": ""} without a call
             self._call({"index": 0, "function": function}, out)
@@ -131,6 +159,8 @@ class StreamDecoder:
         self._keep_extra(choice, "choices[0].")
         if native:
             self._native = native
+        elif not self._native:  # an empty reason beside a text is a null, which some hosts write so
+            self._native = "" if native == "" and len(out) == before else None
 
     def _keep_extra(self, fields: dict[str, Any], prefix: str) -> None:
         """Keeps fields without a neutral slot; a later value replaces an earlier one, but logprobs accumulate."""
@@ -157,10 +187,11 @@ class StreamDecoder:
         elif content is not None:
             raise Malformed("content", f"must be a string, is {json_fields.describe(content)}")
         for citation in citations_in(delta):
+            self._cited = True
             out.append(BlockCitation(self._add_text(Text(""), "", out), citation))
 
     def _reasoning(self, delta: dict[str, Any], out: list[Event]) -> None:
-        for block in reasoning_in(delta, self._sent.target.provider):
+        for block in reasoning_in(delta, self._repairs, self._sent.target.provider):
             detail = (block.redacted, block.summary, (block.extra or {}).get("index"))
             if detail != self._detail or self._signed:
                 self._close_block(out)  # another detail, or one that ended with its signature
@@ -191,45 +222,71 @@ class StreamDecoder:
             self._open = None
 
     def _call(self, call: dict[str, Any], out: list[Event]) -> None:
-        id_ = take(call, "id", str)
+        id_ = take(call, "id", str) or None
         custom = maybe(call, "custom", dict)
         function = {} if call.get("function") is None and custom is None else custom or need(call, "function", dict)
-        name, arguments = take(function, "name", str), function.get("arguments", function.get("input"))
-        # Compatible hosts leave `index` out, and some give every call the same one: a new id then means a new call.
-        key: Any = maybe(call, "index", int)
-        if key is None:
-            key = maybe(call, "index", str) or id_ or self._last_call
-        known = self._calls.get(key)
-        if known is None or (id_ and name and id_ != known[1]):
-            if not name:
-                raise Malformed("tool_calls", "a call's first piece must name its function")
-            self._close_block(out)
-            alias = self._sent.names.get(name) or Alias(name)
-            id_ = id_ or self._new_id("call_")
-            known = self._calls[key] = (self._next_index, id_)
-            # as in a body, the extra fields stay with the call; the signature has an event of its own
-            extra = {k: v for k, v in call.items() if k not in ("index", "type", "function", "custom", "extra_content")}
-            block = ToolCall(
-                id_, alias.name, "", "custom" if custom else "function", alias.namespace, extra=extra or None
-            )
-            out.append(BlockStart(self._next_index, block))
-            self._next_index += 1
-        self._last_call = key
+        name, arguments = take(function, "name", str) or None, function.get("arguments", function.get("input"))
+        found: int | str | None = maybe(call, "index", int)
+        index = maybe(call, "index", str) if found is None else found
+        streamed = self._calls.of(index, id_, name, arguments)
+        if streamed.is_begun and streamed.name is None and name is not None:
+            self._repairs.add("call_name")
+        streamed.is_begun = True
+        streamed.id = streamed.id or id_
+        streamed.custom |= bool(custom)
         if arguments:
-            text = arguments if type(arguments) is str else json_fields.encode(arguments).decode()
-            out.append(BlockDelta(known[0], text))
+            streamed.pieces.append(arguments if type(arguments) is str else json_fields.encode(arguments).decode())
+        if streamed.block is None:
+            # as in a body, the extra fields stay with the call; the signature has an event of its own
+            skipped = ("index", "type", "function", "custom", "extra_content")
+            streamed.extra |= {key: value for key, value in call.items() if key not in skipped}
+        if streamed.name is None and name is not None:
+            self._open_call(streamed, name, out)
+        elif streamed.block is not None and arguments:
+            out.append(BlockDelta(streamed.block, streamed.pieces[-1]))
         if signature := google_signature_in(call, self._sent.target.provider):
-            out.append(BlockSignature(known[0], signature))
+            streamed.signature = signature
+        if streamed.signature is not None and streamed.block is not None:
+            out.append(BlockSignature(streamed.block, streamed.signature))
+            streamed.signature = None
 
-    def _end(self) -> list[Event]:
-        self.done = True
-        if self._native is None:
-            return [upstream_cut()]
-        out: list[Event] = []
+    def _open_call(self, streamed: StreamedCall, name: str, out: list[Event]) -> None:
+        """Starts the block of a call, and adds what came of it before its name."""
         self._close_block(out)
-        out += [BlockEnd(index) for index, _ in sorted(self._calls.values())]
-        stop = stop_in(self._native, bool(self._calls))
-        out.append(ReplyEnd(stop, None, self._native, self._usage, self._extra or None))
+        if streamed.id is None:
+            self._repairs.add("call_id")
+        alias = self._sent.names.get(name) or Alias(name)
+        kind: Literal["function", "custom"] = "custom" if streamed.custom else "function"
+        id_ = streamed.id or self._new_id("call_")
+        streamed.id, streamed.name, streamed.block = id_, name, self._next_index
+        block = ToolCall(id_, alias.name, "", kind, alias.namespace, extra=streamed.extra or None)
+        out.append(BlockStart(self._next_index, block))
+        self._next_index += 1
+        if text := "".join(streamed.pieces):
+            out.append(BlockDelta(streamed.block, text))
+
+    def _end(self, *, is_marked: bool = False) -> list[Event]:
+        self.done = True
+        if self._native is None and not is_marked:
+            return [upstream_cut()]
+        if not self._started and self._native is None:
+            return [upstream_cut()]  # the sentinel alone is no answer
+        out: list[Event] = []
+        if self._open is not None and self._open[0] is Text and not self._cited:
+            out += [BlockCitation(self._open[1], citation) for citation in host_citations_in(self._extra)]
+        self._close_block(out)
+        for call in self._calls.all:
+            if call.block is not None:
+                out.append(BlockEnd(call.block))
+            elif call.pieces:
+                raise Malformed("tool_calls", "a call's name never came")
+            else:
+                self._repairs.add("call_empty")
+        called = None if self.fast_forward else any(call.block is not None for call in self._calls.all)
+        stop = stop_in(self._native, called, self._repairs)
+        usage = usage_in(self._usage, self._repairs) if self._usage else None
+        names = self._repairs.names()
+        out.append(ReplyEnd(stop, None, self._native or None, usage, self._extra or None, names))
         return out
 
     def close(self) -> list[Event]:

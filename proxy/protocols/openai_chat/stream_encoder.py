@@ -19,8 +19,10 @@ from ...ir import (
     Event,
     Extra,
     Failure,
+    HostedCall,
     Image,
     Loss,
+    Opaque,
     Reasoning,
     Refusal,
     ReplyEnd,
@@ -30,9 +32,10 @@ from ...ir import (
     ToolCall,
     ToolResult,
     Usage,
+    Video,
     signatures,
 )
-from ...ir.losses import block_extra_losses, citation_text_losses, extra_field_losses
+from ...ir.losses import block_extra_losses, citation_text_losses, opaque_loss, reply_field_losses
 from ...wire import json_fields
 from ...wire.framing import DONE, sse
 from ..openai.losses import stop_losses
@@ -40,7 +43,7 @@ from ..protocol import ReplyContext
 from .errors import encode_failure
 from .reply_encoder import citation_out, extra_out, is_legacy, reply_id, stop_out, usage_out
 from .signature_carrier import carrier_out, detail_out, foreign_detail_out
-from .tables import NAME
+from .tables import NAME, USAGE
 
 
 class StreamEncoder:
@@ -89,7 +92,7 @@ class StreamEncoder:
                 return self._chunk({"annotations": [citation_out(citation, before, self._length - before, self._same)]})
             case BlockEnd(index, extra):
                 if not self._same:
-                    self.losses += extra_field_losses(extra, f"blocks[{index}]")
+                    self.losses += reply_field_losses(extra, f"blocks[{index}]")
                     if isinstance(self._blocks[index], Reasoning):
                         return self._reasoning_detail(index, None)
                 if index in self._without_arguments:  # a call without arguments has the arguments "{}"
@@ -138,8 +141,10 @@ class StreamEncoder:
                 self._offsets[index] = self._length
             case Reasoning():
                 self._reasoning[index] = []
-            case Image() | Document() | Audio() | ToolResult():
+            case Image() | Document() | Audio() | Video() | ToolResult():
                 self.losses.append(Loss(f"blocks[{index}]", "media_out", "dropped"))
+            case Opaque(call=HostedCall()):
+                self.losses.append(opaque_loss(block, f"blocks[{index}]"))
         return b""
 
     def _call_chunk(self, index: int, fields: dict[str, Any]) -> bytes:
@@ -212,11 +217,16 @@ class StreamEncoder:
     def _finish(self, finish: ReplyEnd) -> bytes:
         self.losses += stop_losses(finish.stop, finish.matched)
         if not self._same:
-            self.losses += extra_field_losses(finish.extra, "")
-        out = self._last_chunk(stop_out(finish.stop, self._context), finish.extra if self._same else None)
+            self.losses += reply_field_losses(finish.extra, "")
         usage = finish.usage or self._usage
         if usage is not None and self._usage is not None:
             usage = self._usage.merge(usage)
+        extra = finish.extra if self._same else None
+        if extra and USAGE in extra:  # the host sent it unasked, so that clients of the host expect it there
+            extra = {key: value for key, value in extra.items() if key != USAGE}
+            if usage is not None and not self._wants_usage:
+                extra[USAGE] = usage_out(usage)
+        out = self._last_chunk(stop_out(finish.stop, self._context), extra)
         if self._wants_usage and usage is not None:  # no usage is not a usage of zero
             counted = json_fields.encode(usage_out(usage))
             out += self._head + b',"choices":[],"usage":' + counted + b"}\n\n"

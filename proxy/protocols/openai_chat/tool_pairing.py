@@ -26,14 +26,14 @@ def pair_tool_results(
     if not any(isinstance(block, ToolCall | ToolResult) for turn in turns for block in turn.blocks):
         return located, []
     orphans: list[str] = []
-    out = [list(blocks) for blocks in located]
+    out = _joined_calls(turns, located)
     t = 0
     while t < len(turns):
         end = t + 1
-        while end < len(turns) and turns[end].role != "assistant":
+        while end < len(turns) and (turns[end].role != "assistant" or (turns[end].blocks and not out[end])):
             end += 1
         first = t if turns[t].role != "assistant" else t + 1
-        following = range(first, end)
+        following = [at for at in range(first, end) if turns[at].role != "assistant"]
         calls = [] if first == t else [block.id for _, block in out[t] if isinstance(block, ToolCall)]
         results = [entry for at in following for entry in out[at] if isinstance(entry[1], ToolResult)]
         kept: dict[str, LocatedBlock] = {}
@@ -57,3 +57,22 @@ def pair_tool_results(
 def _is_orphan(block: Block, answered: Container[str]) -> bool:
     """Tells whether a block of an assistant turn is a call without a result, or a result, which has no place there."""
     return isinstance(block, ToolResult) or (isinstance(block, ToolCall) and block.id not in answered)
+
+
+def _joined_calls(turns: tuple[Turn, ...], located: list[list[LocatedBlock]]) -> list[list[LocatedBlock]]:
+    """Returns each turn's blocks, those of adjacent assistant turns in the first of them where one makes a call.
+
+    "Consecutive user or assistant turns in your request will be combined into a single turn", so that one user turn
+    may answer the calls of both. https://platform.claude.com/docs/en/api/messages/create
+    """
+    out = [list(blocks) for blocks in located]
+    first: int | None = None
+    for t, turn in enumerate(turns):
+        if turn.role != "assistant":
+            first = None if out[t] else first
+        elif first is not None and any(isinstance(block, ToolCall) for _, block in out[first]):
+            out[first] += out[t]
+            out[t] = []
+        else:
+            first = t
+    return out

@@ -5,14 +5,17 @@ Sources: https://platform.openai.com/docs/api-reference/responses and https://ww
 
 from __future__ import annotations
 
-from ...ir import Opaque, Request
+from ...ir import Opaque, Reply, Request
+from ..openai.addresses import deployed_paths, paths
 from ..openai.embeddings import EMBEDDINGS
-from ..protocol import Endpoint, Protocol, StoredState, with_and_without_version
+from ..openai.rate_limits import read_rate_limits, write_rate_limits
+from ..protocol import Endpoint, Protocol, StoredState
 from .errors import decode_failure, encode_failure
 from .reply_decoder import decode_reply
 from .reply_encoder import encode_reply
 from .request_decoder import decode_request
 from .request_encoder import encode_request
+from .socket_session import SocketSession
 from .stream_decoder import StreamDecoder
 from .stream_encoder import StreamEncoder
 from .tables import LIMITS, NAME, QUIRKS, STORED_INPUT
@@ -33,6 +36,17 @@ def stored_state(request: Request) -> StoredState | None:
             if isinstance(block, Opaque) and block.kind == "item_reference":
                 return StoredState("item_reference")
     return None
+
+
+def reply_to_warm_up(request: Request, relayed: bool) -> Reply | None:
+    """Returns the empty reply to a request that only makes ready for those that go on with it.
+
+    "Clients can optionally warm up request state by sending response.create with generate: false."
+    https://developers.openai.com/api/docs/guides/websocket-mode
+    """
+    if (request.extra or {}).get("generate") is not False:
+        return None
+    return Reply(protocol=NAME, id=None, model=request.model, blocks=(), stop="end")
 
 
 def address(model: str, stream: bool) -> str:
@@ -63,11 +77,13 @@ PROTOCOL = Protocol(
     quirks=QUIRKS,
     limits=LIMITS,
     example_model="gpt-5-nano",
-    paths=with_and_without_version("/responses"),
+    paths=deployed_paths("/responses"),
     forwarded_headers=("openai-beta",),
-    path_prefixes=("/v1/responses", "/responses"),
+    path_prefixes=paths("/responses"),
     decode_request=decode_request,
     stored_state=stored_state,
+    local_reply=reply_to_warm_up,
+    socket=SocketSession,
     keeps_replies=True,
     encode_reply=encode_reply,
     stream_encoder=StreamEncoder,
@@ -79,18 +95,19 @@ PROTOCOL = Protocol(
     decode_failure=decode_failure,
     address=address,
     auth=auth,
+    read_rate_limits=read_rate_limits,
+    write_rate_limits=write_rate_limits,
     resume_after_relay=StreamEncoder.resume_after_relay,
     model_out=(("model",), ("response", "model")),
+    ignores_done=True,
     terminal_markers=(b'response.completed"', b'response.incomplete"', b'response.failed"', b'"error"'),
     endpoints=(
-        Endpoint("POST", with_and_without_version("/responses/input_tokens"), "count"),
-        Endpoint("POST", with_and_without_version("/responses/compact"), "compact"),
-        Endpoint("GET", with_and_without_version("/responses/{name}"), "stored", has_body=False),
-        Endpoint("DELETE", with_and_without_version("/responses/{name}"), "stored", has_body=False),
-        Endpoint("POST", with_and_without_version("/responses/{name}/cancel"), "stored", "cancel", has_body=False),
-        Endpoint(
-            "GET", with_and_without_version("/responses/{name}/input_items"), "stored", "input_items", has_body=False
-        ),
+        Endpoint("POST", paths("/responses/input_tokens"), "count"),
+        Endpoint("POST", paths("/responses/compact"), "compact"),
+        Endpoint("GET", paths("/responses/{name}"), "stored", has_body=False),
+        Endpoint("DELETE", paths("/responses/{name}"), "stored", has_body=False),
+        Endpoint("POST", paths("/responses/{name}/cancel"), "stored", "cancel", has_body=False),
+        Endpoint("GET", paths("/responses/{name}/input_items"), "stored", "input_items", has_body=False),
     ),
     token_count=TOKEN_COUNT,
     embeddings=EMBEDDINGS,

@@ -4,33 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...errors import Malformed, upstream_failure
 from ...ir import Failure
-from ...wire import json_fields
+from ...wire.error_bodies import parse_error_body
 from ..openai.errors import encode_failure, parse_error
 from ..openai.tables import STATUS_KINDS
-from .tables import CONTEXT_LENGTH, KINDS, STREAM_CODES
+from .tables import CONTEXT_LENGTH, KINDS, SLOW_DOWN, STREAM_CODES
 
 __all__ = ["decode_failure", "encode_failure", "error_in", "stream_error"]
 
 
 def stream_error(failure: Failure) -> dict[str, Any]:
     """Returns the `error` of a failed response, whose codes are a closed list."""
-    return {"code": STREAM_CODES.get(failure.kind, "server_error"), "message": failure.message}
+    code = STREAM_CODES.get(failure.kind, "server_error")
+    if failure.kind == "overloaded" and failure.code == SLOW_DOWN:
+        code = SLOW_DOWN
+    return {"code": code, "message": failure.message}
 
 
 def decode_failure(status: int, body: bytes, retry_after: float | None) -> Failure:
     """Maps the error response of a backend to a Failure; `retry_after` is in seconds."""
-    try:
-        fields = json_fields.parse(body)
-    except Malformed:
-        return upstream_failure(status, retry_after=retry_after)
-    error = fields
-    if type(fields) is dict:
-        error = fields.get("error", fields.get("detail", fields))
-        if type(error) is str:  # xAI: {"code": …, "error": "what went wrong"}
-            error = {**fields, "message": error}
-    return error_in(error, status, retry_after)
+    return error_in(parse_error_body(body), status, retry_after)
 
 
 def error_in(error: Any, status: int | None, retry_after: float | None) -> Failure:

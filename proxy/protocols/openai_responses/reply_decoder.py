@@ -8,24 +8,28 @@ from typing import Any
 from msgspec.structs import replace
 
 from ...errors import UpstreamError
-from ...ir import Block, Extra, Opaque, Reasoning, Reply, Signature, StopReason, ToolCall, Usage
-from ...wire.json_fields import each, need, take
-from ..openai import usage as openai
-from ..openai.usage import count
+from ...ir import Block, Extra, Failure, Opaque, Reasoning, Reply, Signature, StopReason, ToolCall
+from ...ir.repairs import Repairs
+from ...wire.error_bodies import error_in_body, is_error
+from ...wire.json_fields import each, maybe, need, take
+from ..openai.usage import usage_in
 from ..protocol import NewId, UpstreamRequest
 from .errors import error_in
+from .hosted_tools import with_call
 from .request_decoder import PartKey, call_in, message_in, reasoning_in
-from .tables import ECHO_FIELDS, ECHO_KEY, NAME, STOPS
+from .tables import ECHO_FIELDS, ECHO_KEY, FAILED_STATUSES, NAME, STOPS
 
 
 def decode_reply(body: dict[str, Any], sent: UpstreamRequest, new_id: NewId) -> Reply:
     """Decodes a reply body; raises Malformed if it is not a response, UpstreamError if it holds an error."""
-    if body.get("error"):
-        raise UpstreamError(error_in(body["error"], None, None))
+    if (failed := failure_in(body)) is not None:
+        raise UpstreamError(failed)
+    repairs = Repairs()
     index = itertools.count()
     items = each(need(body, "output", list), "output", lambda item: item_in(item, next(index), sent, new_id))
     blocks = tuple(block for item in items for _, block in item)
-    id_, model = take(body, "id", str), take(body, "model", str)
+    id_, model = maybe(body, "id", str), maybe(body, "model", str)
+    body = {key: value for key, value in body.items() if key not in ("id", "model")}
     native = native_in(body)
     usage = take(body, "usage", dict)
     return Reply(
@@ -35,9 +39,22 @@ def decode_reply(body: dict[str, Any], sent: UpstreamRequest, new_id: NewId) -> 
         blocks=blocks,
         stop=stop_in(native, any(isinstance(block, ToolCall) for block in blocks)),
         native=native,
-        usage=usage_in(usage) if usage else None,
+        usage=usage_in(usage, repairs) if usage else None,
         extra=extra_in(body),
+        repaired=repairs.names(),
     )
+
+
+def failure_in(body: dict[str, Any]) -> Failure | None:
+    """Returns the failure that a response or an error in its place tells; None where it has none.
+
+    "status: completed, failed, in_progress, cancelled, queued, or incomplete"; a failed one may lack its error.
+    https://platform.openai.com/docs/api-reference/responses/object
+    """
+    if body.get("error") or ("output" not in body and is_error(body)):
+        return error_in(error_in_body(body), None, None)
+    sentence = FAILED_STATUSES.get(maybe(body, "status", str) or "")
+    return None if sentence is None else error_in({"message": sentence}, None, None)
 
 
 def item_in(item: dict[str, Any], index: int, sent: UpstreamRequest, new_id: NewId) -> list[tuple[PartKey, Block]]:
@@ -53,7 +70,7 @@ def item_in(item: dict[str, Any], index: int, sent: UpstreamRequest, new_id: New
         case "function_call" | "custom_tool_call":
             return [(("call", 0), reply_call_in(kind, item, sent, new_id))]
         case _:
-            return [(("item", 0), Opaque(NAME, kind, {"type": kind, **item}))]
+            return [(("item", 0), with_call(Opaque(NAME, kind, {"type": kind, **item})))]
 
 
 def reply_call_in(kind: str, item: dict[str, Any], sent: UpstreamRequest, new_id: NewId) -> ToolCall:
@@ -97,15 +114,3 @@ def extra_in(response: dict[str, Any]) -> Extra:
     if echo:
         extra[ECHO_KEY] = echo
     return extra or None
-
-
-def usage_in(usage: dict[str, Any]) -> Usage:
-    details = usage.get("input_tokens_details")
-    return openai.usage_in(
-        prompt=count(usage, "input_tokens"),
-        output=count(usage, "output_tokens"),
-        cache_read=count(details, "cached_tokens"),
-        cache_write=count(details, "cache_write_tokens"),
-        reasoning=count(usage.get("output_tokens_details"), "reasoning_tokens"),
-        total=count(usage, "total_tokens"),
-    )

@@ -11,6 +11,7 @@ from ...ir import (
     Block,
     Document,
     Extra,
+    HostedCall,
     Image,
     Loss,
     Opaque,
@@ -21,17 +22,22 @@ from ...ir import (
     Signature,
     StopReason,
     Text,
+    Tool,
     ToolCall,
     ToolResult,
     Usage,
+    Video,
 )
 from ...ir.losses import citation_text_losses, reply_extra_losses
 from ..openai.losses import stop_losses
 from ..protocol import NewId, ReplyContext
 from . import signature_carrier
+from .client_tools import CALL_PREFIXES, client_call_out, vendor_of
+from .hosted_tools import hosted_item_out
 from .items import call_out, group_by_item, part_out, reasoning_out, split_item_extra
-from .request_encoder import format_out, tool_choice_out, tools_out
+from .request_encoder import format_out
 from .tables import ECHO_KEY, INCOMPLETE, NAME, STATUSES
+from .tool_encoder import tool_choice_out, tools_out
 
 
 def encode_reply(reply: Reply, context: ReplyContext) -> tuple[dict[str, Any], list[Loss]]:
@@ -40,7 +46,7 @@ def encode_reply(reply: Reply, context: ReplyContext) -> tuple[dict[str, Any], l
     losses = [] if same else reply_extra_losses(reply)
     output: list[dict[str, Any]] = []
     for group in group_by_item(reply.blocks):
-        output += _items_out(group, context.new_id, same, losses)
+        output += _items_out(group, context, same, losses)
     losses += [] if same else stop_losses(reply.stop, reply.matched)
     status, reason = stop_out(reply.stop, reply.native if same else None)
     if status == "incomplete" and output:
@@ -53,8 +59,11 @@ def encode_reply(reply: Reply, context: ReplyContext) -> tuple[dict[str, Any], l
     return body, losses
 
 
-def _items_out(group: list[tuple[int, Block]], new_id: NewId, same: bool, losses: list[Loss]) -> list[dict[str, Any]]:
+def _items_out(
+    group: list[tuple[int, Block]], context: ReplyContext, same: bool, losses: list[Loss]
+) -> list[dict[str, Any]]:
     """Encodes the blocks of one item, after the carrier of a signature on it."""
+    new_id = context.new_id
     b, block = group[0]
     match block:
         case Text() | Refusal():
@@ -70,10 +79,14 @@ def _items_out(group: list[tuple[int, Block]], new_id: NewId, same: bool, losses
             return [reply_reasoning_out([part for _, part in group if isinstance(part, Reasoning)], new_id, same)]
         case ToolCall():
             before = [carrier_out(block.signature, "next", new_id)] if block.signature else []
-            return [*before, reply_call_out(block, new_id, same)]
-        case Opaque(protocol, _, data):
-            return [data] if protocol == NAME else []  # any other is declared with the extra fields
-        case Image() | Document() | Audio() | ToolResult():
+            return [*before, reply_call_out(block, new_id, same, context.request.tools)]
+        case Opaque(protocol, _, data) if protocol == NAME:
+            return [data]
+        case Opaque(call=HostedCall() as call):
+            return [hosted_item_out(call, new_id(""))]
+        case Opaque():
+            return []  # it is declared with the extra fields
+        case Image() | Document() | Audio() | Video() | ToolResult():
             losses.append(Loss(f"blocks[{b}]", "media_out", "dropped"))
             return []
 
@@ -119,7 +132,11 @@ def carrier_out(signature: Signature, signed: signature_carrier.Signed, new_id: 
     }
 
 
-def reply_call_out(call: ToolCall, new_id: NewId, same: bool) -> dict[str, Any]:
+def reply_call_out(call: ToolCall, new_id: NewId, same: bool, tools: tuple[Tool | Opaque, ...] = ()) -> dict[str, Any]:
+    """Returns the item of a call; among the client's `tools` the call of a vendor's own has an item of its own."""
+    vendor = None if same else vendor_of(call.name, tools)
+    if vendor is not None and (own := client_call_out(vendor, call.arguments, call.id, {})) is not None:
+        return {"id": new_id(CALL_PREFIXES[vendor]), **own, "status": "completed"}
     item = call_out(call, None, call.extra if same and call.extra else {})
     id_ = item.pop("id", None) or new_id("ctc_" if call.kind == "custom" else "fc_")
     return {"id": id_, **item, "status": "completed"}

@@ -31,14 +31,20 @@ from ...ir import (
     ToolChoice,
     ToolResult,
     Turn,
+    Video,
     signatures,
 )
+from ...ir.data_url import media_of
+from ...ir.media_type import media_type
+from ...ir.repairs import Repairs
 from ...wire import json_fields
-from ...wire.json_fields import each, maybe, need, take
+from ...wire.json_fields import alias, each, maybe, need, take
 from ..openai.content import arguments_in, content_in, split_annotations
-from ..openai.media import audio_in, media_in
+from ..openai.media import audio_in
 from ..protocol import UrlParams
 from . import signature_carrier
+from .client_tools import CALL_NAMES, CLIENT_TOOLS, OUTPUTS, client_call_in, client_result_in, client_tool_in
+from .hosted_tools import hosted_tool_in
 from .tables import ADDITIONAL_TOOLS, NAME, STORE_RESPONSE, STORED_INPUT, USER_ITEMS
 
 
@@ -50,8 +56,11 @@ def decode_request(body: dict[str, Any], url: UrlParams) -> Request:
     if instructions is not None:
         # marks the turn as the instructions; a null is never declared as a loss
         decoder.turns.append(Turn("system", (Text(instructions),), {"instructions": None}))
-    decoder.decode(body.pop("input", None), required=not any(body.get(key) for key in STORED_INPUT))
-    tools = tools_in(take(body, "tools", list, []), "tools") + tuple(decoder.tools)
+    generates = body.get("generate") is not False  # else it makes ready for requests that go on with it
+    required = generates and not any(body.get(key) for key in STORED_INPUT)
+    decoder.decode(body.pop("input", None), required=required)
+    repairs = Repairs()
+    tools = _without_repeated((*tools_in(take(body, "tools", list, []), "tools"), *decoder.tools), repairs)
     format_ = _format_in(body)
     if body.get("store") is True:
         body[STORE_RESPONSE] = body.pop("store")
@@ -62,7 +71,7 @@ def decode_request(body: dict[str, Any], url: UrlParams) -> Request:
         model=model,
         turns=tuple(decoder.turns),
         tools=tools,
-        tool_choice=_tool_choice_in(body.pop("tool_choice", None)),
+        tool_choice=_tool_choice_in(body.pop("tool_choice", None), repairs),
         parallel=take(body, "parallel_tool_calls", bool),
         sampling=Sampling(
             take(body, "temperature", float),
@@ -76,6 +85,7 @@ def decode_request(body: dict[str, Any], url: UrlParams) -> Request:
         user=take(body, "user", str),
         stream=take(body, "stream", bool, False),
         extra=body or None,
+        repaired=repairs.names(),
     )
 
 
@@ -120,6 +130,10 @@ class _InputDecoder:
             case "additional_tools":
                 self.additional.append([self._index, {"type": kind, **deepcopy(item)}])
                 self.tools += [_mark_additional(tool) for tool in tools_in(take(item, "tools", list, []), "tools")]
+            case str() if kind in CALL_NAMES and (call := client_call_in(kind, item)) is not None:
+                self._add("assistant", call)
+            case str() if kind in OUTPUTS and (result := client_result_in(kind, item)) is not None:
+                self._add("user", result)
             case str():
                 user = kind.endswith("_output") or kind in USER_ITEMS
                 self._add("user" if user else "assistant", Opaque(NAME, kind, {"type": kind, **item}))
@@ -233,17 +247,21 @@ def part_in(part: dict[str, Any]) -> Block:
             return Refusal(need(part, "refusal", str), extra=part or None)
         case "input_image":
             url = take(part, "image_url", str)
-            media = media_in(url) if url else Media(file_id=need(part, "file_id", str))
+            media = media_of(url) if url else Media(file_id=need(part, "file_id", str))
             return Image(media, part or None)
         case "input_file":
             data, url, name = take(part, "file_data", str), take(part, "file_url", str), take(part, "filename", str)
             if data is not None:
-                media = media_in(data)
+                media = media_of(data)
                 if media.url:  # bare base64, which some clients send
-                    media = Media(guess_type(name or "")[0], data)
+                    media = Media(media_type(guess_type(name or "")[0], data), data)
             else:
-                media = Media(url=url) if url else Media(file_id=need(part, "file_id", str))
+                media = media_of(url) if url else Media(file_id=need(part, "file_id", str))
             return Document(replace(media, name=name), part or None)
+        case "input_video" if (
+            type(part.get("video_url")) is str
+        ):  # https://www.openresponses.org/reference#inputvideocontent
+            return Video(media_of(need(part, "video_url", str)), part or None)
         case "input_audio":
             sound = need(part, "input_audio", dict)
             return Audio(audio_in(sound), part or None)
@@ -274,6 +292,28 @@ def tools_in(tools: list[Any], path: str) -> tuple[Tool | Opaque, ...]:
     return tuple(tool for group in each(tools, path, _tool_in) for tool in group)
 
 
+def _without_repeated(tools: tuple[Tool | Opaque, ...], repairs: Repairs) -> tuple[Tool | Opaque, ...]:
+    """Leaves out the later definition of a tool that was loaded later, or that is the same once more.
+
+    A tool that a search loads was often defined before, and other protocols refuse two tools of one name.
+    """
+    kept: list[Tool | Opaque] = []
+    known: dict[tuple[str, str | None], Tool] = {}
+    for tool in tools:
+        if isinstance(tool, Tool):
+            first = known.setdefault((tool.name, tool.namespace), tool)
+            late = not _DEFERRED.isdisjoint(tool.extra or ()) or not _DEFERRED.isdisjoint(first.extra or ())
+            if first is not tool and (late or replace(first, extra=None) == replace(tool, extra=None)):
+                repairs.add("tool_repeated")
+                continue
+        kept.append(tool)
+    return tuple(kept)
+
+
+_DEFERRED = frozenset((ADDITIONAL_TOOLS, "defer_loading"))
+"""Extra fields of a tool that is loaded later than the others."""
+
+
 def _mark_additional(tool: Tool | Opaque) -> Tool | Opaque:
     """Marks a tool of an `additional_tools` item, which is sent to a Responses backend in that item alone."""
     if isinstance(tool, Opaque):
@@ -301,7 +341,8 @@ def _tool_in(tool: dict[str, Any]) -> tuple[Tool | Opaque, ...]:
                 named[0] = replace(named[0], extra={**(named[0].extra or {}), **extra})
             return tuple(named)
         case _:
-            return (Opaque(NAME, kind, {"type": kind, **tool}),)
+            own = client_tool_in(kind, tool)
+            return (own or Opaque(NAME, kind, {"type": kind, **tool}, hosted=hosted_tool_in(kind, tool)),)
 
 
 def _grammar_in(fields: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -313,7 +354,7 @@ def _grammar_in(fields: dict[str, Any] | None) -> dict[str, Any] | None:
     return {"type": "grammar", "grammar": {key: value for key, value in fields.items() if key != "type"}}
 
 
-def _tool_choice_in(choice: Any) -> ToolChoice | None:
+def _tool_choice_in(choice: Any, repairs: Repairs) -> ToolChoice | None:
     match choice:
         case None:
             return None
@@ -330,8 +371,17 @@ def _tool_choice_in(choice: Any) -> ToolChoice | None:
                     case _:
                         others.append(tool)
             return ToolChoice(mode, tuple(names), {"allowed_tools": others} if others else None)
-        case {"type": str()}:
-            return ToolChoice("auto", extra={"forced_hosted_tool": choice})
+        case {"function": {"name": str(name)}} | {"custom": {"name": str(name)}}:  # as chat has it
+            repairs.add("tool_choice")
+            return ToolChoice("named", (name,))
+        case {"name": str(name)} if "type" not in choice:
+            repairs.add("tool_choice")
+            return ToolChoice("named", (name,))
+        case {"type": str(kind)} if kind in CLIENT_TOOLS:
+            return ToolChoice("named", (kind,))
+        case {"type": str(kind)}:
+            tool = hosted_tool_in(kind, choice)
+            return ToolChoice("auto", (), {"forced_hosted_tool": choice}, None if tool is None else tool.kind)
         case _:
             raise Malformed("tool_choice", "must be auto, none, required, or an object that names a tool")
 
@@ -342,9 +392,9 @@ def _tool_choice_in(choice: Any) -> ToolChoice | None:
 def _reasoning_config_in(fields: dict[str, Any] | None) -> ReasoningConfig | None:
     if fields is None:
         return None
-    older = take(fields, "generate_summary", str)  # "Deprecated: use `summary` instead."
+    alias(fields, "summary", "generate_summary")  # "Deprecated: use `summary` instead."
     effort = take(fields, "effort", str)
-    return ReasoningConfig(effort, summary=take(fields, "summary", str) or older, extra=fields or None)
+    return ReasoningConfig(effort, summary=take(fields, "summary", str), extra=fields or None)
 
 
 def _format_in(body: dict[str, Any]) -> ResponseFormat | None:

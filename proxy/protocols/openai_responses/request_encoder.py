@@ -20,23 +20,36 @@ from ...ir import (
     Request,
     ResponseFormat,
     Text,
-    Tool,
     ToolCall,
-    ToolChoice,
     ToolResult,
     Turn,
+    Video,
     reasoning_effort,
     signatures,
 )
-from ...ir.losses import block_feature, declare_loss, is_harmless, request_extra_losses
+from ...ir.bounded_values import bounded_user
+from ...ir.hosted import hosted_choice_losses
+from ...ir.losses import block_feature, declare_loss, request_extra_losses
+from ...ir.model_fit import fitted
+from ...ir.readable import readable
 from ...ir.strict_schema import loosened
+from ...ir.tool_choice import kept_tools, remaining_choice
 from ...ir.tool_names import ToolNameMap
+from ...ir.tool_schema import with_fitted_tools
 from ...wire import json_fields
-from ..openai.media import url_out
-from ..openai.tables import CHAT, CHAT_TO_RESPONSES, JSON_HINT, TOOL_NAME
+from ..openai.media import GLOBAL_DETAIL, detail_of, url_out
+from ..openai.tables import CHAT, CHAT_TO_RESPONSES, JSON_HINT, SERVICE_TIER, SERVICE_TIERS, TOOL_NAME
 from ..protocol import UpstreamRequest, UpstreamTarget
+from ..schema_targets import OPENAI_FUNCTION, OPENAI_STRICT
+from .chat_fields import put_chat_fields
+from .client_tools import client_call_out
+from .hosted_tools import TYPES, hosted_tools_out
 from .items import call_id, call_out, completed_message, group_by_item, part_out, reasoning_out, split_item_extra
 from .tables import ADDITIONAL_TOOLS, LIMITS, NAME, STORE_RESPONSE
+from .tool_encoder import tool_choice_out, tools_out
+
+CARRIED = frozenset(("detail", "mediaResolution", GLOBAL_DETAIL, "namespace.description"))
+"""Extra fields of other protocols' blocks and tools that this one has too, or tells in a description."""
 
 
 def encode_request(request: Request, target: UpstreamTarget) -> UpstreamRequest:
@@ -48,34 +61,49 @@ def encode_request(request: Request, target: UpstreamTarget) -> UpstreamRequest:
         request = replace(request, extra=rest)
     losses: list[Loss] = []
     if not same:
-        losses = request_extra_losses(request)
-        request, loose = loosened(request)
-        losses += loose
+        if (tier := SERVICE_TIERS.get(str((request.extra or {}).get(SERVICE_TIER)).lower())) is not None:
+            sibling["service_tier"] = tier
+            request = replace(request, extra={k: v for k, v in (request.extra or {}).items() if k != SERVICE_TIER})
+        losses = request_extra_losses(request, CARRIED)
+        request, misshapen = with_fitted_tools(request, OPENAI_FUNCTION)
+        request, loose = loosened(request, OPENAI_STRICT)
+        request, named = readable(request, "results")
+        losses += (*misshapen, *loose, *named)
+    request, misfits = fitted(request, target.traits)
+    losses += misfits
     # the names of a Responses client are valid here, namespaces included
     names = ToolNameMap(
         replace(request, turns=(), tools=(), tool_choice=None) if same else request, TOOL_NAME, custom=True
     )
     payload: dict[str, Any] = {"model": target.model}
     turns = request.turns
-    if turns and _is_instructions(turns[0], same):
+    # without an input the API answers "One of "input" or … must be provided"
+    if turns and _is_instructions(turns[0], same) and (same or len(turns) > 1):
         payload["instructions"] = "".join(block.text for block in turns[0].blocks if isinstance(block, Text))
     payload["input"] = _ItemBuilder(request, target, names, losses).build(skip_first="instructions" in payload)
+    if not same and turns and not payload["input"]:
+        losses.append(declare_loss("turns", "content"))  # all that was said is lost
     tools = tools_out(request.tools, names, same)
     if tools:
         payload["tools"] = tools
-    if request.tool_choice is not None:
-        payload["tool_choice"] = tool_choice_out(request.tool_choice, request.tools, names)
-    if request.parallel is not None:
-        if "no_parallel_tool_calls" in target.quirks:
-            losses.append(declare_loss("parallel", "parallel_tool_calls"))
-        else:
-            payload["parallel_tool_calls"] = request.parallel
+    if not same:
+        hosted_tools_out(request, payload, losses)
+        losses += hosted_choice_losses(request, frozenset(TYPES) - {"mcp"})
+    # "'tool_choice' is only allowed when 'tools' are specified.", as the API answers. A client's own may be in
+    # a prompt that the provider stores.
+    kept = kept_tools(request, NAME, TYPES)
+    choice, gone = (request.tool_choice, []) if same else remaining_choice(request, kept)
+    losses += gone
+    if choice is not None:
+        payload["tool_choice"] = tool_choice_out(choice, request.tools, names)
+    if request.parallel is not None and (same or "tools" in payload):
+        payload["parallel_tool_calls"] = request.parallel
     _sampling_out(request, target, payload, losses)
     _reasoning_out(request, target, payload, losses)
     if request.format is not None:
         _format_out(request.format, same, payload, losses)
     if request.user is not None:
-        payload["user"] = request.user
+        payload["user"] = bounded_user(request.user, target.limit("user"), losses)
     if request.stream:
         payload["stream"] = True
     if same:
@@ -83,11 +111,9 @@ def encode_request(request: Request, target: UpstreamTarget) -> UpstreamRequest:
     else:
         # the default is to keep every response, which clients of other protocols do not expect
         payload["store"] = False
-        for key, value in sibling.items():
-            if not is_harmless(key, value):
-                fields = payload.setdefault("text", {}) if key.startswith("text.") else payload
-                fields[key.removeprefix("text.")] = value
-    return UpstreamRequest(payload, tuple(losses), target, names.aliases)
+        put_chat_fields(sibling, payload, losses)
+    # the API has no field for stop sequences, so that the proxy cuts the answer at them
+    return UpstreamRequest(payload, tuple(losses), target, names.aliases, stops=request.stop)
 
 
 def _is_instructions(turn: Turn, same: bool) -> bool:
@@ -122,15 +148,13 @@ def _sampling_out(request: Request, target: UpstreamTarget, payload: dict[str, A
         value = getattr(sampling, key)
         if value is None:
             continue
-        if "penalties" in target.quirks or request.protocol == NAME:
+        if "penalties" in target.traits.takes or request.protocol == NAME:
             payload[key] = value
         elif value:
             losses.append(declare_loss(f"sampling.{key}", "penalties"))
     for key in ("top_k", "seed"):
         if getattr(sampling, key) is not None:
             losses.append(declare_loss(f"sampling.{key}", key))
-    if request.stop:
-        losses.append(Loss("stop", "stop", "dropped"))
     if request.max_tokens is not None:
         least = int(target.limits.get("min_output_tokens", LIMITS["min_output_tokens"]))
         payload["max_output_tokens"] = (
@@ -162,12 +186,12 @@ def _reasoning_out(request: Request, target: UpstreamTarget, payload: dict[str, 
         fields["summary"] = summary
     if fields:
         payload["reasoning"] = fields
-    if effort != "none" and "no_encrypted_reasoning" not in target.quirks:
+    if effort != "none" and "encrypted_reasoning" not in target.traits.refuses:
         # "include: reasoning.encrypted_content: … This enables reasoning items to be used in multi-turn conversations
         # when using the Responses API statelessly (like when the `store` parameter is set to `false`)". Models that do
         # not reason refuse it, so it is sent only with a request for reasoning.
         # https://platform.openai.com/docs/api-reference/responses/create
-        payload["include"] = ["reasoning.encrypted_content"]
+        payload["include"] = [*payload.get("include", []), "reasoning.encrypted_content"]
 
 
 SUMMARIES: dict[str, str | None] = {"summarized": "auto", "omitted": None, "none": None, "": None}
@@ -183,6 +207,7 @@ class _ItemBuilder:
     def __init__(self, request: Request, target: UpstreamTarget, names: ToolNameMap, losses: list[Loss]) -> None:
         self._turns = request.turns
         self._same = request.protocol == NAME
+        self._request_extra = request.extra
         self._target = target
         self._names = names
         self._losses = losses
@@ -223,8 +248,10 @@ class _ItemBuilder:
                 case _:
                     rest.append((f"{path}.blocks[{b}]", block))
         if rest or not items:
-            message = {"type": "message", "role": turn.role, "content": self._content(rest)}
-            self._items.append({**message, **self._extra_out(turn.extra)})
+            content = self._content(rest)
+            if content or self._same:  # else nothing of it is left that the target can be told
+                message = {"type": "message", "role": turn.role, "content": content}
+                self._items.append({**message, **self._extra_out(turn.extra)})
 
     def _is_orphan(self, id_: str, others: set[str], path: str) -> bool:
         """Tells whether a result has no call or a call no result, and declares the loss.
@@ -240,6 +267,8 @@ class _ItemBuilder:
 
     def _result(self, result: ToolResult, path: str) -> dict[str, Any]:
         kind = "custom_tool_call_output" if result.kind == "custom" or result.id in self._custom else FUNCTION_RESULT
+        if self._same and result.vendor is not None:
+            return {"type": result.vendor, **(result.extra or {})}
         inner = [(f"{path}.blocks[{b}]", block) for b, block in enumerate(result.blocks)]
         output = self._content(inner, "tool_result_media")
         if result.error:
@@ -279,8 +308,12 @@ class _ItemBuilder:
                 return {"type": "input_image", "image_url": url_out(media), **self._detail(extra)}
             case Image(media, extra) if self._has_file(media):
                 return {"type": "input_image", "file_id": media.file_id, **self._detail(extra)}
-            case Document(Media(text=str(text))):
+            case Document(Media(text=str(text), data=None)):
                 return {"type": "input_text", "text": text}
+            case Video(media, extra) if self._same and media.url:
+                return {"type": "input_video", "video_url": media.url, **self._extra_out(extra)}
+            case Video(media, extra) if self._same:
+                return {"type": "input_video", "video_url": url_out(media), **self._extra_out(extra)}
             case Document(media, extra) if media.data:
                 name = media.name or "document.pdf"
                 return {"type": "input_file", "filename": name, "file_data": url_out(media), **self._extra_out(extra)}
@@ -297,7 +330,7 @@ class _ItemBuilder:
 
     def _detail(self, extra: Extra) -> dict[str, Any]:
         """Returns an image's `detail`, which the API's schema requires."""
-        return self._extra_out(extra) if self._same else {"detail": "auto"}
+        return self._extra_out(extra) if self._same else {"detail": detail_of(extra, self._request_extra) or "auto"}
 
     def _has_file(self, media: Media) -> bool:
         """Tells whether there is a file id that OpenAI knows: its ids start with `file-`."""
@@ -318,6 +351,9 @@ class _ItemBuilder:
                     self._message(group, path)
                 case ToolCall() if self._is_orphan(block.id, self._answered, block_path):
                     pass
+                case ToolCall(vendor=str(vendor), extra=extra) if self._same:
+                    item = client_call_out(vendor, block.arguments, block.id, extra or {})
+                    self._items.append(item or call_out(block, self._names, {}))
                 case ToolCall():
                     self._signature_loss(block, block_path)
                     self._items.append(call_out(block, self._names, self._extra_out(block.extra)))
@@ -325,7 +361,7 @@ class _ItemBuilder:
                     self._items.append(data)
                 case Opaque():
                     pass  # declared with the extra fields
-                case Image() | Document() | Audio() | ToolResult():
+                case Image() | Document() | Audio() | Video() | ToolResult():
                     self._losses.append(Loss(block_path, block_feature(block), "dropped"))
         self._unsigned(unsigned)
 
@@ -378,7 +414,7 @@ class _ItemBuilder:
     def _unsigned(self, unsigned: list[tuple[str, Reasoning]]) -> None:
         """Adds thinking without a signature of this provider, which only hosts of open models accept."""
         with_text = [(at, block) for at, block in unsigned if block.text]
-        if "reasoning_text" in self._target.quirks and with_text:
+        if "reasoning_text" in self._target.traits.takes and with_text:
             blocks = [replace(block, summary=False, extra=None) for _, block in with_text]
             self._items.append(reasoning_out(blocks, None))
             return
@@ -393,77 +429,7 @@ class _ItemBuilder:
 FUNCTION_RESULT = "function_call_output"
 
 
-# ---- tools and format ------------------------------------------------------------------------------------------------
-
-
-def tools_out(tools: tuple[Tool | Opaque, ...], names: ToolNameMap | None, same: bool = False) -> list[dict[str, Any]]:
-    """Encodes the tools, grouped by namespace; `names` is None where an answer repeats them.
-
-    Tools of an `additional_tools` item are left out of a request, which has them in that item, but not of an answer.
-    """
-    out: list[dict[str, Any]] = []
-    for tool in tools:
-        if isinstance(tool, Opaque):
-            if tool.protocol == NAME and (names is None or ADDITIONAL_TOOLS not in tool.data):
-                out.append({key: value for key, value in tool.data.items() if key != ADDITIONAL_TOOLS})
-            continue
-        extra = dict(tool.extra or {}) if same else {}
-        if ADDITIONAL_TOOLS in extra and names is not None:
-            continue
-        extra.pop(ADDITIONAL_TOOLS, None)
-        inner = tool_out(tool, names, extra, same)
-        if tool.namespace is None or not same:
-            out.append(inner)
-        elif out and out[-1]["type"] == "namespace" and out[-1]["name"] == tool.namespace:
-            out[-1]["tools"].append(inner)
-        else:
-            group = {key[10:]: value for key, value in extra.items() if key.startswith("namespace.")}
-            out.append({"type": "namespace", "name": tool.namespace, **group, "tools": [inner]})
-    return out
-
-
-def tool_out(tool: Tool, names: ToolNameMap | None, extra: dict[str, Any], same: bool) -> dict[str, Any]:
-    out: dict[str, Any] = {"type": tool.kind, "name": names.wire(tool.name, tool.namespace) if names else tool.name}
-    if tool.description is not None:
-        out["description"] = tool.description
-    if tool.kind == "custom":
-        if tool.grammar is not None:
-            out["format"] = _grammar_out(tool.grammar)
-    else:
-        # "parameters" is required, and of type object; in other protocols its absence means no parameters
-        if not same:
-            out["parameters"] = tool.parameters or {"type": "object", "properties": {}}
-        elif tool.parameters is not None:
-            out["parameters"] = tool.parameters
-        # "If you omit strict, the default depends on the API: Responses requests will normalize your schema into strict
-        # mode … while Chat Completions requests remain non-strict by default. To opt out of strict mode in Responses
-        # and keep non-strict, best-effort function calling, explicitly set strict: false."
-        # https://platform.openai.com/docs/guides/function-calling#strict-mode
-        if tool.strict is not None or not same:
-            out["strict"] = bool(tool.strict)
-    return {**out, **{key: value for key, value in extra.items() if not key.startswith("namespace.")}}
-
-
-def _grammar_out(grammar: dict[str, Any]) -> dict[str, Any]:
-    inner = grammar.get("grammar")
-    return {"type": "grammar", **inner} if type(inner) is dict else grammar
-
-
-def tool_choice_out(choice: ToolChoice, tools: tuple[Tool | Opaque, ...], names: ToolNameMap | None) -> Any:
-    custom = {tool.name for tool in tools if isinstance(tool, Tool) and tool.kind == "custom"}
-    extra = choice.extra or {}
-
-    def entry(name: str) -> dict[str, Any]:
-        return {"type": "custom" if name in custom else "function", "name": names.wire(name) if names else name}
-
-    if "forced_hosted_tool" in extra:
-        return extra["forced_hosted_tool"]
-    if choice.mode == "named":
-        return entry(choice.names[0])
-    others = extra.get("allowed_tools", [])
-    if choice.names or others:
-        return {"type": "allowed_tools", "mode": choice.mode, "tools": [*map(entry, choice.names), *others]}
-    return choice.mode
+# ---- format ----------------------------------------------------------------------------------------------------------
 
 
 def _format_out(form: ResponseFormat, same: bool, payload: dict[str, Any], losses: list[Loss]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any
 
 from msgspec.structs import replace
@@ -24,12 +25,15 @@ from ...ir import (
     Text,
     ToolCall,
 )
+from ...ir.repairs import Repairs
 from ...wire import json_fields
+from ...wire.error_bodies import error_in_body, is_error
 from ...wire.framing import DONE, Frame
-from ...wire.json_fields import need, take
+from ...wire.json_fields import maybe, need, take
+from ..openai.usage import later_usage, usage_in
 from ..protocol import NewId, UpstreamRequest
 from .errors import error_in
-from .reply_decoder import extra_in, item_in, native_in, reply_call_in, stop_in, usage_in
+from .reply_decoder import extra_in, failure_in, item_in, native_in, reply_call_in, stop_in
 from .request_decoder import PartKey, citation_in, part_in, reasoning_part_in
 from .tables import DELTA_EVENTS, DONE_EVENTS, ECHO_KEY, END_EVENTS, ERROR_EVENTS, NAME, PART_EVENTS, START_EVENTS
 
@@ -37,8 +41,9 @@ from .tables import DELTA_EVENTS, DONE_EVENTS, ECHO_KEY, END_EVENTS, ERROR_EVENT
 class _Part:
     """A part of an item: its block's index, how much of it was emitted, and its extra fields."""
 
-    def __init__(self, index: int, extra: Extra) -> None:
+    def __init__(self, index: int, kind: type[Block], extra: Extra) -> None:
         self.index = index
+        self.kind = kind
         self.opened_extra = extra
         self.extra: Extra = None
         self.length = 0  # characters of its text that were emitted
@@ -55,6 +60,8 @@ class _Item:
         self.current: _Part | None = None
         self.extra: dict[str, Any] = {}
         self.unnamed = False  # arguments came of a call that was not announced
+        self.is_announced = False
+        self.id: str | None = None
         self.done = False
 
 
@@ -75,13 +82,15 @@ class StreamDecoder:
         self._items: dict[int, _Item] = {}  # by output_index
         self._positions: dict[str, int] = {}  # item id -> output_index, for events that have only the id
         self._has_calls = False
+        self._usage: dict[str, Any] | None = None
+        self._repairs = Repairs()
 
     def feed(self, frame: Frame) -> list[Event]:
         """Returns the events of one frame; raises Malformed if it is not a Responses event."""
         if self.done:
             return []
         if frame.data == DONE:
-            return self.close()
+            return self._marked_end()
         event = json_fields.parse_object(frame.data)
         kind = take(event, "type", str) or frame.event
         out: list[Event] = []
@@ -100,16 +109,25 @@ class StreamDecoder:
         elif kind == "response.output_item.done":
             self._item_done(self._position(event), need(event, "item", dict), out)
         elif kind in END_EVENTS:
-            self._end(need(event, "response", dict), out)
-        elif kind in ERROR_EVENTS or (kind is None and event.get("error") is not None):
+            response = need(event, "response", dict)
+            if usage := take(event, "usage", dict):
+                self._repairs.add("usage_place")
+                self._usage = later_usage(self._usage, usage)
+            self._end(response, out)
+        elif kind in ERROR_EVENTS or (kind is None and is_error(event)):
             self.done = True
-            fields = event.get("error")
-            out.append(error_in(event if fields is None else fields, None, None))
-        elif kind is None:
+            out.append(error_in(error_in_body(event), None, None))
+        elif kind is None and type(event.get("output")) is list:  # a whole response in one frame
+            self._end(event, out)
+        elif kind is None and not event.keys().isdisjoint(("response", "item", "part", "delta")):
             raise Malformed("type", "is required in an event")
+        elif kind is None:
+            self._repairs.add("unknown_frame")
         return out
 
     def _start(self, response: dict[str, Any], out: list[Event]) -> None:
+        if usage := maybe(response, "usage", dict):
+            self._usage = later_usage(self._usage, usage)
         if self._started:
             return
         self._started = True
@@ -125,9 +143,24 @@ class StreamDecoder:
         if id_ is None and type(item) is dict:
             id_ = item.get("id")
         if type(id_) is not str:
-            return max(self._items, default=0) if position is None else position
+            if position is None:
+                self._repairs.add("index")
+                return max(self._items, default=0)
+            return position
+        if id_ in self._positions:
+            return self._positions[id_]
         if position is None:
             return self._positions.setdefault(id_, max(self._items, default=-1) + 1)
+        return position
+
+    def _new_position(self, position: int, id_: str | None) -> int:
+        """Returns the place of an item that begins: its `output_index`, or the next where another item has that."""
+        known = self._items.get(position)
+        if known is not None and known.is_announced and (known.done or id_ != known.id):
+            self._repairs.add("index")
+            position = max(self._items) + 1
+        if id_ is not None:
+            self._positions[id_] = position
         return position
 
     def _item(self, position: int, out: list[Event]) -> _Item:
@@ -141,9 +174,9 @@ class StreamDecoder:
 
     def _added(self, event: dict[str, Any], out: list[Event]) -> None:
         position, fields = self._position(event), need(event, "item", dict)
-        item = self._item(position, out)
-        if type(fields.get("id")) is str:
-            self._positions[fields["id"]] = position
+        id_ = maybe(fields, "id", str)
+        item = self._item(self._new_position(position, id_), out)
+        item.is_announced, item.id = True, id_
         match kind := take(fields, "type", str):
             case "message" | "reasoning":
                 for key in ("status", "role", "content", "summary", "encrypted_content"):
@@ -165,7 +198,7 @@ class StreamDecoder:
             item.extra = {}
         self._has_calls |= isinstance(block, ToolCall)
         extra = None if isinstance(block, Opaque) else block.extra
-        part = item.parts[key] = item.current = _Part(self._next_index, extra)
+        part = item.parts[key] = item.current = _Part(self._next_index, type(block), extra)
         self._next_index += 1
         out.append(BlockStart(part.index, block))
         return part
@@ -213,6 +246,8 @@ class StreamDecoder:
         if not isinstance(block, Text | Refusal | Reasoning):
             return  # it comes with the whole item
         part = item.parts.get(key)
+        if part is None and done and len(item.parts) == 1:
+            part = self._renamed(item, key, block)
         if part is None:
             empty = replace(block, text="", extra=None)
             part = self._open_part(item, key, replace(empty, citations=()) if isinstance(empty, Text) else empty, out)
@@ -251,8 +286,9 @@ class StreamDecoder:
         except Malformed as fault:
             raise fault.under("item") from None
         signature = None
+        named = {key for key, _ in blocks}
         for key, block in blocks:
-            part = item.parts.get(key)
+            part = item.parts.get(key) or self._renamed(item, key, block, named)
             if part is None:
                 part = self._open_whole(item, key, block, out)
             self._catch_up(part, block, out)
@@ -263,6 +299,17 @@ class StreamDecoder:
             out.append(BlockSignature(item.current.index, signature))
         for part in item.parts.values():
             self._close_part(part, out)
+
+    def _renamed(
+        self, item: _Item, key: PartKey, block: Block, named: Container[PartKey] = frozenset()
+    ) -> _Part | None:
+        """Returns the part that was streamed under an index which the whole item does not have, now under this one."""
+        for other, part in item.parts.items():
+            if other not in named and other[0] == key[0] and part.kind is type(block):
+                self._repairs.add("text_twice")
+                item.parts = {key if k == other else k: value for k, value in item.parts.items()}
+                return part
+        return None
 
     def _open_whole(self, item: _Item, key: PartKey, block: Block, out: list[Event]) -> _Part:
         """Starts a part that came without deltas, still without its text, citations and signature."""
@@ -285,9 +332,8 @@ class StreamDecoder:
 
     def _end(self, response: dict[str, Any], out: list[Event]) -> None:
         self.done = True
-        error = response.get("error")
-        if error or response.get("status") == "failed":
-            out.append(error_in(error or {}, None, None))
+        if (failed := failure_in(response)) is not None:
+            out.append(failed)
             return
         self._start({key: response.get(key) for key in ("id", "model")}, out)
         output = take(response, "output", list, [])
@@ -300,12 +346,32 @@ class StreamDecoder:
                 raise Malformed("response.output", "lacks a call whose arguments were streamed")
             for part in item.parts.values():
                 self._close_part(part, out)
-        usage = take(response, "usage", dict)
+        if usage := take(response, "usage", dict):
+            self._usage = later_usage(self._usage, usage)
         native = native_in(response)
         for key in ("id", "model"):
             response.pop(key, None)
-        counted = usage_in(usage) if usage else None
-        out.append(ReplyEnd(stop_in(native, self._has_calls), None, native, counted, extra_in(response)))
+        self._finish(native, extra_in(response), out)
+
+    def _finish(self, native: str, extra: Extra, out: list[Event]) -> None:
+        counted = usage_in(self._usage, self._repairs) if self._usage else None
+        names = self._repairs.names()
+        out.append(ReplyEnd(stop_in(native, self._has_calls), None, native, counted, extra, names))
+
+    def _marked_end(self) -> list[Event]:
+        """Ends the stream at a sentinel; a relayed one is cut off, because its client waits for the last event."""
+        if not self._items or self.fast_forward:
+            return self.close()
+        self.done = True
+        out: list[Event] = []
+        for item in self._items.values():
+            if item.unnamed and not item.done:
+                return [upstream_cut()]
+            for part in item.parts.values():
+                self._close_part(part, out)
+        self._repairs.add("stop_missing")
+        self._finish("completed", None, out)
+        return out
 
     def close(self) -> list[Event]:
         """Ends the stream: returns a Failure if the reply is incomplete."""

@@ -22,6 +22,7 @@ from ...ir import (
     Event,
     Extra,
     Failure,
+    HostedCall,
     Image,
     Loss,
     Opaque,
@@ -34,13 +35,16 @@ from ...ir import (
     ToolCall,
     ToolResult,
     Usage,
+    Video,
 )
-from ...ir.losses import block_extra_losses, citation_text_losses, extra_field_losses
+from ...ir.losses import block_extra_losses, citation_text_losses, reply_field_losses
 from ...wire import json_fields
 from ...wire.framing import Frame
 from ..openai.losses import stop_losses
 from ..protocol import ReplyContext
+from .client_tools import vendor_of
 from .errors import stream_error
+from .hosted_tools import hosted_item_out
 from .items import citation_out, same_item, split_item_extra
 from .reply_encoder import (
     carrier_out,
@@ -67,6 +71,7 @@ class _OpenBlock:
         self.position = 0  # among the parts of its item
         self.texts: list[str] = []
         self.citations: list[Citation] = []
+        self.whole = False  # it is written at its end, without deltas
         self.head = self.tail = b""  # a delta's frame before its sequence number and between that and its text
 
 
@@ -216,9 +221,13 @@ class StreamEncoder:
             self._end_item(out)
         self._block = _OpenBlock(index, block)
         match block:
+            case ToolCall(name=name) if not self._same and vendor_of(name, self._context.request.tools):
+                self._block.whole = True
             case Opaque(protocol, _, data) if protocol == NAME:
                 self._whole_item(data, out)
-            case Image() | Document() | Audio() | ToolResult():
+            case Opaque(call=HostedCall() as call):
+                self._whole_item(hosted_item_out(call, self._context.new_id("")), out)
+            case Image() | Document() | Audio() | Video() | ToolResult():
                 self.losses.append(Loss(f"blocks[{index}]", "media_out", "dropped"))
 
     def _announce(self, current: _OpenBlock, out: list[bytes]) -> None:
@@ -261,6 +270,9 @@ class StreamEncoder:
 
     def _delta(self, text: str, out: list[bytes]) -> None:
         current = self._current()
+        if current.whole:
+            current.texts.append(text)
+            return
         if not current.announced:
             self._announce(current, out)
         if not current.head:
@@ -273,10 +285,17 @@ class StreamEncoder:
         current = self._current()
         self._block = None
         if not self._same:
-            self.losses += extra_field_losses(extra, f"blocks[{current.index}]")
+            self.losses += reply_field_losses(extra, f"blocks[{current.index}]")
         text = "".join(current.texts)
         block, signature = current.block, self._signatures.get(current.index)
         match block:
+            case ToolCall() if current.whole:
+                if signature is not None:
+                    self._whole_item(carrier_out(signature, "next", self._context.new_id), out)
+                call = replace(block, arguments=block.arguments + text)
+                tools = self._context.request.tools
+                self._whole_item(reply_call_out(call, self._context.new_id, self._same, tools), out)
+                return
             case Text() if signature is not None and not text and not current.announced:
                 self._end_item(out)
                 self._whole_item(carrier_out(signature, "text", self._context.new_id), out)
@@ -372,7 +391,7 @@ class StreamEncoder:
         self._id = reply_id(start, self._context)
         self._usage = start.usage
         if not self._same:
-            self.losses += extra_field_losses(start.extra, "")
+            self.losses += reply_field_losses(start.extra, "")
         response = response_out(self._context, self._id, "in_progress", start.extra if self._same else None)
         self._frame("response.created", {"response": response}, out)
         self._frame("response.in_progress", {"response": response}, out)
@@ -380,7 +399,7 @@ class StreamEncoder:
     def _finish(self, finish: ReplyEnd, out: list[bytes]) -> None:
         if not self._same:
             self.losses += stop_losses(finish.stop, finish.matched)
-            self.losses += extra_field_losses(finish.extra, "")
+            self.losses += reply_field_losses(finish.extra, "")
         status, reason = stop_out(finish.stop, finish.native if self._same else None)
         self._end_item(out, status == "incomplete")
         usage = finish.usage or self._usage

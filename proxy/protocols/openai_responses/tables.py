@@ -20,6 +20,12 @@ INCOMPLETE: dict[StopReason, str] = {"length": "max_output_tokens", "filter": "c
 STATUSES = ("completed", "in_progress", "queued", "cancelled")
 """Native stop reasons that are a status; every other one is the reason of an incomplete response."""
 
+FAILED_STATUSES: dict[str, str] = {
+    "failed": "The backend failed to answer.",
+    "cancelled": "The answer was cancelled at the backend.",
+}
+"""Statuses of a response that has no whole answer, and the sentence where it tells no error."""
+
 STORE_RESPONSE = "response.store"
 """Extra field for `store: true`: the answer can be fetched or continued later.
 
@@ -117,8 +123,13 @@ STREAM_CODES: dict[str, str] = {
     "bad_request": "invalid_prompt",
     "content_filter": "invalid_prompt",
     "unprocessable": "invalid_prompt",
+    # "server_is_overloaded" and "slow_down" are told apart from a server_error by
+    # https://github.com/openai/codex/blob/main/codex-rs/codex-api/src/sse/responses.rs
+    "overloaded": "server_is_overloaded",
 }
 """The error code of a failed response by the kind of failure; every other kind is a `server_error`."""
+SLOW_DOWN = "slow_down"
+"""The code of an overload that the client's own haste caused."""
 KINDS: dict[str, str] = {
     **openai.KINDS,
     "bio_policy": "content_filter",
@@ -141,7 +152,7 @@ KINDS: dict[str, str] = {
     "image_file_not_found": "bad_request",
     "invalid_request_error": "bad_request",
     "too_many_requests": "rate_limit",
-    "slow_down": "overloaded",
+    SLOW_DOWN: "overloaded",
     "vector_store_timeout": "upstream_error",
 }
 """The kind of failure by an upstream's `code` or `type`, where that says more than the HTTP status."""
@@ -157,6 +168,13 @@ CALL_ID_LENGTH = 64
 # "max_output_tokens: minimum 16" (CreateResponseBody)
 # https://github.com/openresponses/openresponses/blob/main/public/openapi/openapi.json
 LIMITS = {"min_output_tokens": 16}
+
+# "service_tier: auto, default, flex, scale, priority" (ServiceTier)
+# https://platform.openai.com/docs/api-reference/responses/create
+SERVICE_TIERS = ("auto", "default", "flex", "scale", "priority")
+# "on_demand (default): the standard tier" https://console.groq.com/docs/service-tiers
+SAME_TIERS = ("on_demand",)
+"""Other hosts' words for the default tier."""
 
 QUIRKS = {
     "no_encrypted_reasoning": "refuses include: reasoning.encrypted_content",

@@ -11,6 +11,7 @@ from crosswire.conformance.checks.tool_names import match_tools
 from crosswire.conformance.client import CLIENTS
 from crosswire.conformance.client.protocol import ParsedReply
 from crosswire.conformance.comparison import WRONG, order_differs, reply_differences, request_differences, same_reply
+from crosswire.conformance.comparison.json_schema import refers_to_itself
 from crosswire.mockserver.protocols.protocol import ParsedRequest
 from crosswire.mockserver.scenarios.model import (
     AllowedTools,
@@ -19,8 +20,10 @@ from crosswire.mockserver.scenarios.model import (
     Grammar,
     Image,
     NamedTool,
+    Refusal,
     ResponseFormat,
     Text,
+    Thinking,
     Tool,
     ToolCall,
     ToolResult,
@@ -241,7 +244,9 @@ REPLY = ParsedReply(blocks=(Text("It is a hundred metres tall."),), stop="end", 
 OTHER_PARTS: dict[str, tuple[dict[str, Any], dict[str, Any], Any, list[str]]] = {
     "nothing": ({}, {}, CHAT, []),
     "a citation": ({"cites": (CITATION,)}, {"cites": (CITATION,)}, CHAT, []),
-    "a citation is lost": ({"cites": (CITATION,)}, {}, CHAT, ["citations"]),
+    "a citation is lost": ({"cites": (CITATION,)}, {}, CHAT, [WRONG]),
+    "a citation in a protocol without them": ({"cites": (CITATION,)}, {}, OLLAMA, ["citations"]),
+    "a source without a URL is lost": ({"cites": (replace(CITATION, url=""),)}, {}, CHAT, ["citations"]),
     "another span": (
         {"cites": (CITATION,)},
         {"cites": (replace(CITATION, span="metres"),)},
@@ -265,6 +270,17 @@ OTHER_PARTS: dict[str, tuple[dict[str, Any], dict[str, Any], Any, list[str]]] = 
         ["media_out"],
     ),
     "a pause becomes an end": ({"stop": "pause"}, {"stop": "end"}, CHAT, ["stop_reason"]),
+    "a cut answer becomes an end": ({"stop": "length"}, {"stop": "end"}, CHAT, [WRONG]),
+    "a filtered answer becomes an end": ({"stop": "content_filter"}, {"stop": "end"}, GEMINI, [WRONG]),
+    "a filtered answer in a protocol without filters": (
+        {"stop": "content_filter"},
+        {"stop": "end"},
+        OLLAMA,
+        ["stop_reason"],
+    ),
+    "a refusal is told as text": ({"blocks": (Refusal("No."),)}, {"blocks": (Text("No."),)}, ANTHROPIC, ["refusal"]),
+    "a refusal is dropped": ({"blocks": (Text("a"), Refusal("No."))}, {"blocks": (Text("a"),)}, ANTHROPIC, [WRONG]),
+    "thinking is dropped": ({"blocks": (Thinking("Hm."), *REPLY.blocks)}, {}, OLLAMA, [WRONG]),
     "cached tokens are not reported": ({}, {"usage": Usage(87, 5, None, None, 3)}, CHAT, [WRONG]),
     "cached tokens in a protocol without them": ({}, {"usage": Usage(87, 5)}, OLLAMA, []),
     "reasoning tokens are not reported": ({}, {"usage": Usage(7, 5, 80)}, GEMINI, [WRONG]),
@@ -297,3 +313,52 @@ def test_a_response_format_as_system_text(
 ) -> None:
     sent = replace(request_of(), format=ResponseFormat())
     assert features(sent, GEMINI, replace(sent, system=system, format=form), CHAT) == sorted(set(expected))
+
+
+# ---- fields of requests ----------------------------------------------------------------------------------------------
+
+FORMAT = ResponseFormat(schema={"type": "object", "properties": {}})
+TREE = {"type": "object", "properties": {"a": {"$ref": "#/$defs/b"}}, "$defs": {"b": {"items": {"$ref": "#/$defs/b"}}}}
+CITED = {"$.messages[1].content[0].citations": [{"url": "https://a.example"}]}
+
+FIELDS: dict[str, tuple[dict[str, Any], Any, dict[str, Any], Any, list[str]]] = {
+    "the user is dropped": ({"user": "u"}, CHAT, {}, RESPONSES, [WRONG]),
+    "the user in a protocol without one": ({"user": "u"}, CHAT, {}, GEMINI, ["user"]),
+    "the first stop sequences": ({"stop": ("a", "b")}, OLLAMA, {"stop": ("a",)}, CHAT, []),
+    "the last stop sequences": ({"stop": ("a", "b")}, OLLAMA, {"stop": ("b",)}, CHAT, [WRONG]),
+    "no stop sequence": ({"stop": ("a",)}, OLLAMA, {}, GEMINI, [WRONG]),
+    "no stop sequence in a protocol without them": ({"stop": ("a",)}, OLLAMA, {}, RESPONSES, []),
+    "some stop sequences where blank ones are refused": (
+        {"stop": ("\n", "b")},
+        OLLAMA,
+        {"stop": ("b",)},
+        ANTHROPIC,
+        ["stop"],
+    ),
+    "a higher bound of tokens": ({"max_tokens": 8}, CHAT, {"max_tokens": 16}, RESPONSES, ["max_tokens"]),
+    "no bound of tokens": ({"max_tokens": 64}, CHAT, {}, RESPONSES, [WRONG]),
+    "no format": ({"format": FORMAT}, CHAT, {}, ANTHROPIC, ["json_schema", WRONG]),
+    "a format in the text": (
+        {"format": FORMAT},
+        CHAT,
+        {"system": ('JSON of {"type": "object", "properties": {}}',)},
+        ANTHROPIC,
+        ["json_schema", WRONG],
+    ),
+    "metadata of the other protocol are dropped": ({"extra": {"$.metadata": {"a": "b"}}}, CHAT, {}, RESPONSES, [WRONG]),
+    "metadata of stored answers": ({"extra": {"$.metadata": {"a": "b"}}}, RESPONSES, {}, CHAT, ["metadata"]),
+    "citations of a history": ({"extra": CITED}, ANTHROPIC, {}, CHAT, ["citations"]),
+    "citations of a history that could hold them": ({"extra": CITED}, ANTHROPIC, {}, RESPONSES, [WRONG]),
+}
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_fields_of_requests_are_compared(name: str) -> None:
+    sent, client, received, upstream, expected = FIELDS[name]
+    assert features(replace(request_of(), **sent), client, replace(request_of(), **received), upstream) == expected
+
+
+def test_a_schema_that_refers_to_itself() -> None:
+    assert refers_to_itself(TREE)
+    assert not refers_to_itself({**TREE, "$defs": {"b": {"type": "string"}}})
+    assert not refers_to_itself({"type": "object"})

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from crosswire.conformance.replay.recording import Recording, read_recording
+from crosswire.conformance.replay.verdict import Verdict
+from crosswire.proxy.protocols import PROTOCOLS
 
 TOOL = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 
@@ -225,3 +233,30 @@ ERROR: dict[str, Any] = {
     "response_headers": {"Content-Type": "application/json", "Retry-After": "7"},
     "response": {"type": "error", "error": {"type": "rate_limit_error", "message": "slow down"}, "request_id": "r"},
 }
+
+
+# ---- replaying them --------------------------------------------------------------------------------------------------
+
+
+def write(folder: Path, place: str, exchange: dict[str, Any], **changes: Any) -> Path:
+    """Writes a recording to the folder `protocol/capability`."""
+    file = folder / place / f"{len(list(folder.rglob('*.json'))):03}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    capability = place.partition("/")[2].removesuffix("-stream")
+    case = {"capability": capability, "model": "m", "status": 200, "response_headers": {}, **exchange, **changes}
+    file.write_text(json.dumps(case))
+    return file
+
+
+def recorded(folder: Path, place: str, exchange: dict[str, Any], **changes: Any) -> Recording:
+    return read_recording(write(folder, place, exchange, **changes), folder)
+
+
+def reasons(verdict: Verdict) -> dict[str, tuple[str, ...]]:
+    """Returns the reasons by target protocol, its own included."""
+    outcomes = {verdict.protocol: verdict.own, **verdict.cross}
+    return {name: outcome.reasons for name, outcome in outcomes.items() if outcome.reasons}
+
+
+def swap(monkeypatch: pytest.MonkeyPatch, name: str, **functions: Any) -> None:
+    monkeypatch.setitem(PROTOCOLS, name, replace(PROTOCOLS[name], **functions))

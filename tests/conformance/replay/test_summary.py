@@ -1,4 +1,4 @@
-"""The summary of verdicts: required shares, the table and the JSON lines."""
+"""The summary of verdicts: figures, the table by pair of protocols, reasons and the JSON lines."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import pytest
-
-from crosswire.conformance.replay.summary import is_good, json_lines, table
+from crosswire.conformance.replay.summary import capability_table, figures, json_lines, summarize, table
 from crosswire.conformance.replay.verdict import Outcome, Verdict
 
 
@@ -21,36 +19,50 @@ def verdicts(valid: int, invalid: int, own: int = 0, **head: Any) -> Iterator[Ve
         yield Verdict(**fields, own=itself, cross={"gemini": Outcome(wrong, ("seed",))})
 
 
-GOOD: list[tuple[str, list[Verdict], bool]] = [
-    ("all valid", [*verdicts(5, 0)], True),
-    ("98 of a hundred crossings", [*verdicts(98, 2)], True),
-    ("97 of a hundred crossings", [*verdicts(97, 3)], False),
-    ("99 of a hundred round trips", [*verdicts(100, 0, own=1)], True),
-    ("98 of a hundred round trips", [*verdicts(100, 0, own=2)], False),
-    ("one not decoded", [*verdicts(99, 0), *verdicts(1, 0, undecoded="reply: not a reply")], False),
-    ("one raised", [*verdicts(99, 0), *verdicts(1, 0, raised=("boom",))], False),
-    ("skipped ones do not count", [*verdicts(5, 0), *verdicts(0, 9, skipped="not a chat")], True),
-]
-
-
-@pytest.mark.parametrize(("cases", "verdict"), [row[1:] for row in GOOD], ids=[row[0] for row in GOOD])
-def test_required_shares(cases: list[Verdict], verdict: bool) -> None:
-    assert is_good(cases) is verdict
-
-
 def test_the_table() -> None:
-    cases = [*verdicts(2, 1), *verdicts(1, 0, capability="pdf"), *verdicts(1, 0, skipped="not a chat")]
+    refused = Verdict(
+        file="r.json",
+        protocol="anthropic",
+        capability="pdf",
+        own=Outcome(mock="Unknown name 'x'"),
+        cross={"gemini": Outcome((), ("document",), ("document",))},
+    )
+    cases = [*verdicts(2, 1), refused, *verdicts(1, 0, skipped="not a chat"), *verdicts(0, 1, raised=("boom",))]
     text = [" ".join(line.split()) for line in table(cases)]
-    assert "anthropic text 3 3 3/3 100.0 % 2/3 66.7 % seed 3" in text
-    assert "anthropic pdf 1 1 1/1 100.0 % 1/1 100.0 % seed 1" in text
-    assert "all 4 4 4/4 100.0 % 3/4 75.0 % seed 4" in text
+    assert text[0] == "recorded cases decoded own round trip to anthropic to gemini crossed"
+    assert "anthropic 5 5/5 100.00 %, 1 raised 5/5 100.00 % - 3/5 60.00 % (1 refused) 3/5 60.00 % (1 refused)" in text
     assert "skipped 1: not a chat" in text
+    assert "declared losses: seed 4, document 1" in text
+    assert "2 anthropic to gemini: reply: stop (stop_reason) [f.json]" not in text  # one file counts once
     assert "1 anthropic to gemini: reply: stop (stop_reason) [f.json]" in text
+    assert "1 anthropic: Unknown name … [r.json]" in text
+
+
+def test_the_table_by_capability() -> None:
+    cases = [*verdicts(2, 1), *verdicts(1, 0, capability="pdf")]
+    text = [" ".join(line.split()) for line in capability_table(cases)]
+    assert "anthropic text 3 3 3/3 100.00 % 2/3 66.66 % seed 3" in text
+    assert "anthropic pdf 1 1 1/1 100.00 % 1/1 100.00 % seed 1" in text
+
+
+def test_figures() -> None:
+    cases = [*verdicts(2, 1, own=1), *verdicts(0, 1, undecoded="reply: not a reply"), *verdicts(0, 9, skipped="no")]
+    assert figures(cases, (9, 10)) == {
+        "decoded": 75.0,
+        "own": 50.0,
+        "crossed": 50.0,
+        "anthropic to itself": 50.0,
+        "anthropic to gemini": 50.0,
+        "over sockets": 90.0,
+    }
+    assert "over sockets" not in figures(cases)
+    assert summarize(cases).losses == {"seed": 4}
 
 
 def test_json_lines() -> None:
-    (line,) = json_lines(verdicts(0, 1))
+    (line,) = json_lines(verdicts(0, 1), {"f.json": ["cut"]})
     value = json.loads(line)
     assert value["cross"]["gemini"]["valid"] is False
-    assert value["own"] == {"valid": True, "reasons": [], "losses": []}
+    assert value["own"] == {"valid": True, "reasons": [], "losses": [], "refused": [], "mock": None}
+    assert value["sockets"] == ["cut"]
     assert (value["protocol"], value["capability"], value["decoded"]) == ("anthropic", "text", True)

@@ -467,7 +467,8 @@ def test_api_key(headers: dict[str, str], key: str, status: int | None) -> None:
         ("POST", "/api/chat", "generate"),
         ("GET", "/api/tags", "models"),
         ("GET", "/api/chat", None),
-        ("POST", "/api/generate", None),
+        ("POST", "/api/generate", "generate"),
+        ("GET", "/api/generate", None),
     ],
 )
 def test_endpoint_of(method: str, path: str, wanted: str | None) -> None:
@@ -511,3 +512,48 @@ def test_validator_never_raises(body: Any) -> None:
         PROTOCOL.parse_request("/api/chat", {}, body)
     refused = PROTOCOL.validate_request("/api/chat", KEY, body, OLLAMA)
     assert refused is None or refused.status in (400, 404, 500)
+
+
+# ---- generate --------------------------------------------------------------------------------------------------------
+
+GENERATE = "/api/generate"
+
+GENERATE_REFUSALS: list[tuple[Body, str]] = [
+    ({"prompt": 5}, "cannot unmarshal number into Go struct field GenerateRequest.prompt of type string"),
+    ({"system": []}, "cannot unmarshal array into Go struct field GenerateRequest.system of type string"),
+    ({"raw": True, "system": "x"}, "raw mode does not support template, system, or context"),
+    ({"suffix": "x"}, "does not support insert"),
+    ({"model": "nobody"}, "not found"),
+    ({"images": ["no base64!"]}, "illegal base64"),
+]
+
+
+@pytest.mark.parametrize(("more", "text"), GENERATE_REFUSALS)
+def test_what_generate_refuses(more: Body, text: str) -> None:
+    model = next(iter(OLLAMA.upstream_models))
+    refused = PROTOCOL.validate_request(GENERATE, KEY, {"model": model, "prompt": "x", **more}, OLLAMA)
+    assert refused is not None
+    assert text in refused.message
+
+
+def test_a_prompt_is_a_turn_of_the_user() -> None:
+    body = {"model": "m", "prompt": "Hi", "system": "Be brief.", "options": {"seed": 7}, "raw": False}
+    parsed = PROTOCOL.parse_request(GENERATE, KEY, body)
+    assert (parsed.system, parsed.turns) == (("Be brief.",), (Turn("user", (Text("Hi"),)),))
+    assert (parsed.stream, parsed.sampling, parsed.extra) == (True, {"seed": 7}, {})
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_generated_text_has_no_message(stream: bool) -> None:
+    made = context(stream=stream)
+    chat = PROTOCOL.render_reply(made).body.splitlines()
+    lines = PROTOCOL.render_reply(replace(made, path=GENERATE)).body.splitlines()
+    for line, same in zip(map(json.loads, lines), map(json.loads, chat), strict=True):
+        message = same.pop("message")
+        assert line == {
+            **same,
+            "response": message["content"],
+            **{k: message[k] for k in message if k not in ("role", "content")},
+        }
+    for value in map(json.loads, lines if stream else lines[-1:]):
+        ollama.GenerateResponse.model_validate(value)

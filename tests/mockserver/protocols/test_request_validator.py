@@ -16,7 +16,10 @@ Mutation = Callable[[Body], Any]
 
 PROVIDERS: dict[str, Provider] = {
     "openai-chat": Provider(
-        name="openai", protocol="openai-chat", models={"m": "gpt-5-nano"}, auth=Auth("authorization", "k")
+        name="openai",
+        protocol="openai-chat",
+        models={"m": "gpt-5-nano", "n": "gpt-4.1"},
+        auth=Auth("authorization", "k"),
     ),
     "anthropic": Provider(
         name="anthropic", protocol="anthropic", models={"m": "claude-sonnet-4-5"}, auth=Auth("x-api-key", "k")
@@ -128,10 +131,34 @@ INVALID: list[tuple[str, str, Mutation, int, str]] = [
     ("openai-chat", "empty-messages", put("messages", value=[]), 400, "empty array"),
     ("openai-chat", "messages-text", put("messages", value="hi"), 400, "Invalid type for 'messages'"),
     ("openai-chat", "temperature-text", put("temperature", value="hot"), 400, "Invalid type for 'temperature'"),
-    ("openai-chat", "temperature-high", put("temperature", value=2.5), 400, "Expected a value <= 2"),
-    ("openai-chat", "top-p-low", put("top_p", value=-1), 400, "Expected a value >= 0"),
-    ("openai-chat", "penalty", put("presence_penalty", value=3), 400, "Invalid 'presence_penalty'"),
-    ("openai-chat", "five-stops", put("stop", value=list("abcde")), 400, "maximum length 4"),
+    (
+        "openai-chat",
+        "temperature-high",
+        both(put("model", value="gpt-4.1"), put("temperature", value=2.5)),
+        400,
+        "Expected a value <= 2",
+    ),
+    (
+        "openai-chat",
+        "top-p-low",
+        both(put("model", value="gpt-4.1"), put("top_p", value=-1)),
+        400,
+        "Expected a value >= 0",
+    ),
+    (
+        "openai-chat",
+        "penalty",
+        both(put("model", value="gpt-4.1"), put("presence_penalty", value=3)),
+        400,
+        "Invalid 'presence_penalty'",
+    ),
+    (
+        "openai-chat",
+        "five-stops",
+        both(put("model", value="gpt-4.1"), put("stop", value=list("abcde"))),
+        400,
+        "maximum length 4",
+    ),
     ("openai-chat", "max-tokens", put("max_tokens", value=9), 400, "Use 'max_completion_tokens' instead"),
     ("openai-chat", "stream-options", put("stream_options", value={}), 400, "only allowed when 'stream' is enabled"),
     ("openai-chat", "no-tools", put("tools", value=[]), 400, "Invalid 'tools': empty array"),
@@ -440,7 +467,7 @@ def test_compatible_host_ignores_unknown_fields() -> None:
     host = Provider(
         name="host",
         protocol="openai-chat",
-        models={"m": "gpt-5-nano"},
+        models={"m": "gpt-5-nano", "n": "gpt-4.1"},
         auth=Auth("authorization", "k"),
         habits=("ignores_unknown",),
     )

@@ -20,7 +20,8 @@ import pytest
 
 from benchmarks.fault_upstream import black_hole
 from crosswire.proxy.backends import aiohttp_transport, httptools_transport, name_resolution
-from crosswire.proxy.backends.http import HttpBackend, _retry_after
+from crosswire.proxy.backends.http import HttpBackend
+from crosswire.proxy.backends.retry_after import retry_after
 from crosswire.proxy.backends.transport import TimedOut, Timeouts
 from crosswire.proxy.errors import UpstreamError
 from crosswire.proxy.ir import BlockDelta, Failure, ReplyEnd
@@ -258,7 +259,8 @@ STREAM_FAULTS: dict[str, tuple[Script, str, str]] = {
     "an empty 200": ([http(b"", kind="text/event-stream")], "upstream_", ""),
     "a 204": ([b"HTTP/1.1 204 No Content\r\n\r\n"], "upstream_", ""),
     "HTML": ([http(b"<html><p>Sign in\n\n</p></html>", kind="text/html; charset=utf-8")], "upstream_garbage", ""),
-    "JSON where a stream was asked for": ([http(dumps(reply("openai-chat")))], "upstream_", ""),
+    "JSON of another kind where a stream was asked for": ([http(dumps({"choices": 7}))], "upstream_garbage", ""),
+    "a JSON error where a stream was asked for": ([http(dumps({"error": {"code": 404}}))], "not_found", ""),
     "an oversized frame": ([*CUT, 0.05, *([chunk(b"x" * 8192)] * 10), "hold"], "upstream_garbage", "Hello "),
     "an error in the stream": (
         [*CUT, chunk(b'data: {"error": {"message": "m", "code": 500}}\n\n'), LAST],
@@ -379,16 +381,16 @@ STATUSES: dict[int, tuple[str, int, bool]] = {
     403: ("upstream_auth", 502, False),
     404: ("not_found", 404, True),
     408: ("upstream_timeout", 504, False),
-    409: ("upstream_error", 502, False),
+    409: ("upstream_error", 502, True),
     413: ("too_large", 413, True),
     422: ("unprocessable", 422, True),
     429: ("rate_limit", 429, True),
-    500: ("upstream_error", 502, False),
-    501: ("upstream_error", 502, False),
-    502: ("upstream_error", 502, False),
-    503: ("overloaded", 503, False),
+    500: ("upstream_error", 502, True),
+    501: ("upstream_error", 502, True),
+    502: ("upstream_error", 502, True),
+    503: ("overloaded", 503, True),
     504: ("upstream_timeout", 504, False),
-    529: ("overloaded", 503, False),
+    529: ("overloaded", 503, True),
 }
 """Status to the kind, the client's status, and whether the upstream's own words go on."""
 
@@ -444,11 +446,11 @@ WAITS: dict[str, tuple[dict[str, str], float | None]] = {
 
 @pytest.mark.parametrize(("headers", "expected"), WAITS.values(), ids=WAITS)
 def test_retry_after(headers: dict[str, str], expected: float | None) -> None:
-    assert _retry_after(headers) == expected
+    assert retry_after(headers) == expected
 
 
 def test_retry_after_a_date_to_come() -> None:
-    wait = _retry_after({"retry-after": "Fri, 21 Oct 2235 07:28:00 GMT"})
+    wait = retry_after({"retry-after": "Fri, 21 Oct 2235 07:28:00 GMT"})
     assert wait is not None
     assert wait > 1e9
 

@@ -229,6 +229,43 @@ def test_explain_as_json(good: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert (found["model"], found["mode"], found["needs"]) == ("fast", "model_mapping", ["text"])
 
 
+def test_explain_shows_what_is_known_of_the_model(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "--config", str(good), "--model", "o3", "--pin", "home"]) == OK
+    assert "trait: refuses stop: stop sequences\n" in capsys.readouterr().out
+
+
+# ---- traits ----------------------------------------------------------------------------------------------------------
+
+
+def test_traits(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["traits", "mistral-large", "--provider", "Mistral"]) == OK
+    printed = capsys.readouterr().out
+    assert printed.startswith("mistral-large\n")
+    assert "  renames seed to random_seed: the name of the seed\n" in printed
+    assert main(["traits", "my-model"]) == OK
+    assert capsys.readouterr().out == "my-model: nothing is known; it is taken to follow its protocol\n"
+
+
+def test_traits_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["traits", "gpt-5-chat-latest", "--json"]) == OK
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row.keys() == {"models", "efforts", "source", "date"}
+
+
+def test_traits_with_a_config(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text(GOOD + "traits: {o3: {takes: [stop]}}\n")
+    assert main(["traits", "o3", "--config", str(file)]) == OK
+    printed = capsys.readouterr().out
+    assert "refuses stop" not in printed
+    assert "source: the config\n" in printed
+
+
+def test_traits_of_a_provider_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["traits", "m", "--provider", "mistrel"]) == USAGE
+    assert "no provider is called 'mistrel'" in capsys.readouterr().err
+
+
 def test_explain_with_a_backend_down_that_is_none(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "--config", str(good), "--model", "m", "--down", "clowd"]) == USAGE
     assert capsys.readouterr().err == "--down: names an unknown backend; known: cloud, home\n"

@@ -529,9 +529,10 @@ NOTED = {
     "body_limit: 64 MiB": "limits.elements",
     "records: 2000": "limits.record_memory",
     "open: true\nlisten: 0.0.0.0:80": "hosts: [NAME]",
+    "relay: auto": "takes away what the model refuses",
 }
 NOT_NOTED = (
-    *("retry: {attempts: 2}", "max_frame: 64 MiB", "body_limit: 1 MiB", "records: 10"),
+    *("relay: never", "retry: {attempts: 2}", "max_frame: 64 MiB", "body_limit: 1 MiB", "records: 10"),
     *("max_frame: 1 MiB\nlimits: {response: 1 MiB}", "records: 2000\nlimits: {record_memory: 32 MiB}"),
     *("body_limit: 64 MiB\nlimits: {elements: 5000000}", "open: true\nlisten: 0.0.0.0:80\nhosts: [a.example]"),
 )

@@ -297,3 +297,67 @@ SIGNS: list[tuple[dict[str, str], tuple[str, ...], str]] = [
 @pytest.mark.parametrize(("headers", "fields", "name"), SIGNS)
 def test_the_clients_protocol(headers: dict[str, str], fields: tuple[str, ...], name: str) -> None:
     assert detect_client_protocol(headers, fields).name == name
+
+
+# ---- what clients of Ollama ask before they chat ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_a_server_is_there(method: str) -> None:
+    """Ollama's own command line, and many clients, look at / first."""
+    async with stage(config(BACKENDS)) as it:
+        answer = await it.ask("/", None, method=method)
+    assert (answer.status, answer.headers["content-type"]) == (200, "text/plain; charset=utf-8")
+    assert answer.body == (b"Ollama is running" if method == "GET" else b"")
+
+
+async def test_no_model_is_in_the_proxys_memory() -> None:
+    async with stage(config(BACKENDS)) as it:
+        answer = await it.get("/api/ps")
+    assert (answer.status, json.loads(answer.body)) == (200, {"models": []})
+
+
+async def test_models_have_digests_that_tell_them_apart() -> None:
+    async with stage(config(BACKENDS)) as it:
+        found = [
+            [model["digest"] for model in json.loads((await it.get("/api/tags")).body)["models"]] for _ in range(2)
+        ]
+    assert found[0] == found[1]
+    assert len(set(found[0])) == len(NAMES)
+    assert all(len(digest) == 64 and int(digest, 16) for digest in found[0])
+
+
+async def test_the_version_is_one_that_clients_accept() -> None:
+    """`codex --oss` needs at least 0.13.4."""
+    async with stage(config(BACKENDS)) as it:
+        answer = await it.get("/api/version")
+    assert tuple(map(int, json.loads(answer.body)["version"].split("."))) >= (0, 13, 4)
+
+
+PULLS: list[tuple[dict[str, Any], list[str]]] = [
+    ({"model": "fast"}, ["pulling manifest", "success"]),
+    ({"name": "fast", "insecure": True}, ["pulling manifest", "success"]),
+    ({"model": "fast", "stream": True}, ["pulling manifest", "success"]),
+    ({"model": "fast", "stream": False}, ["success"]),
+]
+
+
+@pytest.mark.parametrize(("body", "wanted"), PULLS)
+async def test_a_model_that_is_there_is_pulled(body: dict[str, Any], wanted: list[str]) -> None:
+    async with stage(config(BACKENDS)) as it:
+        answer = await it.ask("/api/pull", body)
+    assert answer.status == 200
+    assert [json.loads(line)["status"] for line in answer.body.decode().splitlines()] == wanted
+    kind = "application/x-ndjson" if len(wanted) > 1 else "application/json"
+    assert answer.headers["content-type"] == kind
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [(b'{"model": "nobody"}', 404), (b"{}", 400), (b"{", 400), (b"[]", 400), (b'{"model": "fast", "stream": 5}', 400)],
+)
+async def test_a_model_that_is_not_there_is_not_pulled(body: bytes, status: int) -> None:
+    async with stage(config(BACKENDS)) as it:
+        answer = await it.ask("/api/pull", body)
+    assert answer.status == status
+    error_text("ollama", status, answer.body)

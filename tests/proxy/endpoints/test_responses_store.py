@@ -189,13 +189,6 @@ async def test_a_stored_response_is_not_streamed() -> None:
     assert "stream" in error_text("openai-responses", 400, answer.body)
 
 
-async def test_a_websocket_is_still_refused() -> None:
-    upgrade = {"connection": "Upgrade", "upgrade": "websocket", "sec-websocket-version": "13"}
-    async with stage(config(one("openai-responses", NOWHERE))) as it:
-        answer = await it.get("/v1/responses", upgrade)
-    assert answer.status == 426
-
-
 # ---- fields that need a store ----------------------------------------------------------------------------------------
 
 NEED_A_STORE: dict[str, tuple[JSON, str]] = {

@@ -145,7 +145,7 @@ async def test_the_fallback_is_said_once_as_a_warning(caplog: pytest.LogCaptureF
     async with two(error(500, "Oops"), fine("openai-chat")) as (_, _, it):
         await it.ask("/v1/messages", ask("anthropic"))
     warned = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert warned == ["local failed, falling back to cloud: The backend failed to answer."]
+    assert warned == ["local failed, falling back to cloud: said upstream"]
 
 
 async def test_without_a_fallback_the_error_itself_reaches_the_client() -> None:

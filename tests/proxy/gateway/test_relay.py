@@ -9,9 +9,10 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from crosswire.proxy.gateway.relay import Relay
-from crosswire.proxy.ir import Reasoning, Request, Signature, Text, ToolResult, Turn
+from crosswire.proxy.ir import Reasoning, Request, Sampling, Signature, Text, ToolResult, Turn
 from crosswire.proxy.protocols import PROTOCOLS
 from crosswire.proxy.protocols.protocol import UpstreamTarget
 from crosswire.proxy.routing import BackendConfig
@@ -172,7 +173,12 @@ BETWEEN: dict[str, tuple[Request, BackendConfig, bool]] = {
     "equal": (request(Text("hi")), backend(), True),
     "another protocol": (request(Text("hi")), backend("gemini"), False),
     "never": (request(Text("hi")), backend(relay="never"), False),
-    "a quirk": (request(Text("hi")), backend(quirks=frozenset(("x",))), False),
+    "a quirk that the request does not touch": (request(Text("hi")), backend(quirks=frozenset(("no_sampling",))), True),
+    "a quirk": (
+        replace(request(Text("hi")), sampling=Sampling(0.5)),
+        backend(quirks=frozenset(("no_sampling",))),
+        False,
+    ),
     "its own bare seal": (request(Reasoning("hm", OWN)), backend(), True),
     "a seal minted elsewhere": (request(Reasoning("hm", FOREIGN)), backend(), False),
     "one within a tool's result": (request(ToolResult("c", (Text("t", signature=FOREIGN),))), backend(), False),
@@ -181,7 +187,7 @@ BETWEEN: dict[str, tuple[Request, BackendConfig, bool]] = {
 
 @pytest.mark.parametrize(("asked", "to", "relayed"), BETWEEN.values(), ids=BETWEEN)
 def test_which_requests_are_relayed(asked: Request, to: BackendConfig, relayed: bool) -> None:
-    found = Relay.between(PROTOCOLS["anthropic"], asked, to, UpstreamTarget("m", "b"))
+    found = Relay.between(PROTOCOLS["anthropic"], asked, b"{}", to, UpstreamTarget("m", "b", quirks=to.quirks))
     assert (found is not None) is relayed
 
 

@@ -38,6 +38,7 @@ from crosswire.proxy.ir.losses import (
     is_harmless,
     reply_extra_losses,
     request_extra_losses,
+    says_nothing,
 )
 
 
@@ -128,14 +129,14 @@ def test_extra_fields_of_a_request_are_losses_with_their_paths() -> None:
         extra={"logit_bias": {"1": 2}, "n": 1, "metadata": {"a": "b"}},
     )
     assert request_extra_losses(request) == [
-        Loss("logit_bias", "logprobs", "dropped"),
+        Loss("logit_bias", "logit_bias", "dropped"),
         Loss("metadata", "metadata", "dropped"),
         Loss("turns[0].name", "name", "dropped"),
         Loss("turns[0].blocks[0].cache_control", "cache_control", "dropped"),
-        Loss("turns[0].blocks[1].detail", "unknown_field", "dropped"),
+        Loss("turns[0].blocks[1].detail", "image_detail", "dropped"),
         Loss("turns[1].blocks[0].y", "unknown_field", "dropped"),
         Loss("turns[1].blocks[0].blocks[0].x", "unknown_field", "dropped"),
-        Loss("turns[1].blocks[1].odd", "hosted_output", "dropped"),
+        Loss("turns[1].blocks[1].odd", "content", "dropped"),
         Loss("tools[0].defer", "unknown_field", "dropped"),
         Loss("tools[1].web_search", "hosted_tools", "dropped"),
         Loss("tool_choice.z", "unknown_field", "dropped"),
@@ -174,3 +175,18 @@ def test_a_block_that_a_message_cannot_hold_has_a_feature() -> None:
     )
     found = [block_feature(block) for block in blocks]
     assert found == ["image", "document", "audio", "reasoning_text", "orphan", "unknown_field"]
+
+
+@pytest.mark.parametrize(
+    ("blocks", "expected"),
+    [
+        ((), True),
+        ((Text(""),), True),
+        ((Text("", extra={"cache_control": {}}), Text("")), True),
+        ((Text(" "),), False),
+        ((Text(""), Image(Media(url="u"))), False),
+        ((ToolResult("c", ()),), False),
+    ],
+)
+def test_says_nothing(blocks: tuple[Block, ...], expected: bool) -> None:
+    assert says_nothing(blocks) is expected

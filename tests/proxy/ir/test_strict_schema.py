@@ -8,6 +8,7 @@ import pytest
 
 from crosswire.proxy.ir import Loss, Opaque, Request, ResponseFormat, Text, Tool, Turn
 from crosswire.proxy.ir.strict_schema import is_strict, loosened
+from crosswire.proxy.protocols.schema_targets import OPENAI_STRICT
 
 
 def obj(**properties: Any) -> dict[str, Any]:
@@ -54,12 +55,12 @@ def test_strict_schemas_are_left_alone() -> None:
         Opaque("x", "web_search", {}),
         form=ResponseFormat("json_schema", obj(), strict=True),
     )
-    assert loosened(asked) == (asked, [])
+    assert loosened(asked, OPENAI_STRICT) == (asked, [])
 
 
 def test_strict_is_removed_where_the_schema_is_outside_the_subset() -> None:
     tools = (Tool("a", None, obj(), True), Tool("b", None, OPTIONAL, True))
-    found, losses = loosened(request(*tools, form=ResponseFormat("json_schema", OPEN, strict=True)))
+    found, losses = loosened(request(*tools, form=ResponseFormat("json_schema", OPEN, strict=True)), OPENAI_STRICT)
     assert [tool.strict for tool in found.tools if isinstance(tool, Tool)] == [True, False]
     assert found.format is not None
     assert found.format.strict is False
@@ -67,3 +68,23 @@ def test_strict_is_removed_where_the_schema_is_outside_the_subset() -> None:
         Loss("tools[1].strict", "tool_strict", "dropped"),
         Loss("format.strict", "json_schema", "approximated"),
     ]
+
+
+OUTSIDE: dict[str, tuple[Any, bool, list[str]]] = {
+    "a default": ({**obj(), "default": {}}, True, ["tools[0].parameters.default"]),
+    "a choice of one": (
+        {**obj(), "properties": {"a": {"oneOf": [{"type": "string"}]}}, "required": ["a"]},
+        True,
+        ["tools[0].parameters.properties.a.oneOf"],
+    ),
+    "all of several": ({**obj(), "allOf": [obj()]}, False, ["tools[0].strict"]),
+    "a condition": ({**obj(), "if": {}, "then": {}}, False, ["tools[0].strict"]),
+}
+
+
+@pytest.mark.parametrize(("schema", "strict", "lost"), OUTSIDE.values(), ids=OUTSIDE)
+def test_keywords_outside_the_subset(schema: Any, strict: bool, lost: list[str]) -> None:
+    found, losses = loosened(request(Tool("a", None, schema, True)), OPENAI_STRICT)
+    (tool,) = found.tools
+    assert isinstance(tool, Tool)
+    assert (tool.strict, [loss.path for loss in losses]) == (strict, lost)

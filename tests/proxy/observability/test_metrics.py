@@ -14,6 +14,9 @@ from ..sample_messages import PROTOCOLS, ask, dumps, path, reply, stream, stream
 from ..scripted_upstream import chunked, http, upstream
 
 FAMILIES = {
+    "crosswire_rate_limit": "gauge",
+    "crosswire_rate_limit_remaining": "gauge",
+    "crosswire_websockets": "gauge",
     "crosswire_requests": "counter",
     "crosswire_routing_decisions": "counter",
     "crosswire_losses": "counter",

@@ -31,6 +31,8 @@ from crosswire.proxy.ir import (
     Document,
     Event,
     Failure,
+    HostedCall,
+    HostedTool,
     Image,
     Loss,
     Media,
@@ -53,6 +55,7 @@ from crosswire.proxy.ir import (
     ToolResult,
     Turn,
     Usage,
+    Video,
     fold,
     signatures,
     unfold,
@@ -199,8 +202,7 @@ PARTS: list[tuple[str, list[dict[str, Any]], tuple[Any, ...]]] = [
                               "mediaResolution": {"level": "MEDIA_RESOLUTION_HIGH"}}],
      (Image(Media("image/png", "iVBO"), {"mediaResolution": {"level": "MEDIA_RESOLUTION_HIGH"}}),)),
     ("a video", [{"fileData": {"fileUri": "https://www.youtube.com/watch?v=1"}, "videoMetadata": {"fps": 1}}],
-     (Opaque(NAME, "video", {"fileData": {"fileUri": "https://www.youtube.com/watch?v=1"},
-                             "videoMetadata": {"fps": 1}}),)),
+     (Video(Media(url="https://www.youtube.com/watch?v=1"), {"videoMetadata": {"fps": 1}}),)),
     ("code that ran", [{"executable_code": {"code": "1", "language": "PYTHON"}}],
      (Opaque(NAME, "executableCode", {"executableCode": {"code": "1", "language": "PYTHON"}}),)),
 ]  # fmt: skip
@@ -245,7 +247,7 @@ def test_a_response_and_back(part: dict[str, Any], block: ToolResult) -> None:
     body = {"contents": [CALLING, {"role": "function", "parts": [part]}]}
     request = decode(body)
     assert request.turns[1] == Turn("user", (block,))
-    payload, losses = encode_request(request)
+    payload, losses = encode_request(request, "gemini-3-pro-preview")
     assert payload["contents"][1]["parts"][0]["functionResponse"]["response"] == part["functionResponse"]["response"]
     assert not losses
 
@@ -286,7 +288,20 @@ FIELDS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
      {"reasoning": ReasoningConfig(enabled=True)}),
     ("a level", {"generationConfig": {"thinking_config": {"thinking_level": "HIGH"}}},
      {"reasoning": ReasoningConfig("high")}),
+    ("the highest level", {"generationConfig": {"thinkingConfig": {"thinkingLevel": "XHIGH"}}},
+     {"reasoning": ReasoningConfig("xhigh")}),
     ("JSON", {"generationConfig": {"responseMimeType": "application/json"}}, {"format": ResponseFormat("json_object")}),
+    ("JSON by the newer field", {"generationConfig": {"responseFormat": [{"text": {"mimeType": "APPLICATION_JSON"}}]}},
+     {"format": ResponseFormat("json_object"), "extra": None}),
+    ("a schema by the newer field, in snake case",
+     {"generationConfig": {"response_format": {"text": {"mime_type": "application/json",
+                                                        "schema": {"type": "object", "properties": {"a_b": {}}}}}}},
+     {"format": ResponseFormat("json_schema", {"type": "object", "properties": {"a_b": {}}}), "extra": None}),
+    ("text by the newer field", {"generationConfig": {"responseFormat": [{"text": {"mimeType": "text/plain"}}]}},
+     {"format": ResponseFormat("text"), "extra": None}),
+    ("the format of a picture remains an extra field",
+     {"generationConfig": {"responseFormat": [{"image": {"aspectRatio": "1:1"}}]}},
+     {"format": None, "extra": {"generationConfig.responseFormat": [{"image": {"aspectRatio": "1:1"}}]}}),
     ("a schema", {"generationConfig": {"responseMimeType": "application/json",
                                        "responseJsonSchema": {"type": "OBJECT"}}},
      {"format": ResponseFormat("json_schema", {"type": "object"}), "extra": None}),
@@ -299,7 +314,7 @@ FIELDS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
      {"tools": {"function_declarations": {"name": "f", "parameters_json_schema": {"type": "object"}}}},
      {"tools": (Tool("f", None, {"type": "object"}),)}),
     ("hosted tools", {"tools": [{"googleSearch": {}, "codeExecution": None}]},
-     {"tools": (Opaque(NAME, "googleSearch", {"googleSearch": {}}),)}),
+     {"tools": (Opaque(NAME, "googleSearch", {"googleSearch": {}}, hosted=HostedTool("web_search")),)}),
     ("any tool", {"toolConfig": {"functionCallingConfig": {"mode": "ANY"}}}, {"tool_choice": ToolChoice("required")}),
     ("one tool", {"toolConfig": {"functionCallingConfig": {"mode": "any", "allowedFunctionNames": ["f"]}}},
      {"tool_choice": ToolChoice("named", ("f",)), "extra": None}),
@@ -323,7 +338,7 @@ def test_request_fields(fields: dict[str, Any], expected: dict[str, Any]) -> Non
 def test_a_gemini_request_round_trips() -> None:
     body = json.loads((EVIDENCE / "tools-request.json").read_text())["body"]
     request = decode(body)
-    payload, losses = encode_request(replace(request, protocol=NAME))
+    payload, losses = encode_request(replace(request, protocol=NAME), "gemini-3-pro-preview")
     assert not losses
     assert decode(payload) == request
     assert payload["safetySettings"] == body["safetySettings"]
@@ -370,6 +385,9 @@ HI = {"contents": [{"parts": [{"text": "hi"}]}]}
         ({"contents": [{"parts": [{"inlineData": {}}]}]}, URL, "contents[0].parts[0].inlineData.data"),
         ({"contents": [{"parts": [{"functionCall": {}}]}]}, URL, "contents[0].parts[0].name"),
         ({**HI, "generationConfig": {"topK": 1.5}}, URL, "generationConfig.topK"),
+        ({**HI, "generationConfig": {"responseFormat": 5}}, URL, "generationConfig.responseFormat"),
+        ({**HI, "generationConfig": {"responseMimeType": "application/json", "responseFormat": {"text": {}}}}, URL,
+         "generationConfig.responseFormat"),
         ({**HI, "toolConfig": {"functionCallingConfig": {"mode": "MAYBE"}}}, URL,
          "toolConfig.functionCallingConfig.mode"),
         ({**HI, "tools": [{"functionDeclarations": [{}]}]}, URL, "tools[0].functionDeclarations[0].name"),
@@ -590,7 +608,7 @@ REQUESTS_OUT: list[tuple[str, str, dict[str, Any], dict[str, Any], list[tuple[st
     ("sampling", "", {"sampling": Sampling(2.5, 0.9, 40, 7, 1, 2), "max_tokens": 9},
      config(temperature=2, topP=0.9, topK=40, seed=7, frequencyPenalty=1, presencePenalty=2, maxOutputTokens=9),
      [("sampling.temperature", "temperature")]),
-    ("too many stops", "", {"stop": tuple("abcdef")}, config(stopSequences=list("abcde")), [("stop[5:]", "stop")]),
+    ("too many stops", "", {"stop": tuple("abcdef")}, config(stopSequences=list("abcde")), []),
     ("the end user", "", {"user": "u"}, {}, [("user", "user")]),
     ("JSON", "", {"format": ResponseFormat("json_object")}, config(responseMimeType="application/json"), []),
     ("a schema", "", {"format": ResponseFormat("json_schema", {"type": "object"}, "n", "d", True)},
@@ -615,7 +633,7 @@ REQUESTS_OUT: list[tuple[str, str, dict[str, Any], dict[str, Any], list[tuple[st
      [("reasoning", "reasoning")]),
     ("a model that cannot think gets no field", "gemini-2.0-flash", {"reasoning": ReasoningConfig("none")}, {}, []),
     ("fields of another protocol", "", {"extra": {"n": 2, "logit_bias": {"1": 1}, "store": False}}, {},
-     [("n", "n"), ("logit_bias", "logprobs")]),
+     [("n", "n"), ("logit_bias", "logit_bias")]),
 ]  # fmt: skip
 
 
@@ -680,9 +698,10 @@ EVIDENCE_REPLIES: dict[str, dict[str, Any]] = {
         "blocks": (Text("España won Euro 2024. It beat England 2-1.", citations=(
             Citation("https://vertexaisearch.cloud.google.com/1", "aljazeera.com", None, 0, 21),
             Citation("https://vertexaisearch.cloud.google.com/1", "aljazeera.com", None, 22, 42),
-            Citation("https://vertexaisearch.cloud.google.com/2", "uefa.com", None, 22, 42))),),
+            Citation("https://vertexaisearch.cloud.google.com/2", "uefa.com", None, 22, 42))),
+                   Opaque(NAME, "web_search", {}, call=HostedCall("web_search", None, "who won euro 2024"))),
         "extra": {"candidates[0].groundingMetadata.webSearchQueries": ["who won euro 2024"]}},
-    "error": {"kind": "overloaded", "status": 503, "message": "The backend is overloaded; try again later."},
+    "error": {"kind": "overloaded", "status": 503, "message": "The model is overloaded. Please try again later."},
     "error-quota": {"kind": "rate_limit", "status": 429, "retry_after": 34.5,
                     "message": "You exceeded your current quota."},
     "error-key": {"kind": "upstream_auth", "status": 502},
@@ -700,7 +719,7 @@ EVIDENCE_REPLIES: dict[str, dict[str, Any]] = {
                       "type": "object", "required": ["power"],
                       "properties": {"power": {"type": "boolean", "description": "Whether to turn it on."}}}),
                   Tool("start_music", None, {"type": "object", "properties": {"energetic": {"type": "boolean"}}}),
-                  Opaque(NAME, "googleSearch", {"googleSearch": {}})),
+                  Opaque(NAME, "googleSearch", {"googleSearch": {}}, hosted=HostedTool("web_search"))),
         "tool_choice": ToolChoice("required", ("power_disco_ball", "start_music")),
         "sampling": Sampling(0.2), "max_tokens": 200, "stop": ("END",),
         "reasoning": ReasoningConfig(budget=1024, summary="auto"), "stream": False,
@@ -773,7 +792,7 @@ def test_stops(finish_reason: str | int, called: bool, stop: str) -> None:
         ({"promptTokenCount": 100, "cachedContentTokenCount": 80, "candidatesTokenCount": 5}, Usage(20, 5, 80)),
         ({"promptTokenCount": 10, "toolUsePromptTokenCount": 7, "candidatesTokenCount": 5}, Usage(17, 5)),
         ({"promptTokenCount": 10, "thoughtsTokenCount": 7}, Usage(10, 7, reasoning=7)),
-        ({"promptTokenCount": 1, "cachedContentTokenCount": 3}, Usage(0, None, 3)),
+        ({"promptTokenCount": 1, "cachedContentTokenCount": 3}, Usage(0, None, 1)),
         ({"trafficType": "ON_DEMAND"}, None),
     ],
 )
@@ -855,7 +874,7 @@ def test_extra_fields_of_a_stream_are_restored() -> None:
     ])  # fmt: skip
     decoded = fold(events)
     assert isinstance(decoded, Reply)
-    assert decoded.blocks == (Text("a"), Opaque(NAME, "executableCode", code), Text("b"))
+    assert decoded.blocks == (Text("a"), Opaque(NAME, "executableCode", code, part=True), Text("b"))
     assert decoded.extra is not None
     assert decoded.extra["n"] == [{"index": 1, "content": {"parts": [{"text": "other"}]}}]
     assert decoded.extra["candidates[0].finishMessage"] == "why"
@@ -1036,7 +1055,7 @@ blocks = (
         st.dictionaries(texts, st.integers() | texts | st.none(), max_size=3),
         own_signatures,
     )
-    | st.just(Opaque(NAME, "executableCode", {"executableCode": {"code": "1", "language": "PYTHON"}}))
+    | st.just(Opaque(NAME, "executableCode", {"executableCode": {"code": "1", "language": "PYTHON"}}, part=True))
 )
 
 
@@ -1089,7 +1108,7 @@ def test_a_reply_round_trips_through_the_next_request(found: tuple[Any, ...]) ->
     answer = reply(*found, protocol=NAME)
     bare = tuple(
         replace(block, signature=Signature(block.signature.value, NAME)) if getattr(block, "signature", None) else block
-        for block in found
+        for block in (replace(b, part=False) if isinstance(b, Opaque) else b for b in found)
     )
     body, _ = encode_reply(answer)
     chunks_out, _, _ = encode_stream(list(unfold(answer)))

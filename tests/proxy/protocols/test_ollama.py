@@ -202,7 +202,7 @@ REQUEST_VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"messages": [{"role": "user", "content": "", "images": ["data:image/webp;base64,AAAA"]}]},
         {"turns": (Turn("user", (Image(Media("image/webp", "AAAA")),)),)},
     ),
-    "missing content": ({"messages": [{"role": "user"}]}, {"turns": (Turn("user", (Text(""),)),)}),
+    "missing content": ({"messages": [{"role": "system"}]}, {"turns": (Turn("system", (Text(""),)),)}),
     "upper-case role": ({"messages": [{"role": "User", "content": "Hello"}]}, {}),
 }
 
@@ -436,14 +436,14 @@ CONVERTED: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, str, 
     ),
     "format": (
         {"format": ResponseFormat("json_schema", SCHEMA, "place", "Where it is", True)},
-        {"format": SCHEMA},
-        [("format.description", "json_schema", "dropped")],
+        {"format": {"description": "Where it is", **SCHEMA}},
+        [],
     ),
     "text format": ({"format": ResponseFormat("text")}, {}, []),
     "user and extra fields": (
         {"user": "u-1", "extra": {"logit_bias": {"5": 1}, "store": False}},
         {},
-        [("logit_bias", "logprobs", "dropped"), ("user", "user", "dropped")],
+        [("logit_bias", "logit_bias", "dropped"), ("user", "user", "dropped")],
     ),
 }
 
@@ -487,11 +487,12 @@ def test_thinking(
 
 
 def test_needs_reencoding_depends_on_quirk_and_request() -> None:
-    none, cannot = frozenset({"think_levels"}), frozenset({"no_think"})
-    assert not PROTOCOL.needs_reencoding(make_request(reasoning=ReasoningConfig("low")), none)
-    assert not PROTOCOL.needs_reencoding(make_request(), cannot)
-    assert not PROTOCOL.needs_reencoding(make_request(reasoning=ReasoningConfig(enabled=False)), cannot)
-    assert PROTOCOL.needs_reencoding(make_request(reasoning=ReasoningConfig(enabled=True)), cannot)
+    none = UpstreamTarget("m", "ollama", quirks=frozenset({"think_levels"}))
+    cannot = UpstreamTarget("m", "ollama", quirks=frozenset({"no_think"}))
+    assert not PROTOCOL.needs_reencoding(make_request(reasoning=ReasoningConfig("low")), none, b"")
+    assert not PROTOCOL.needs_reencoding(make_request(), cannot, b"")
+    assert not PROTOCOL.needs_reencoding(make_request(reasoning=ReasoningConfig(enabled=False)), cannot, b"")
+    assert PROTOCOL.needs_reencoding(make_request(reasoning=ReasoningConfig(enabled=True)), cannot, b"")
 
 
 def test_custom_tools_become_functions() -> None:

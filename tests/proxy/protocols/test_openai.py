@@ -7,24 +7,10 @@ from typing import Any
 import pytest
 
 from crosswire.proxy.errors import Malformed
-from crosswire.proxy.ir import Citation, Media, Text, Usage
+from crosswire.proxy.ir import Citation, Media, Text
 from crosswire.proxy.protocols.openai import content, errors, losses, media, tables, usage
 from crosswire.proxy.protocols.openai_chat.tables import KINDS as CHAT_KINDS
 from crosswire.proxy.protocols.openai_responses.tables import KINDS as RESPONSES_KINDS
-
-
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        ("data:image/png;base64,AAAA", Media("image/png", "AAAA")),
-        ("data:text/plain;charset=utf-8;base64,AAAA", Media("text/plain", "AAAA")),
-        ("data:;base64,AAAA", Media(None, "AAAA")),
-        ("data:text/plain,not base64", Media(url="data:text/plain,not base64")),
-        ("https://pictures.example/a.png", Media(url="https://pictures.example/a.png")),
-    ],
-)
-def test_a_data_url_is_split(url: str, expected: Media) -> None:
-    assert media.media_in(url) == expected
 
 
 def test_media_become_a_url() -> None:
@@ -64,22 +50,6 @@ def test_annotations_that_are_no_citations_are_kept() -> None:
     )
     assert citations == (Citation("https://a.example"),)
     assert others == [{"type": "file_citation"}]
-
-
-@pytest.mark.parametrize(
-    ("counts", "expected"),
-    [
-        ((10, 5, None, None, None, 15), Usage(10, 5)),
-        ((10, 5, 4, 2, 3, 15), Usage(4, 5, 4, 2, 3)),
-        ((10, 5, 12, None, None, None), Usage(0, 5, 12)),
-        ((10, 5, None, None, 3, 18), Usage(10, 8, None, None, 3)),
-        ((None, None, None, None, None, None), Usage()),
-    ],
-    ids=["plain", "cached", "more cached than sent", "reasoning outside the output", "no counts"],
-)
-def test_usage(counts: tuple[int | None, ...], expected: Usage) -> None:
-    prompt, output, cache_read, cache_write, reasoning, total = counts
-    assert usage.usage_in(prompt, output, cache_read, cache_write, reasoning, total) == expected
 
 
 def test_a_count_is_never_negative() -> None:

@@ -30,6 +30,7 @@ def test_the_names_of_aiohttp_that_connections_rely_on() -> None:
         "_drain_helper",
         "handle_error",
         "force_close",
+        "_payload_parser",
     ):
         assert hasattr(RequestHandler, name), name
     assert issubclass(ClientConnection, RequestHandler)
@@ -55,6 +56,40 @@ async def test_half_a_head_is_answered_and_closed(frontend: str) -> None:
         assert "limits.header_s" in error_text(frontend, 408, answer.body)
         assert await reader.read() == b""
         writer.close()
+
+
+HTTP_ERRORS: list[tuple[str, str, int]] = [
+    # what follows the path in the first line, the headers, the status
+    (" HTTP/1.1\r\n", "host localhost\r\n\r\n", 400),
+    (" HTTP/1.1\r\n", "host: localhost\r\ncontent-length: x\r\n\r\n", 400),
+    (" HTTP/9.x\r\n", "host: localhost\r\n\r\n", 400),
+    (" HTTP/1.0\r\n", "host: localhost\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+    (" HTTP/1.1\r\n", "host: localhost\r\n" + "x-a: " + "y" * 9000 + "\r\n\r\n", 431),
+    (" HTTP/1.1\r\n", "host: localhost\r\n" + "x-a: " + "y" * 90000, 431),
+]
+
+CHAT_PATHS: list[tuple[str, str]] = [
+    *((path(name), name) for name in PROTOCOLS),
+    ("/api/generate", "ollama"),
+    ("/api/pull", "ollama"),
+    ("/v1/completions", "openai-chat"),
+    ("/openai/deployments/m/chat/completions", "openai-chat"),
+    ("/openai/v1/responses", "openai-responses"),
+]
+
+
+@pytest.mark.parametrize(("line", "rest", "status"), HTTP_ERRORS)
+@pytest.mark.parametrize(("where", "frontend"), CHAT_PATHS)
+async def test_broken_http_is_told_in_the_shape_of_the_path(
+    where: str, frontend: str, line: str, rest: str, status: int
+) -> None:
+    async with stage(config(NOWHERE, limits={"header": "8 KiB"})) as it:
+        reader, writer = await it.connect()
+        writer.write(f"POST {where}{line}{rest}".encode())
+        answer = await asyncio.wait_for(read_answer(reader), 2)
+        writer.close()
+    assert answer.status == status, answer
+    error_text(frontend, status, answer.body)
 
 
 async def test_a_kept_connection_may_be_silent_but_not_half_way() -> None:

@@ -336,7 +336,7 @@ async def test_model_names_never_break_a_header(frontend: str) -> None:
 
 UNKNOWN: dict[str, tuple[str, dict[str, str]]] = {
     "/v1/chat/nowhere": ("openai-chat", {}),
-    "/": ("openai-chat", {}),
+    "//": ("openai-chat", {}),
     "/v1/images/generations": ("openai-chat", {}),
     "/v1/images/generations?key=k": ("gemini", {}),
     "/v1/nowhere": ("anthropic", {"anthropic-version": "2023-06-01"}),
@@ -345,7 +345,7 @@ UNKNOWN: dict[str, tuple[str, dict[str, str]]] = {
     "/v1/messages/batches": ("anthropic", {}),
     "/v1beta/files": ("gemini", {}),
     "/v1/files": ("gemini", {"x-goog-api-key": "k"}),
-    "/api/pull": ("ollama", {}),
+    "/api/push": ("ollama", {}),
     "/v1/../../etc/passwd": ("openai-chat", {}),
 }
 
@@ -378,15 +378,15 @@ async def test_wrong_methods_around_the_chat() -> None:
 
 
 async def test_a_websocket_is_sent_back_to_post() -> None:
-    """Codex tries `GET /v1/responses` as a WebSocket first, and falls back at 426."""
+    """No client of the other protocols asks for one."""
     upgrade = {"connection": "Upgrade", "upgrade": "websocket", "sec-websocket-version": "13"}
     async with stage(config(one("ollama", "http://127.0.0.1:1"))) as it:
         reader, writer = await it.connect()
-        writer.write(request("/v1/responses", None, upgrade))
+        writer.write(request("/v1/messages", None, upgrade))
         answer = await read_answer(reader)
         writer.close()
     assert answer.status == 426
-    assert "POST" in error_text("openai-responses", 426, answer.body)
+    assert "POST" in error_text("anthropic", 426, answer.body)
 
 
 @pytest.mark.parametrize("where", ["computeTokens", "predict", "", "generateContent:x"])

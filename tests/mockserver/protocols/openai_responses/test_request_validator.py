@@ -70,9 +70,9 @@ RULES: dict[str, tuple[Mutation, str, str | None, str | None]] = {
         "Unsupported parameter: 'messages'. In the Responses API, this parameter has moved to 'input'.", None,
         UNSUPPORTED,
     ),
-    "max-tokens": (put("max_tokens", 5), "this parameter has moved to 'max_output_tokens'.", "max_tokens", UNSUPPORTED),
+    "max-tokens": (put("max_tokens", 5), "this parameter has moved to 'max_output_tokens'.", None, UNSUPPORTED),
     "response-format": (
-        put("response_format", {}), "this parameter has moved to 'text.format'.", "response_format", UNSUPPORTED,
+        put("response_format", {}), "this parameter has moved to 'text.format'.", None, UNSUPPORTED,
     ),
     "penalty": (
         put("presence_penalty", 1), "Unsupported parameter: 'presence_penalty' is not supported with this model.",

@@ -1,0 +1,52 @@
+"""Finds keys that an object of a request's JSON holds twice: which of the two is meant, no reader could know.
+
+Parsers differ in which one they keep, so a proxy that passed the text on could have checked another request than the
+backend gets. "The behavior of software that receives such an object is unpredictable."
+https://www.rfc-editor.org/rfc/rfc8259#section-4
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ..errors import Malformed
+from .json_fields import encode, parse_object
+
+
+def parse_request(body: bytes) -> tuple[dict[str, Any], bytes]:
+    """Returns the object, and its text, in which no key is there twice; raises Malformed for one at the top.
+
+    The text is the body itself but where an inner object repeats a key: then it is written anew.
+    """
+    fields = parse_object(body)
+    # a key that is there twice leaves one colon less in the text of what was parsed; a colon may also be written as an
+    # escape, which hides that
+    written = encode(fields)
+    if body.count(b":") == written.count(b":") and b"\\u003" not in body:
+        return fields, body
+    repeated = _repeated_keys(body)
+    if repeated is None:
+        return fields, body
+    at_top, anywhere = repeated
+    if at_top:
+        raise Malformed(at_top[0], "is there twice; keep one of them")
+    return fields, written if anywhere else body
+
+
+def _repeated_keys(body: bytes) -> tuple[list[str], bool] | None:
+    """Returns the keys that the outer object repeats, and whether any object does; None where that cannot be told."""
+    repeated: list[str] = []
+    anywhere = False
+
+    def objects(pairs: list[tuple[str, Any]]) -> None:
+        nonlocal repeated, anywhere
+        seen: set[str] = set()
+        repeated = [key for key, _ in pairs if key in seen or seen.add(key)]  # type: ignore[func-returns-value]
+        anywhere = anywhere or bool(repeated)
+
+    try:
+        json.loads(body, object_pairs_hook=objects)  # the outer object comes last
+    except (ValueError, RecursionError):
+        return None
+    return list(dict.fromkeys(repeated)), anywhere
