@@ -21,6 +21,8 @@ def enumerate_cells(scenarios: Scenarios, matrix: Expectations) -> Iterator[Cell
                 yield from (Cell(frontend, ROUTE, story.name, stream) for stream in stream_modes(story))
             continue
         for provider in scenarios.providers.values():
+            if story.model_for(provider) is None:
+                continue
             if not supports(provider, story) and not missing(provider, story) <= must_refuse(provider, story, matrix):
                 continue
             for frontend in matrix.frontends:

@@ -38,8 +38,7 @@ async def play_cell(
     for at, exchange in enumerate(story.exchanges):
         conversation.append((exchange.ask, None))
         provider = None if story.proxy is not None else scenarios.providers[exchange.by or cell.provider]
-        model = exchange.ask.model or story.models.get(provider.name if provider else "")
-        model = model or next(iter(provider.models if provider else ()), "any-model")
+        model = exchange.ask.model or (story.model_for(provider) if provider else None) or "any-model"
         request = client.build_request(conversation, model=model, stream=cell.stream, key=CLIENT_KEY)
         step = await _send_exchange(testbed, base_url, client, request, stream=cell.stream)
         result.steps.append(step)

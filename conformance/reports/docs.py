@@ -17,7 +17,7 @@ from .grid import Grid, summary, worst
 
 def status_line(results: Sequence[Result]) -> str:
     """Returns the cells of a complete run by outcome, in one line."""
-    return f"**{len(results)} cells**: {summary(results)}. [The whole matrix](docs/matrix.md)"
+    return f"**{len(results):,} cells**: {summary(results)}. [The whole matrix](docs/matrix.md)"
 
 
 def grid_section(results: Sequence[Result], frontends: Iterable[str]) -> str:
@@ -29,7 +29,7 @@ def grid_section(results: Sequence[Result], frontends: Iterable[str]) -> str:
     for result in results:
         grid.add(result)
     lines = [line.rstrip() for line in page.getvalue().splitlines()]
-    return _details(f"{len(results)} cells: {summary(results)}", ["```", *lines, "```"], is_open=True)
+    return _details(f"{len(results):,} cells: {summary(results)}", ["```", *lines, "```"], is_open=True)
 
 
 def support_section(results: Sequence[Result], frontends: Sequence[str]) -> str:

@@ -12,6 +12,12 @@ from ..matrix.result import Outcome, Result
 
 MARKS: dict[Outcome, str] = {"pass": "✓", "lossy": "~", "unsupported": "·", "fail": "✗"}
 COLORS: dict[Outcome, str] = {"pass": "32", "lossy": "33", "unsupported": "2", "fail": "31;1"}
+LABELS: dict[Outcome, str] = {
+    "pass": "right",
+    "lossy": "lossy by a vendor's limit",
+    "unsupported": "refused",
+    "fail": "failed",
+}
 WORST: tuple[Outcome, ...] = ("pass", "unsupported", "lossy", "fail")
 
 
@@ -55,7 +61,7 @@ class Grid:
 
     def head(self) -> None:
         """Prints the legend and the column headings."""
-        legend = "  ".join(f"{mark} {outcome}" for outcome, mark in MARKS.items())
+        legend = "  ".join(f"{mark} {LABELS[outcome]}" for outcome, mark in MARKS.items())
         print(
             f"one mark per frontend ({', '.join(self._frontends)}), unary and stream together:  {legend}",
             file=self._out,
@@ -105,4 +111,4 @@ def failures(results: Iterable[Result]) -> Iterable[str]:
 def summary(results: Iterable[Result]) -> str:
     """Returns the number of cells by outcome as one line."""
     counts = Counter(result.outcome for result in results)
-    return ", ".join(f"{counts[outcome]} {outcome}" for outcome in MARKS)
+    return ", ".join(f"{counts[outcome]:,} {label}" for outcome, label in LABELS.items())

@@ -81,13 +81,19 @@ def cross_file_mistakes(
                     "could match both; change one",
                 )
     for story in stories.values():
-        named = (*story.models, *(exchange.by for exchange in story.exchanges if exchange.by is not None))
+        named = (exchange.by for exchange in story.exchanges if exchange.by is not None)
         for name in (name for name in named if name not in providers):
             yield Mistake(story.file, 1, f"unknown provider {name}; available: {', '.join(providers)}")
         for backend, name in story.backends.items():
             if name not in providers:
                 line = next((at for path, at in story.lines.items() if path.endswith(f".{backend}.provider")), 1)
                 yield Mistake(story.file, line, f"unknown provider {name}; available: {', '.join(providers)}")
+        for protocol, model in story.models.items():
+            offered = {name for one in providers.values() if one.protocol == protocol for name in one.models}
+            if offered and model not in offered:
+                available = ", ".join(sorted(offered))
+                message = f"no provider of {protocol} has the model {model}; available: {available}"
+                yield Mistake(story.file, story.lines.get("$.models", 1), message)
     owners: dict[str, str] = {}
     for provider in providers.values():
         for model in provider.models:
@@ -96,12 +102,6 @@ def cross_file_mistakes(
                     provider.file, 1, f"model {model} is also defined by provider {owners[model]}; rename one"
                 )
             owners.setdefault(model, provider.name)
-        for story in stories.values():
-            wanted = story.models.get(provider.name)
-            if wanted is not None and wanted not in provider.models:
-                yield Mistake(
-                    story.file, story.lines.get("$.models", 1), f"provider {provider.name} has no model {wanted}"
-                )
         for name in provider.replies:
             if name not in files:
                 yield Mistake(provider.file, 1, f"replies.{name}: unknown story")

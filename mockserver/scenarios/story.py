@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from .model import Ask, Item, SayStop, SayUsage, Text, ToolCall, ToolResult, Usage, calls_of
+from .provider import Provider
 
 CAPABILITIES = (
     *("text", "tools", "tools.parallel", "vision", "documents", "audio"),
@@ -110,7 +111,8 @@ class Story(Struct, frozen=True):
     `clients` are the protocols that can express the request, `servers` those that can express the reply; an empty tuple
     means all. `across` restricts a story to pairs of different protocols: within one protocol the provider refuses the
     request, or no real client sends it. `refused` are the loss features for which a proxy must refuse the request if
-    the provider cannot represent them. `models` maps a provider to the model to request, if that is not its first.
+    the provider cannot represent them. `models` maps a protocol to the model to request, if that is not
+    the provider's first; a provider of that protocol without the model cannot play the story.
     `proxy` is the config of the proxy for this story, whose backends name the providers that simulate them.
     """
 
@@ -129,6 +131,11 @@ class Story(Struct, frozen=True):
     proxy: dict[str, Any] | None = None
     file: str = ""
     lines: dict[str, int] = {}
+
+    def model_for(self, provider: Provider) -> str | None:
+        """Returns the model to request of a provider; None if the story needs one that the provider does not have."""
+        model = self.models.get(provider.protocol, next(iter(provider.models), "any-model"))
+        return model if model in provider.models or provider.protocol not in self.models else None
 
     @property
     def backends(self) -> dict[str, str]:

@@ -83,7 +83,12 @@ DETECTED_BY_CELL: tuple[tuple[str, str, str] | tuple[str, str, str, tuple[tuple[
     ("hides a loss in the header", "text-unknown-field", "the header declares []"),
     ("declares a loss that did not happen", "text", "did not happen: logprobs"),
     ("declares a loss in the header only", "text", "the header declares ['logprobs']"),
-    ("drops a supported field and declares it", "text-sampling", "loss seed of the request at sampling.seed is not allowed", WITH_SEED),
+    (
+        "drops a supported field and declares it",
+        "text-sampling",
+        "loss seed of the request at sampling.seed is not allowed",
+        WITH_SEED,
+    ),
     ("ends a cut stream cleanly", "stream-cut", "no error received"),
     ("closes the connection cleanly after an error", "stream-error-midway", "ended cleanly"),
     ("relays half a frame", "text", "breaks the client's protocol"),

@@ -101,7 +101,7 @@ def test_losses_of_a_request_agree_everywhere(
     assert set(result.steps[0].response.headers["x-crosswire-loss"].split(",")) == losses
     body = result.steps[0].transcript.client_request.encode()
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(body)))
-    flags = ["--stream"] if stream else []
+    flags = ["--model", result.decision["chosen"]["model"], *(["--stream"] if stream else [])]
     assert main(["convert", "--from", frontend, "--to", SCENARIOS.providers[provider].protocol, *flags]) == 0
     assert set(re.findall(r"^loss: (\w+)", capsys.readouterr().err, re.MULTILINE)) == losses
 

@@ -29,6 +29,14 @@ capabilities: [text, tools, tools.parallel]
 auth: {header: authorization, key: test-key-groq}
 """
 
+FULL = {
+    "openai-chat": ("openai", "/v9", "any-model"),
+    "anthropic": ("anthropic", "", "claude-sonnet-4-5"),
+    "gemini": ("gemini", "", "gemini-2.5-flash"),
+}
+"""Made-up providers with every capability of a shipped one of their protocol: that one, a base path, the
+name of its model upstream."""
+
 STORY = """\
 why: A story written by a test.
 source: https://platform.openai.com/docs/api-reference/chat/create
@@ -159,6 +167,25 @@ def test_adding_a_provider_takes_one_file(folder: Folder) -> None:
     assert folder.written() == before
 
 
+@pytest.mark.parametrize("protocol", FULL)
+def test_a_provider_of_a_known_protocol_needs_no_line_in_the_expectations(protocol: str, folder: Folder) -> None:
+    shipped, base_path, model = FULL[protocol]
+    provider = yaml.safe_load((folder.scenarios / f"providers/{shipped}.yaml").read_text("utf-8"))
+    header = provider["auth"]["header"]
+    made_up = {
+        **{"protocol": protocol, "base_path": base_path, "models": {f"{model}-made-up": model}, "priority": 5},
+        **{"capabilities": provider["capabilities"], "auth": {"header": header, "key": "test-key-made-up"}},
+    }
+    (folder.scenarios / "providers/made-up.yaml").write_text(yaml.safe_dump(made_up))
+    run = folder.run("--provider", "made-up", "--no-stream", "--accept-new", "--json", str(folder.root / "cells.jsonl"))
+    found = [json.loads(line) for line in (folder.root / "cells.jsonl").read_text("utf-8").splitlines()]
+    assert [
+        f"{cell['frontend']}-{cell['story']}: {cell['reason']}" for cell in found if cell["outcome"] == "fail"
+    ] == []
+    assert run.code == 0, run.out[-2000:]
+    assert {cell["outcome"] for cell in found} == {"pass", "lossy", "unsupported"}
+
+
 def test_a_new_provider_changes_nothing_of_the_others(accepted: Folder) -> None:
     before = {path: json.loads(text) for path, text in accepted.written().items()}
     (accepted.scenarios / "providers/groq.yaml").write_text(GROQ)
@@ -248,7 +275,7 @@ def test_reports_contain_every_cell(accepted: Folder) -> None:
         assert cell.pop("decision")["chosen"] == {"backend": "openai", "model": "gpt-5-nano"}
         assert cell == {
             **{"frontend": "anthropic", "provider": "openai", "story": "text", "stream": stream},
-            **{"outcome": "pass", "reason": None, "losses": []},
+            **{"outcome": "pass", "reason": None, "losses": [], "lost": []},
         }
     names = [case.get("name") for case in ElementTree.parse(file).iter("testcase")]  # noqa: S314 - our own file
     for mode in ("unary", "stream"):
@@ -315,7 +342,7 @@ def test_wrong_flags_exit_with_2(flags: tuple[str, ...], error: str, small: Fold
     run = small.run(*flags)
     assert run.code == 2
     assert error in run.err
-    assert "✓" not in run.out.replace("✓ pass", "")
+    assert "✓" not in run.out.replace("✓ right", "")
 
 
 def test_flags_that_match_no_cell_exit_with_2(folder: Folder) -> None:

@@ -56,7 +56,6 @@ RICH: dict[str, JSON] = {
         "parallel_tool_calls": True,
         "temperature": 0.5,
         "top_p": 0.9,
-        "max_tokens": 50,
         "max_completion_tokens": 60,
         "stop": ["END", "STOP"],
         "seed": 7,

@@ -12,7 +12,7 @@ from ..protocol import Endpoint, Protocol, StoredState, UpstreamTarget, UrlParam
 from .embeddings import EMBEDDINGS
 from .errors import decode_failure, encode_failure
 from .model_list import MODEL_LIST
-from .model_rules import has_functions
+from .model_rules import fits_thinking, has_functions
 from .reply_decoder import decode_reply
 from .reply_encoder import encode_reply
 from .request_decoder import decode_request
@@ -60,7 +60,7 @@ def needs_reencoding(request: Request, target: UpstreamTarget, body: bytes) -> b
         for block in turn.blocks
     ):
         return True
-    if "thinking" in traits.refuses and request.reasoning is not None:
+    if request.reasoning is not None and not fits_thinking(request.reasoning, traits):
         return True
     return loses_by_fitting(request, target, body)
 

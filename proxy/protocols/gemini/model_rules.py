@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from ...ir import Loss, Request, Tool
+from ...ir import Loss, ReasoningConfig, Request, Tool
 from ...ir.losses import declare_loss
 from ...ir.model_fit import nearest_effort
 from ...traits import Traits
@@ -29,6 +29,15 @@ def thinking_level(traits: Traits, effort: str) -> str:
     """Maps an effort to the nearest thinking level of the model."""
     level = nearest_effort(effort, traits.efforts or LEVELS)
     return level if level in LEVELS else "high"
+
+
+def fits_thinking(reasoning: ReasoningConfig, traits: Traits) -> bool:
+    """Returns whether the model takes the level or budget of thinking that a client of Gemini asks for."""
+    if "thinking" in traits.refuses:
+        return False
+    if reasoning.budget is not None and clamp_budget(traits, reasoning.budget) != reasoning.budget:
+        return False
+    return not reasoning.effort or "budget_max" not in traits.limits
 
 
 def has_functions(request: Request) -> bool:

@@ -22,7 +22,7 @@ from ..schema_targets import GEMINI_ANSWER, GEMINI_FUNCTION
 from .contents import RESOLUTIONS, ContentBuilder
 from .fields import restore_extra
 from .hosted_tools import hosted_tools_out
-from .model_rules import clamp_budget, has_functions, thinking_level, without_json_beside_functions
+from .model_rules import clamp_budget, fits_thinking, has_functions, thinking_level, without_json_beside_functions
 from .tables import LIMITS, NAME, TOOL_NAME
 
 CARRIED = frozenset(("detail", "mediaResolution", "namespace.description"))
@@ -144,8 +144,8 @@ def _reasoning_out(
         fields["thinkingLevel"] = effort if same and thinking.effort else thinking_level(traits, effort)
         if fields["thinkingLevel"] != effort:
             losses.append(declare_loss("reasoning", "reasoning"))
-    elif effort is not None and same and thinking.effort:
-        fields["thinkingLevel"] = effort
+    elif effort is not None and same and thinking.effort and fits_thinking(thinking, traits):
+        fields["thinkingLevel"] = effort  # of a model that is in no table
     elif effort is not None:
         wanted = reasoning_effort.BUDGETS.get(effort, reasoning_effort.BUDGETS["xhigh"])
         fields["thinkingBudget"] = clamp_budget(traits, wanted)

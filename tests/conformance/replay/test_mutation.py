@@ -96,7 +96,7 @@ def exchanges_of(story: Story, provider: Provider, mock: MockProvider, *, stream
     client, conversation = CLIENTS[provider.protocol], []
     for exchange in story.exchanges:
         conversation.append((exchange.ask, None))
-        model = exchange.ask.model or story.models.get(provider.name) or next(iter(provider.models), "any-model")
+        model = exchange.ask.model or story.model_for(provider)
         try:
             request = client.build_request(conversation, model=model, stream=stream, key=provider.auth.key)
             entry = Entry(1, provider.name, provider.name, "POST", request.path, dict(request.headers))

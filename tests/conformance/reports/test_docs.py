@@ -25,7 +25,10 @@ def result(frontend: str, outcome: Outcome = "pass", *features: str, stream: boo
 def test_the_grid_section_has_the_outcomes_and_a_mark_per_frontend() -> None:
     results = [result("ollama", "lossy", "seed"), result("ollama", stream=True), result("anthropic")]
     shown = grid_section(results, FRONTENDS).splitlines()
-    assert shown[:2] == ["<details open>", "<summary>3 cells: 2 pass, 1 lossy, 0 unsupported, 0 fail</summary>"]
+    assert shown[:2] == [
+        "<details open>",
+        "<summary>3 cells: 2 right, 1 lossy by a vendor's limit, 0 refused, 0 failed</summary>",
+    ]
     assert shown[-5:] == ["         gemini", "text      ✓~", "```", "", "</details>"]
 
 
@@ -65,7 +68,10 @@ def test_the_support_section_has_a_row_per_story_and_a_column_per_provider() -> 
 
 def test_the_status_line_counts_the_cells() -> None:
     line = status_line([result("ollama", "lossy", "seed"), result("anthropic")])
-    assert line == "**2 cells**: 1 pass, 1 lossy, 0 unsupported, 0 fail. [The whole matrix](docs/matrix.md)"
+    assert (
+        line
+        == "**2 cells**: 1 right, 1 lossy by a vendor's limit, 0 refused, 0 failed. [The whole matrix](docs/matrix.md)"
+    )
 
 
 def test_a_mark_needs_no_explanation() -> None:

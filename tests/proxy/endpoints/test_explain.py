@@ -51,6 +51,7 @@ def test_it_is_what_serving_decides(config: Config, body: dict[str, Any], facts:
     found = explain(config, body)
     assert found.pop("model") == facts.model
     assert found.pop("needs") == sorted(facts.capabilities)
+    assert found.pop("traits") == [], "no row of the table is about these models"
     assert found == msgspec.to_builtins(decide(facts, config.plan))
     assert "sk-never-shown" not in str(found)
 

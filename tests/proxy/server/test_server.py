@@ -107,7 +107,7 @@ BODIES: dict[str, tuple[bytes, int, str]] = {
     "two values": (GOOD + GOOD, 400, "JSON"),
     "bad UTF-8": (inside(b'"\xff\xfe"'), 400, "JSON"),
     "UTF-16": (GOOD.decode().encode("utf-16"), 400, "JSON"),
-    "a byte order mark": (b"\xef\xbb\xbf" + GOOD, 400, "JSON"),
+    "two byte order marks": (b"\xef\xbb\xbf" * 2 + GOOD, 400, "JSON"),
     "no JSON": (b"hello", 400, "JSON"),
     "an array": (b"[]", 400, "object"),
     "a string": (b'"hi"', 400, "object"),

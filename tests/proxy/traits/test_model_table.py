@@ -22,7 +22,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "gpt-5.5-pro": {"efforts": ("medium", "high", "xhigh"), "forces": {}},
     "gpt-5.2-chat-latest": {"efforts": ("medium",)},
     "gpt-6-astra": {"efforts": ("low", "medium", "high", "xhigh", "max")},
-    "gpt-4.1": {"rows": ()},
+    "gpt-4.1": {"efforts": (), "refuses": set()},
     "gpt-oss:20b": {"efforts": ("low", "medium", "high"), "takes": {"thinking_levels"}},
     "openai/gpt-5": {"rows": ()},  # a gateway has rules of its own
     "claude-3-5-haiku-latest": {"refuses": {"thinking", "structured"}},

@@ -79,6 +79,14 @@ CONVERTED: dict[str, Case] = {
         {"generationConfig": {"maxOutputTokens": 1200, "thinkingConfig": {"thinkingBudget": 1024}}},
         {"thinking.budget_tokens": 1024, "max_tokens": 1200}, [],
     ),
+    "a level for a model that has budgets": (
+        "gemini", "gemini", "gemini-2.5-flash", {"generationConfig": {"thinkingConfig": {"thinkingLevel": "LOW"}}},
+        {
+            "generationConfig.thinkingConfig.thinkingLevel": ABSENT,
+            "generationConfig.thinkingConfig.thinkingBudget": 1024,
+        },
+        ["reasoning"],
+    ),
     "functions beside JSON": (
         "openai-chat", "gemini", "gemini-2.5-flash", {"tools": [FUNCTION], "response_format": JSON_SCHEMA},
         {"generationConfig.responseMimeType": ABSENT, "tools.0.functionDeclarations.0.name": "w"}, ["json_schema"],
@@ -161,6 +169,14 @@ RELAYED: dict[str, Case] = {
     "two ways of sampling": (
         "anthropic", "anthropic", "claude-opus-4-1", {"temperature": 0.5, "top_p": 0.9},
         {"temperature": 0.5, "top_p": ABSENT}, ["top_p"],
+    ),
+    "a level for a model that has budgets": (
+        "gemini", "gemini", "gemini-2.5-flash", {"generationConfig": {"thinkingConfig": {"thinkingLevel": "LOW"}}},
+        {
+            "generationConfig.thinkingConfig.thinkingLevel": ABSENT,
+            "generationConfig.thinkingConfig.thinkingBudget": 1024,
+        },
+        ["reasoning"],
     ),
     "functions beside JSON": (
         "gemini", "gemini", "gemini-2.5-flash",

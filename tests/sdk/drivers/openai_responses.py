@@ -29,6 +29,12 @@ EXTRA_KEYS = frozenset({"obfuscation", "name"}) | {f"response.{name}" for name i
 https://platform.openai.com/docs/api-reference/responses-streaming/response/function_call_arguments/done
 """
 
+UNTYPED_CODES = frozenset({"server_is_overloaded", "slow_down", "context_length_exceeded"})
+"""Codes of a failed response that the SDK's type lacks, though a strict SDK alone refuses them.
+
+https://github.com/openai/codex/blob/main/codex-rs/codex-api/src/sse/responses.rs
+"""
+
 ENDS = ("response.completed", "response.incomplete")
 """The events that contain the whole response."""
 
@@ -95,7 +101,10 @@ def send(sdk: openai.OpenAI, conversation: Conversation, settings: Settings) -> 
     if not settings.stream:
         return _parse_reply(sdk.responses.create(**_arguments(conversation, settings)))
     events = sdk.responses.create(**_arguments(conversation, settings), stream=True)
-    return _join_stream([_raise_if_failed(event) for event in events])
+    try:
+        return _join_stream([_raise_if_failed(event) for event in events])
+    except openai.APIResponseValidationError as invalid:
+        raise _failure_beyond_the_type(invalid) from invalid
 
 
 def send_with_helper(sdk: openai.OpenAI, conversation: Conversation, settings: Settings) -> Answer:
@@ -159,6 +168,14 @@ def _join_stream(events: Sequence[ResponseStreamEvent]) -> Answer:
     assert streamed == {id: text for id, text in complete.items() if id in pieces}
     assert [event.item for event in events if event.type == "response.output_item.done"] == last.response.output
     return answer
+
+
+def _failure_beyond_the_type(invalid: openai.APIResponseValidationError) -> Exception:
+    """Returns the failure whose code the API sends although the SDK's type lacks it, else the error itself."""
+    match invalid.body:
+        case {"type": "response.failed", "response": {"error": {"code": code, **rest}}} if code in UNTYPED_CODES:
+            return ResponseFailed(ResponseError.model_construct(code=code, **rest))
+    return invalid
 
 
 def _raise_if_failed(event: ResponseStreamEvent) -> ResponseStreamEvent:
