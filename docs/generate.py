@@ -37,6 +37,7 @@ from crosswire.proxy.config.reference import KEYS_REFERENCE, SECTIONS, KeyInfo, 
 from crosswire.proxy.ir import CAPABILITIES
 from crosswire.proxy.ir.loss_tables import FIELD_FEATURES, LOSS_RULES
 from crosswire.proxy.ir.repairs import REPAIRS
+from crosswire.proxy.ir.stream_losses import EXTENSION, MOST_TOLD
 from crosswire.proxy.providers import PROVIDERS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -227,6 +228,34 @@ SIDES = {
 """The parts of a protocol's expectations that the page shows, and their titles."""
 
 
+LATE_LOSSES = (
+    "## Losses that come late in a stream",
+    "The headers of a stream name the losses of the request and those before the first content. A later one is told in "
+    f"the stream's last event, under the key `{EXTENSION}`; where the headers could tell of all, there is no such key. "
+    "A response that was [held open](reliability.md) and a turn of a WebSocket have no header for losses, so the key "
+    "tells of all of them.",
+    table(
+        ("client", "where it stands", "in a stream that fails"),
+        (
+            ("Chat Completions, completions", "in `usage` of the last chunk, else on the chunk", "in `error`"),
+            ("Responses", "in `response` of the last event", "in `response` of `response.failed`"),
+            ("Anthropic", "on `message_delta`", "beside `error`"),
+            ("Gemini", "in `usageMetadata` of the last chunk, else on the chunk", "beside `error`"),
+            ("Ollama", "on the line with `done`", "beside `error`"),
+        ),
+    ),
+    '```json\n{"crosswire_losses": [{"word": "citations", "path": "blocks[1].citations", "how": "dropped"}]}\n```',
+    "`word` is one of the table above, `path` and `how` (`dropped` or `approximated`) are those of the record; no text "
+    f"of the conversation is in it. Beyond {MOST_TOLD} losses every word is there at least once, and the last entry is "
+    '`{"left_out": 7}` with the number of the others.',
+    "No official SDK for Python breaks on the key. The one of OpenAI shows it as an extra field of `usage`, of the "
+    "chunk, of the response, or in an error's `body`; that of Anthropic on the raw event and in an error's `body`; "
+    "that of Google in an error's `details` alone, and that of Ollama nowhere. A relayed stream is left as it is, and "
+    "an answer in one piece has the header. Where `response_headers` leaves `x-crosswire-loss` out, there is no key.",
+)
+"""The part of the page about what the headers of a stream cannot tell."""
+
+
 def losses() -> str:
     fields: dict[str, list[str]] = {}
     for field, feature in FIELD_FEATURES.items():
@@ -243,6 +272,7 @@ def losses() -> str:
         "the nearest that the target has takes its place. The key `ledger` changes the action of single words, and the "
         "header `x-crosswire-strict: 1` makes every loss an error.",
         table(("word", "by default", "what it is", "fields"), rows),
+        *LATE_LOSSES,
         "## What each protocol cannot express",
         f"From [{EXPECTATIONS.name}](../{EXPECTATIONS.relative_to(ROOT)}), by which the suite judges: a loss or a "
         "refusal that is not listed there fails, and so does a listed one that did not happen or was not declared.",

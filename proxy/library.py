@@ -165,6 +165,8 @@ class Stream:
 class _QueueWriter:
     """A ResponseWriter into memory; a write waits while the buffer is full."""
 
+    has_headers = True
+
     def __init__(self) -> None:
         self.opened = asyncio.Event()
         self.headers: Mapping[str, str] = {}

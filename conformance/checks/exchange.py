@@ -18,13 +18,13 @@ from crosswire.mockserver.scenarios.model import Audio, Document, Image, ToolCal
 
 from ..client.protocol import HttpRequest
 from ..client.reply_checks import parse_json
-from ..comparison import WRONG, Difference, order_differs, reply_differences, request_differences
+from ..comparison import Difference, order_differs, reply_differences, request_differences
 from ..matrix.result import Result, Step, path_below_base
 from .capabilities import must_refuse
 from .case import Case
 from .errors import check_complaints, check_error, check_refusal, check_refused_reply
 from .headers import check_feature_headers, check_record, check_secrets
-from .losses import check_added, check_losses
+from .losses import check_added, check_losses, check_recorded_losses
 from .tool_names import ToolMatches, match_tools
 
 BLOCKS_OF_FEATURE: dict[str, tuple[type, ...]] = {
@@ -44,6 +44,8 @@ INVALID_ARGUMENTS = re.compile(r"calls: the arguments of .* are no JSON object")
 
 def check_exchange(result: Result, case: Case, request: HttpRequest, step: Step) -> None:
     """Runs every check on one exchange and adds failures to the result."""
+    if step.record is not None:
+        check_recorded_losses(result, step)
     if not step.entries:
         check_refusal(result, case, step)
         return
@@ -68,7 +70,6 @@ def check_exchange(result: Result, case: Case, request: HttpRequest, step: Step)
         of_request = request_differences(sent, case.client, received, case.upstream, case.provider.name)
         check_added(result, case, sent, received)
         _check_stable_names(result, case, sent, received, matches)
-    request_losses = {difference.feature for difference in of_request} - {WRONG}
     upstream_reply = case.upstream.parse_reply(
         entry["status"],
         entry["reply_headers"],
@@ -92,7 +93,7 @@ def check_exchange(result: Result, case: Case, request: HttpRequest, step: Step)
     check_losses(result, case, step, of_request, of_reply)
     if case.story.is_strict and result.losses:
         result.fail(f"the story is strict, but {', '.join(result.losses)} was lost")
-    check_record(result, case, step, entry, received, request_losses)
+    check_record(result, case, step, entry, received)
     complete = (
         sent is not None
         and not request_differences(case.expected, case.client, sent, case.client)

@@ -9,6 +9,7 @@ from crosswire.mockserver.protocols.protocol import ParsedRequest
 from crosswire.mockserver.scenarios.folders import SHIPPED
 from crosswire.mockserver.scenarios.story import Story
 
+from ..client.told_losses import ToldLoss
 from ..comparison import WRONG, Difference, added_fields
 from ..matrix.expectations import LossCase
 from ..matrix.result import Direction, Lost, Result, Step
@@ -18,15 +19,16 @@ from .case import Case
 def check_losses(
     result: Result, case: Case, step: Step, of_request: list[Difference], of_reply: list[Difference]
 ) -> None:
-    """Checks that the lost features are those declared, and that a rule allows each at its path for this pair."""
+    """Checks that the lost features are those that the client was told of, and that a rule allows each for this pair.
+
+    Header and stream alone must tell of them; the record is compared with both by itself.
+    """
     differences = [*of_request, *of_reply]
     for difference in differences:
         if difference.feature == WRONG:
             result.fail(str(difference))
     missing = {difference.feature for difference in differences} - {WRONG}
-    declared = declared_losses(step)
-    if step.record is None and not declared:
-        declared = header_losses(step)
+    declared = header_losses(step) | {loss.word for loss in step.reply.told.losses}
     for feature in sorted(missing - declared):
         why = "; ".join(str(difference) for difference in differences if difference.feature == feature)
         result.fail(f"undeclared loss {feature}: {why}")
@@ -107,9 +109,25 @@ def check_added(result: Result, case: Case, sent: ParsedRequest, received: Parse
             result.fail(f"the proxy added {path} = {extra[path]!r}")
 
 
-def declared_losses(step: Step) -> set[str]:
-    """Returns the features that the request record declares as lost."""
-    return {loss["feature"] for loss in (step.record or {}).get("losses", [])}
+def check_recorded_losses(result: Result, step: Step) -> None:
+    """Checks that the record has the losses that the client was told of, and no other.
+
+    The header tells the words of those known when it was sent; a stream's last event tells every one that came later.
+    """
+    recorded = [ToldLoss(loss["feature"], loss["path"], loss["how"]) for loss in (step.record or {}).get("losses", [])]
+    told = step.reply.told
+    late = len(told.losses) + told.left_out
+    early, late_ones = (recorded[:-late], recorded[-late:]) if late else (recorded, [])
+    words, shown = {loss.word for loss in early}, header_losses(step)
+    if words != shown:
+        result.fail(f"the header declares {sorted(shown)}, the record {sorted(words)}")
+    missing = [loss for loss in told.losses if loss not in late_ones]
+    if missing or len(late_ones) != late or (not told.left_out and list(told.losses) != late_ones):
+        result.fail(f"the stream tells of {list(map(_shown, told.losses))}, the record {list(map(_shown, late_ones))}")
+
+
+def _shown(loss: ToldLoss) -> str:
+    return f"{loss.word} at {loss.path} ({loss.how})"
 
 
 def header_losses(step: Step) -> set[str]:

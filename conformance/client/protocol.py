@@ -10,6 +10,8 @@ from msgspec import Struct
 
 from crosswire.mockserver.scenarios.model import Block, Citation, Refusal, Text, Thinking, ToolCall, Usage
 
+from .told_losses import ToldLosses
+
 
 class HttpRequest(Struct, frozen=True):
     """A request that a client sends; `path` starts at the server's root and may have a query."""
@@ -40,7 +42,7 @@ class ParsedReply(Struct, frozen=True, kw_only=True):
     `echo` holds the native messages, contents or items that the client sends back as history. `events` are the parsed
     JSON values of a stream. `stop` is one of `STOPS` or `other`; `native_stop` is the value on the wire. `cites` are
     the citations of the text in order. `other_choices` counts the choices after the first, `logprob_tokens` the tokens
-    with log probabilities.
+    with log probabilities. `told` are the losses that a proxy tells in it.
     """
 
     blocks: tuple[Block, ...] = ()
@@ -56,6 +58,7 @@ class ParsedReply(Struct, frozen=True, kw_only=True):
     id: str | None = None
     echo: tuple[Any, ...] = ()
     events: tuple[Any, ...] = ()
+    told: ToldLosses = ToldLosses()
     complaints: tuple[str, ...] = ()
 
     @property

@@ -6,9 +6,12 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from crosswire.mockserver.scenarios.model import Block, ToolCall, kind_of_status
 
 from .protocol import HttpRequest, ParsedError, ParsedReply
+from .told_losses import LossPlace, read_told_losses
 
 
 def parse_json(body: bytes) -> Any:
@@ -26,18 +29,22 @@ def check_content_type(headers: Mapping[str, str], expected: str, complaints: li
         complaints.append(f"headers: content-type is {found}, not {expected}")
 
 
-def never_raises(parse: Callable[..., ParsedReply]) -> Callable[..., ParsedReply]:
-    """Wraps a parser so that an unexpected shape becomes a protocol complaint instead of an exception.
+def strict_parser(parse: Callable[..., ParsedReply], place: LossPlace) -> Callable[..., ParsedReply]:
+    """Wraps a parser so that it never raises, and reads the losses that a proxy tells in a stream at this place.
 
     A parser indexes into the shapes that its protocol specifies. The exceptions that a response of another shape can
-    cause there are caught here and nowhere else.
+    cause there are caught here and nowhere else; they become a complaint.
     """
 
     def parse_safely(
         status: int, headers: Mapping[str, str], body: bytes, *, stream: bool, request: HttpRequest | None = None
     ) -> ParsedReply:
         try:
-            return parse(status, headers, body, stream=stream, request=request)
+            reply = parse(status, headers, body, stream=stream, request=request)
+            complaints: list[str] = []
+            events = reply.events if stream and status < 400 else parse_json(body)
+            told = read_told_losses(events, place, complaints)
+            return replace(reply, told=told, complaints=(*reply.complaints, *complaints))
         except (AttributeError, TypeError, KeyError, IndexError, ValueError) as problem:
             what = f"the response is not of this protocol: {type(problem).__name__}: {problem}"
             return ParsedReply(error=ParsedError(status, "cut", what), complaints=(what,))

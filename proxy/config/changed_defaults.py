@@ -11,6 +11,7 @@ from typing import TypeAlias
 import yaml
 from msgspec import Struct
 
+from .. import headers
 from .settings import Settings
 from .yaml_reader import ConfigReader
 
@@ -65,6 +66,11 @@ CHANGED_DEFAULTS = (
         "relay",
         "takes away what the model refuses from relayed requests too; `crosswire traits MODEL` shows what that is",
         lambda settings, given: settings.relay == "auto",
+    ),
+    ChangedDefault(
+        "response_headers",
+        "lets a stream's last event tell of late losses too (`crosswire_losses`); without x-crosswire-loss it does not",
+        lambda settings, given: headers.LOSS in settings.response_headers,
     ),
 )
 """The changes, in the order of the changelog."""

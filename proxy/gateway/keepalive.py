@@ -38,6 +38,11 @@ class KeepaliveWriter:
         self.keeps_body = keeps_body
         self.body: list[bytes] = []
 
+    async def will_tell(self) -> bool:
+        """Returns whether headers are still to be sent, so that they can tell what is known by then."""
+        await self._await_ping()
+        return self._writer.has_headers and not self.opened
+
     async def open(self, headers: Mapping[str, str]) -> None:
         """Sends the headers, unless a ping already did."""
         await self._await_ping()

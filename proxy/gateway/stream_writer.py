@@ -21,6 +21,9 @@ class ClientGone(Exception):
 class ResponseWriter(Interface):
     """The client's connection. `abort` flushes what was written and closes without a proper end of the body."""
 
+    has_headers: bool
+    """True if the client gets the headers, which tell of losses."""
+
     async def open(self, headers: Mapping[str, str]) -> None: ...
     async def write(self, data: bytes) -> None: ...
     async def end(self) -> None: ...

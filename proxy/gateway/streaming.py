@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 
 from msgspec.structs import replace
 
+from .. import headers
 from ..backends.backend import StreamChunk
 from ..errors import Refused, RequestError, UpstreamError, failure, upstream_failure
 from ..ir import Failure, Reply, ReplyEnd, ReplyStart, Usage, fold, is_committing, unfold
@@ -40,6 +41,7 @@ class StreamForwarder:
         self._frontend = context.frontend
         self._reply_context = reply_context
         self._limits = context.config.settings.limits
+        self._tells_losses = headers.LOSS in context.runtime.kept_headers
         self._writer = KeepaliveWriter(
             writer,
             self._frontend.ping,
@@ -129,7 +131,7 @@ class StreamForwarder:
         context, writer = self._context, self._writer
         waiting: list[StreamChunk] = []  # handshakes: nothing is sent before the first content event
         recorded = size = 0
-        committed = finished = False
+        committed = finished = will_tell = False
         latest = context.elapsed_ms() + self._limits.stream_s * 1000
         async for chunk in chunks:
             size += len(chunk.raw)
@@ -149,6 +151,9 @@ class StreamForwarder:
                         raise UpstreamError(upstream_failure(502, kind="upstream_garbage"))
                     continue
                 committed = True
+                will_tell = await writer.will_tell()
+                if not will_tell:
+                    self._headers_told_nothing(transcoder)
                 context.record.ttft_ms = context.elapsed_ms()
                 context.answered_by(call.backend.config.name, call.model)
                 if call.relayed and self._frontend.keeps_replies:
@@ -163,6 +168,8 @@ class StreamForwarder:
                 loop.commit()
                 if not writer.opened:
                     await writer.open(context.response_headers(self._content_type()))
+                if will_tell and self._tells_losses:
+                    transcoder.losses.headers_sent()
             if data:
                 await writer.write(data)
             if failed is not None:
@@ -206,11 +213,17 @@ class StreamForwarder:
         """Sends the error in band, then closes without the last chunk: a failed stream must not look whole."""
         self._context.stream_failed(failure)
         if not is_sent:
-            transcoder = transcoder or StreamTranscoder(
-                None, self._frontend, self._frontend.stream_encoder(self._reply_context)
-            )
+            if transcoder is None:
+                encoder = self._frontend.stream_encoder(self._reply_context)
+                transcoder = StreamTranscoder(None, self._frontend, encoder)
+                self._headers_told_nothing(transcoder)  # nothing is committed, so the response is held open
             await self._writer.write(transcoder.failure(failure))
         self._writer.abort()
+
+    def _headers_told_nothing(self, transcoder: StreamTranscoder) -> None:
+        """The client knows of no loss yet: the response was held open, or it has no headers."""
+        if self._tells_losses:
+            transcoder.losses.headers_sent(untold=self._context.record.losses)
 
     def _internal_error(self) -> Failure:
         """The failure for an exception of our own; its headers are sent, so the gateway can no longer answer 500."""

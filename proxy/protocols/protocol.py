@@ -16,6 +16,7 @@ from ..ir import Event, Failure, Loss, Reply, Request
 from ..ir.embeddings import EmbeddingsReply, EmbeddingsRequest
 from ..ir.model_fit import fitted
 from ..ir.rate_limits import RateLimit
+from ..ir.stream_losses import StreamLosses
 from ..ir.tool_names import Alias
 from ..traits import Trait, Traits, traits_of
 from ..wire.framing import Frame
@@ -119,9 +120,12 @@ class StreamDecoder(typing.Protocol):
 
 
 class StreamEncoder(typing.Protocol):
-    """Encodes events as whole frames of the client's protocol, one write a call; a Failure is the in-band error."""
+    """Encodes events as whole frames of the client's protocol, one write a call; a Failure is the in-band error.
 
-    losses: list[Loss]
+    The last event, the error too, tells of the losses that are late.
+    """
+
+    losses: StreamLosses
 
     def encode(self, events: Sequence[Event]) -> bytes: ...
 

@@ -24,6 +24,8 @@ def json_response(value: object) -> web.Response:
 class AiohttpResponseWriter:
     """A streamed response on an aiohttp connection."""
 
+    has_headers = True
+
     def __init__(self, request: web.Request) -> None:
         self._request = request
         self.response: web.StreamResponse = web.Response()

@@ -194,6 +194,8 @@ class SocketConnection:
 class SocketWriter:
     """A streamed answer as messages of a WebSocket, which stays open when the answer ends, well or not."""
 
+    has_headers = False
+
     def __init__(self, socket: web.WebSocketResponse[Literal[False]], session: SocketSession) -> None:
         self._socket = socket
         self._session = session

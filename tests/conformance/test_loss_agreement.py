@@ -44,6 +44,16 @@ REPLY_LOSSES = (
 )
 """(frontend, provider, story) in which the reply has content that the client's protocol cannot express."""
 
+LATE_LOSSES = (
+    ("openai-chat", "anthropic", "stream-late-stop"),
+    ("openai-responses", "anthropic", "stream-late-stop"),
+    ("gemini", "anthropic", "stream-late-stop"),
+    ("ollama", "anthropic", "stream-late-stop"),
+    ("anthropic", "openai", "stream-late-citations"),
+    ("ollama", "gemini", "stream-late-citations"),
+)
+"""(frontend, provider, story of one stream) in which a loss becomes known when the headers are sent."""
+
 
 @pytest.fixture(scope="module")
 def testbed() -> Iterator[Testbed]:
@@ -68,15 +78,16 @@ def play(testbed: Testbed, cell: Cell) -> tuple[Result, dict[str, float]]:
 
 
 def reported_losses(result: Result) -> set[str]:
-    """Returns the losses of a cell after checking that header, record and JSON line agree."""
+    """Returns the losses of a cell after checking that header, last event, record and JSON line agree."""
     (step,) = result.steps
-    header = step.response.headers.get("x-crosswire-loss", "").split(",")
+    header = list(filter(None, step.response.headers.get("x-crosswire-loss", "").split(",")))
+    late = [loss.word for loss in step.reply.told.losses]
     assert step.record is not None
     losses = {loss["feature"] for loss in step.record["losses"]}
     assert losses == set(result.losses) == set(json.loads(json_line(result))["losses"])
     assert len(header) == len(set(header))
-    if not result.cell.stream:
-        assert set(header) == losses
+    assert {*header, *late} == losses
+    assert result.cell.stream or not late
     assert losses <= set(LOSS_RULES)
     return losses
 
@@ -114,3 +125,13 @@ def test_losses_of_a_reply_agree_everywhere(frontend: str, provider: str, story:
     losses = reported_losses(result)
     assert losses, "this story must have a loss"
     assert added == dict.fromkeys(losses, 1)
+
+
+@pytest.mark.parametrize(("frontend", "provider", "story"), LATE_LOSSES, ids=["-".join(late) for late in LATE_LOSSES])
+def test_losses_late_in_a_stream_agree_everywhere(frontend: str, provider: str, story: str, testbed: Testbed) -> None:
+    result, added = play(testbed, Cell(frontend, provider, story, stream=True))
+    losses = reported_losses(result)
+    (step,) = result.steps
+    assert losses == {loss.word for loss in step.reply.told.losses} != set()
+    assert "x-crosswire-loss" not in step.response.headers
+    assert set(added) == losses

@@ -63,6 +63,7 @@ class KeptSink:
     body: bytes = b""
     ended: bool | None = None
     writes: list[bytes] = field(default_factory=list)
+    has_headers: bool = True
 
     async def open(self, headers: Mapping[str, str]) -> None:
         assert self.headers is None

@@ -8,7 +8,8 @@ from __future__ import annotations
 from crosswire.mockserver.protocols.gemini.tables import NAME, TOOL_NAME
 
 from ..protocol import ClientProtocol
-from ..reply_checks import never_raises
+from ..reply_checks import strict_parser
+from ..told_losses import LossPlace
 from .reply_parser import parse_reply
 from .request_builder import build_request
 from .tables import MERGED_STOPS
@@ -16,7 +17,7 @@ from .tables import MERGED_STOPS
 CLIENT = ClientProtocol(
     name=NAME,
     build_request=build_request,
-    parse_reply=never_raises(parse_reply),
+    parse_reply=strict_parser(parse_reply, LossPlace(within=("usageMetadata",))),
     merged_stops=MERGED_STOPS,
     call_ids=False,
     tool_names=TOOL_NAME,

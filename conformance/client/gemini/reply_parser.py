@@ -16,6 +16,7 @@ from crosswire.mockserver.scenarios.model import Image, Text, ToolCall, Usage
 
 from ..protocol import HttpRequest, ParsedError, ParsedReply
 from ..reply_checks import check_content_type, check_tool_calls, cut_error, parse_json
+from ..told_losses import KEY
 from .citations import cited_sources, quoted_sources
 from .error_parser import parse_error, parse_error_reply, wants_sse
 from .streamed_arguments import ArgumentAssembler
@@ -276,6 +277,8 @@ class _ReplyAssembler:
     def _check_known(self, value: dict[str, Any], kind: str) -> None:
         """Complains about fields that this kind of message does not have."""
         for key in value:
+            if key == KEY and kind in ("response", "usageMetadata"):
+                continue  # a proxy's own, which is read elsewhere
             if key not in KNOWN[kind]:
                 self.complaints.append(f"{kind}: there is no field `{key}`")
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from crosswire.mockserver.protocols.ollama.tables import NAME
 
 from ..protocol import ClientProtocol
-from ..reply_checks import never_raises
+from ..reply_checks import strict_parser
+from ..told_losses import LossPlace
 from .reply_parser import parse_reply
 from .request_builder import build_request
 from .tables import MERGED_STOPS
@@ -16,7 +17,7 @@ from .tables import MERGED_STOPS
 CLIENT = ClientProtocol(
     name=NAME,
     build_request=build_request,
-    parse_reply=never_raises(parse_reply),
+    parse_reply=strict_parser(parse_reply, LossPlace()),
     merged_stops=MERGED_STOPS,
     keeps_order=False,
     citations=False,

@@ -193,7 +193,7 @@ SETTINGS_KEYS: tuple[KeyInfo, ...] = (
         type="true, false, or a list of headers",
         default="true",
         example="[x-crosswire-backend, x-crosswire-loss]",
-        meaning="Which of the proxy's routing headers an answer carries.",
+        meaning="Which routing headers an answer carries; without x-crosswire-loss no stream tells of losses either.",
     ),
     KeyInfo(
         path="rate_limit_headers",

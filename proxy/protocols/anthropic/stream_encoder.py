@@ -36,6 +36,7 @@ from ...ir import (
     signatures,
 )
 from ...ir.losses import block_extra_losses, declare_loss, reply_field_losses
+from ...ir.stream_losses import StreamLosses
 from ...wire import json_fields
 from ...wire.framing import sse
 from ..protocol import ReplyContext
@@ -73,7 +74,7 @@ class StreamEncoder:
     """Encodes events with one open block at a time and consecutive indexes; a block starts with its first content."""
 
     def __init__(self, context: ReplyContext) -> None:
-        self.losses: list[Loss] = []
+        self.losses = StreamLosses()
         self._context = context
         self._sequencer = BlockSequencer()
         self._same = False
@@ -130,7 +131,9 @@ class StreamEncoder:
             case ReplyEnd():
                 return self._finish(event)
             case Failure():
-                return sse(json_fields.encode(encode_failure(event, self._context.id)), "error")
+                error = encode_failure(event, self._context.id)
+                self.losses.tell_late(error)
+                return sse(json_fields.encode(error), "error")
 
     def _start(self, start: ReplyStart) -> bytes:
         self._same = start.protocol == NAME
@@ -307,11 +310,11 @@ class StreamEncoder:
         delta |= stop_details_out(finish.extra if self._same else None, "".join(self._refusal))
         if not self._same:
             self.losses += reply_field_losses(finish.extra, "")
-            return out + sse(json_fields.encode(event), "message_delta") + _STOP
-        if finish.extra:
+        elif finish.extra:
             extra = {key: value for key, value in finish.extra.items() if key != "stop_details"}
             usage_fields |= {k: v for k, v in extra.pop("usage", {}).items() if self._start_usage.get(k) != v}
             if "context_management" in extra:
                 event["context_management"] = extra.pop("context_management")
             delta |= extra
+        self.losses.tell_late(event)
         return out + sse(json_fields.encode(event), "message_delta") + _STOP

@@ -19,7 +19,6 @@ from ...ir import (
     Event,
     Failure,
     HostedCall,
-    Loss,
     Opaque,
     Reasoning,
     Refusal,
@@ -31,6 +30,7 @@ from ...ir import (
     Usage,
 )
 from ...ir.losses import block_extra_losses, citation_text_losses, declare_loss, reply_field_losses
+from ...ir.stream_losses import StreamLosses
 from ...wire import json_fields
 from ..protocol import ReplyContext
 from .errors import encode_failure
@@ -65,7 +65,7 @@ class StreamEncoder:
     """
 
     def __init__(self, context: ReplyContext) -> None:
-        self.losses: list[Loss] = []
+        self.losses = StreamLosses()
         self._context = context
         self._first_prefix, self._prefix, self._stream_end = (
             (b"[", b",\r\n", b"]") if context.array else (b"data: ", b"data: ", b"")
@@ -110,8 +110,9 @@ class StreamEncoder:
             case ReplyEnd():
                 return self._finish(event)
             case Failure():
-                out = self._write_part(None) + self._frame(json_fields.encode(encode_failure(event, self._context.id)))
-                return out + self._stream_end
+                error = encode_failure(event, self._context.id)
+                self.losses.tell_late(error)
+                return self._write_part(None) + self._frame(json_fields.encode(error)) + self._stream_end
 
     def _open_stream(self, start: ReplyStart) -> bytes:
         self._start = start
@@ -212,6 +213,7 @@ class StreamEncoder:
             body["usageMetadata"] = usage_out(self._usage.merge(usage) if self._usage is not None else usage)
         if self._same:
             extra_out(finish.extra, body, candidate)
+        self.losses.tell_late(body.get("usageMetadata", body))
         others = body.pop("candidates", [])
         rest = (b"," + json_fields.encode(body)[1:-1] if body else b"") + self._chunk_end
         if not parts and is_blocked(body):

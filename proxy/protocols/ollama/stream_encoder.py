@@ -15,7 +15,6 @@ from ...ir import (
     Event,
     Failure,
     Image,
-    Loss,
     Media,
     Reasoning,
     Refusal,
@@ -26,6 +25,7 @@ from ...ir import (
     Usage,
 )
 from ...ir.losses import block_extra_losses, declare_loss, reply_field_losses
+from ...ir.stream_losses import StreamLosses
 from ...wire import json_fields
 from ...wire.framing import ndjson, one_line
 from ..protocol import ReplyContext
@@ -40,7 +40,7 @@ class StreamEncoder:
     """Encodes text and thinking as they come, every call as a whole and in order, and the token counts at the end."""
 
     def __init__(self, context: ReplyContext) -> None:
-        self.losses: list[Loss] = []
+        self.losses = StreamLosses()
         self._context = context
         self._same = False
         self._cited: set[int] = set()
@@ -84,7 +84,9 @@ class StreamEncoder:
             case ReplyEnd():
                 return self._finish(event)
             case Failure():
-                return ndjson(json_fields.encode(encode_failure(event, self._context.id)))
+                error = encode_failure(event, self._context.id)
+                self.losses.tell_late(error)
+                return ndjson(json_fields.encode(error))
 
     def _open(self, index: int, block: Block) -> bytes:
         if not self._same:
@@ -159,6 +161,7 @@ class StreamEncoder:
             body |= usage_out(usage)
         if self._same:
             restore_extra(body, "message", finish.extra)
+        self.losses.tell_late(body)
         return out + ndjson(json_fields.encode(self._last(body)))
 
     def _last(self, body: dict[str, Any]) -> dict[str, Any]:

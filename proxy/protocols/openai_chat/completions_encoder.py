@@ -26,6 +26,7 @@ from ...ir import (
     Usage,
 )
 from ...ir.losses import block_extra_losses, block_feature, declare_loss, reply_extra_losses, reply_field_losses
+from ...ir.stream_losses import StreamLosses
 from ...wire import json_fields
 from ...wire.framing import DONE, sse
 from ..openai.losses import stop_losses
@@ -90,7 +91,7 @@ class _Extra:
         self._logprobs: Any = None
         self.body: dict[str, Any] = {}
         self.others: list[dict[str, Any]] = []
-        self.losses: list[Loss] = []
+        self.losses = StreamLosses()
         for path, value in (extra or {}).items():
             if path == "choices[0].logprobs":
                 self._logprobs = value
@@ -160,7 +161,7 @@ class CompletionsEncoder:
     """Encodes events as chunks of one text; usage comes if the client requested it, [DONE] only after success."""
 
     def __init__(self, context: ReplyContext) -> None:
-        self.losses: list[Loss] = []
+        self.losses = StreamLosses()
         self._context = context
         options = (context.request.extra or {}).get("stream_options")
         self._wants_usage = type(options) is dict and options.get("include_usage") is True
@@ -219,7 +220,9 @@ class CompletionsEncoder:
             case ReplyEnd():
                 return self._finish(event)
             case Failure():
-                return sse(json_fields.encode(encode_failure(event, self._context.id)))
+                error = encode_failure(event, self._context.id)
+                self.losses.tell_late(error["error"])
+                return sse(json_fields.encode(error))
 
     def _text(self, text: str) -> bytes:
         return self._before + json_fields.encode(text) + self._after
@@ -232,10 +235,12 @@ class CompletionsEncoder:
         self.losses += extra.losses
         fields = {key: value for key, value in extra.body.items() if key not in ("object", "created")}
         fields["choices"] = [extra.choice("", finish.stop, echoes=False), *extra.others]
-        out = self._head + b"," + json_fields.encode(fields)[1:-1] + self._tail
         usage = finish.usage or self._usage
         if usage is not None and self._usage is not None:
             usage = self._usage.merge(usage)
-        if self._wants_usage and usage is not None:  # no usage is not a usage of zero
-            out += self._head + b',"choices":[],"usage":' + json_fields.encode(usage_out(usage)) + b"}\n\n"
+        counted = usage_out(usage) if self._wants_usage and usage is not None else None
+        self.losses.tell_late(fields if counted is None else counted)
+        out = self._head + b"," + json_fields.encode(fields)[1:-1] + self._tail
+        if counted is not None:  # no usage is not a usage of zero
+            out += self._head + b',"choices":[],"usage":' + json_fields.encode(counted) + b"}\n\n"
         return out + sse(DONE)

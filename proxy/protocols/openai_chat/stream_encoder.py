@@ -36,6 +36,7 @@ from ...ir import (
     signatures,
 )
 from ...ir.losses import block_extra_losses, citation_text_losses, opaque_loss, reply_field_losses
+from ...ir.stream_losses import StreamLosses
 from ...wire import json_fields
 from ...wire.framing import DONE, sse
 from ..openai.losses import stop_losses
@@ -53,7 +54,7 @@ class StreamEncoder:
     """
 
     def __init__(self, context: ReplyContext) -> None:
-        self.losses: list[Loss] = []
+        self.losses = StreamLosses()
         self._context = context
         self._legacy = is_legacy(context)
         options = (context.request.extra or {}).get("stream_options")
@@ -101,7 +102,9 @@ class StreamEncoder:
             case ReplyEnd():
                 return self._finish(event)
             case Failure():
-                return sse(json_fields.encode(encode_failure(event, self._context.id)))
+                error = encode_failure(event, self._context.id)
+                self.losses.tell_late(error["error"])  # the part that SDKs keep
+                return sse(json_fields.encode(error))
 
     def _start(self, start: ReplyStart) -> bytes:
         head = {
@@ -226,18 +229,22 @@ class StreamEncoder:
             extra = {key: value for key, value in extra.items() if key != USAGE}
             if usage is not None and not self._wants_usage:
                 extra[USAGE] = usage_out(usage)
-        out = self._last_chunk(stop_out(finish.stop, self._context), extra)
+        out = self._finish_chunk(stop_out(finish.stop, self._context), extra, self._wants_usage and usage is not None)
         if self._wants_usage and usage is not None:  # no usage is not a usage of zero
-            counted = json_fields.encode(usage_out(usage))
-            out += self._head + b',"choices":[],"usage":' + counted + b"}\n\n"
+            counted = usage_out(usage)
+            self.losses.tell_late(counted)
+            out += self._head + b',"choices":[],"usage":' + json_fields.encode(counted) + b"}\n\n"
         return out + sse(DONE)
 
-    def _last_chunk(self, finish: str, extra: Extra) -> bytes:
+    def _finish_chunk(self, finish: str, extra: Extra, is_followed: bool) -> bytes:
         """Encodes the chunk with the finish reason, and the extra fields of a chat backend's answer."""
-        if not extra:
+        if not extra and (is_followed or not self.losses.late()):
             return self._chunk({}, finish)
         delta: dict[str, Any] = {}
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
         body: dict[str, Any] = {"choices": [choice]}
-        extra_out({key: value for key, value in extra.items() if key not in ("object", "created")}, body, choice, delta)
+        kept = {key: value for key, value in (extra or {}).items() if key not in ("object", "created")}
+        extra_out(kept, body, choice, delta)
+        if not is_followed:
+            self.losses.tell_late(body.get(USAGE, body))
         return self._head + b"," + json_fields.encode(body)[1:-1] + self._tail

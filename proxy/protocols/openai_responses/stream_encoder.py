@@ -38,6 +38,7 @@ from ...ir import (
     Video,
 )
 from ...ir.losses import block_extra_losses, citation_text_losses, reply_field_losses
+from ...ir.stream_losses import StreamLosses
 from ...wire import json_fields
 from ...wire.framing import Frame
 from ..openai.losses import stop_losses
@@ -83,7 +84,7 @@ class StreamEncoder:
     """
 
     def __init__(self, context: ReplyContext) -> None:
-        self.losses: list[Loss] = []
+        self.losses = StreamLosses()
         self._context = context
         self._sequencer = BlockSequencer()
         self._number = 0
@@ -409,12 +410,14 @@ class StreamEncoder:
         response |= {"output": self._output, "usage": usage_out(usage) if usage is not None else None}
         if reason is not None:
             response["incomplete_details"] = {"reason": reason}
+        self.losses.tell_late(response)
         kind = "response.incomplete" if status == "incomplete" else "response.completed"
         self._frame(kind, {"response": response}, out)
 
     def _fail(self, failure: Failure, out: list[bytes]) -> None:
         response = response_out(self._context, self._id or f"resp_{self._context.id}", "failed", None)
         response |= {"output": self._output, "error": stream_error(failure)}
+        self.losses.tell_late(response)
         self._frame("response.failed", {"response": response}, out)
 
 

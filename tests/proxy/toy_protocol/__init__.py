@@ -25,6 +25,7 @@ from crosswire.proxy.ir import (
     Text,
     Turn,
 )
+from crosswire.proxy.ir.stream_losses import StreamLosses
 from crosswire.proxy.protocols.protocol import (
     Endpoint,
     ListedModel,
@@ -94,7 +95,7 @@ class StreamDecoder:
 
 class StreamEncoder:
     def __init__(self, context: ReplyContext) -> None:
-        self.losses: list[Loss] = []
+        self.losses = StreamLosses()
         self._model = context.request.model
 
     def encode(self, events: Sequence[Event]) -> bytes:
@@ -105,6 +106,7 @@ class StreamEncoder:
                     lines.append({"by": self._model, "part": text})
                 case ReplyEnd():
                     lines.append({"done": True})
+                    self.losses.tell_late(lines[-1])
                 case Failure():
                     lines.append({"oops": event.message})
                 case _:
