@@ -35,7 +35,7 @@ BLOCKS_OF_FEATURE: dict[str, tuple[type, ...]] = {
 }
 """Refused feature -> the types of blocks that carry it."""
 
-FIELDS_OF_FEATURE: dict[str, tuple[str, ...]] = {"media_out": ("modalities", "responseModalities")}
+FIELDS_OF_FEATURE: dict[str, tuple[str, ...]] = {"media_asked": ("modalities", "responseModalities")}
 """Refused feature -> the request fields that ask for it."""
 
 INVALID_ARGUMENTS = re.compile(r"calls: the arguments of .* are no JSON object")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .blocks import is_text_document
 from .difference import WRONG, Difference
 from .reply import reply_differences, same_reply
 from .request import EXTRA_FIELD_FEATURES, added_fields, request_differences
@@ -12,6 +13,7 @@ __all__ = [
     "WRONG",
     "Difference",
     "added_fields",
+    "is_text_document",
     "order_differs",
     "reply_differences",
     "request_differences",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
@@ -49,8 +49,15 @@ def without_blanks(thinking: str) -> str:
 
 
 def same_text(sent: str, received: str) -> bool:
-    """Returns True if both texts are equal for one way of joining their parts."""
-    return any(sent.replace(SEAM, joint) == received.replace(SEAM, joint) for joint in ("", "\n", "\n\n"))
+    """Returns True if both texts are equal for one way of joining their parts.
+
+    Each joint may be another: parts that citations split are one sentence, and others are paragraphs.
+    """
+    if any(sent.replace(SEAM, joint) == received.replace(SEAM, joint) for joint in ("", "\n", "\n\n")):
+        return True
+    if SEAM not in sent or SEAM in received:
+        return False
+    return re.fullmatch("(?:\n\n|\n|)".join(map(re.escape, sent.split(SEAM))), received) is not None
 
 
 def of_kind(blocks: Iterable[Block], *kinds: type) -> list[Any]:
@@ -126,10 +133,24 @@ def _documents_as_text(
     Returns the blocks, and a difference for the names that are lost this way.
     """
     documents = list(map(_media_identity, of_kind(received, Document)))
-    as_text = [b for b in of_kind(sent, Document) if b.text is not None and _media_identity(b) not in documents]
-    blocks = merge_texts(Text(b.text or "") if isinstance(b, Document) and b in as_text else b for b in sent)
+    as_text = [b for b in of_kind(sent, Document) if is_text_document(b) and _media_identity(b) not in documents]
+    blocks = merge_texts(Text(_document_text(b)) if isinstance(b, Document) and b in as_text else b for b in sent)
     names = [block.name for block in as_text if block.name]
     return blocks, [Difference("name", f"{path}.name", names, None)] if names else []
+
+
+def is_text_document(block: Block) -> bool:
+    """Returns True for a document that is a text, given as one or as the bytes of one."""
+    if not isinstance(block, Document):
+        return False
+    return block.text is not None or (block.data is not None and str(block.mime).startswith("text/"))
+
+
+def _document_text(block: Document) -> str:
+    if block.text is not None:
+        return block.text
+    data = (block.data or "").translate(URL_SAFE)
+    return b64decode(data + "=" * (-len(data) % 4)).decode(errors="replace")
 
 
 def _media_identity(block: Media) -> tuple[str | None, ...]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from msgspec.structs import replace
+
 from crosswire.mockserver.protocols.openai_models import family_of
 from crosswire.mockserver.protocols.protocol import ParsedRequest
 from crosswire.mockserver.scenarios.model import NamedTool, Thinking, ToolCall
@@ -22,7 +24,7 @@ from ..checks.tool_names import match_tools, needless_renames, rename_for_upstre
 from ..client.protocol import ClientProtocol
 from .blocks import of_kind
 from .difference import WRONG, Difference
-from .hosted import hosted_kind, hosted_tools
+from .hosted import client_function, hosted_kind, hosted_tools, settings_of
 from .json_schema import refers_to_itself
 from .tools import choice_differences, format_differences, tool_differences, without_format_hint
 from .turns import turn_differences
@@ -92,6 +94,9 @@ OTHER_NAMES: dict[str, str] = {
     "repetition_penalty": "repeat_penalty",
 }
 """Protocol-specific field -> its name in another protocol."""
+
+RETURNS_RESULTS = ("include", "includeServerSideToolInvocations")
+"""Fields by which a provider is told to return what its own tools did."""
 
 COUNTED = ("cache_control",)
 """Fields of which each one must arrive, because one at another place says something else."""
@@ -168,6 +173,12 @@ def request_differences(
         if one != other:
             found.append(Difference(feature, path, one, other))
 
+    # the tools of a provider's own that the client runs, and the functions in their place
+    found_functions = {id(value): client_function(value, received.tools) for value in sent.extra.values()}
+    stand_ins = {key: tool for key, tool in found_functions.items() if tool is not None}
+    if stand_ins and client.name != upstream.name:
+        kept = tuple(tool for tool in received.tools if all(tool is not other for other in stand_ins.values()))
+        received = replace(received, tools=kept)
     names = match_tools(sent, received)
     for error in needless_renames(names, sent.tools, upstream):
         found.append(Difference(WRONG, "tools", error, None))
@@ -203,7 +214,7 @@ def request_differences(
     # Anthropic takes no blank ones
     is_chosen = upstream.name == "anthropic" and set(received.stop) < set(sent.stop)
     differ("stop" if is_chosen else WRONG, "stop", told, received.stop)
-    if sent.stop and not received.stop and not untold:
+    if sent.stop and not received.stop and not untold and not is_chosen:
         found.append(Difference(WRONG, "stop", sent.stop, received.stop))
     reasoning = (
         THINKING_DEFAULTS.get(sent.reasoning, sent.reasoning),
@@ -230,7 +241,7 @@ def request_differences(
         differ(WRONG, "format.name", sent.format.name if named else received.format.name, received.format.name)
     same = client.name == upstream.name
     fields = {_field_name(path): value for path, value in received.extra.items()}
-    tools_sent, tools_received = hosted_tools(sent.extra), hosted_tools(received.extra)
+    tools_received = hosted_tools(received.extra)
     names_sent, names_received = (Counter(map(_field_name, side.extra)) for side in (sent, received))
     for path, value in sent.extra.items():
         hosted = EXTRA_FIELD_FEATURES.get(_field_name(path)) == "hosted_tools"  # identified by the key alone
@@ -247,8 +258,17 @@ def request_differences(
                 isinstance(received.tool_choice, NamedTool)
                 and hosted_kind("", {"type": received.tool_choice.name}) == kind
             )
+        elif kind is not None and kind in tools_received:
+            # each setting that the provider is not told is a loss of its own
+            for setting, own_name in settings_of(value).items():
+                if setting not in tools_received[kind]:
+                    feature = "cache_control" if own_name == "cache_control" else "hosted_tools"
+                    found.append(Difference(feature, f"{path}.{own_name}", value, None))
+            continue
         elif kind is not None:
-            alike = kind in tools_received and tools_sent[kind] <= tools_received[kind]
+            alike = False
+        elif not same and id(value) in stand_ins:
+            alike = True
         if name in COUNTED and names_received[name] < names_sent[name]:
             alike = False
         if not (received.extra.get(path) == value if same else alike):
@@ -310,5 +330,5 @@ def added_fields(sent: ParsedRequest, received: ParsedRequest, *, same: bool) ->
         if (_field_name(path), value) not in sent_fields
         and _field_name(path) not in names
         # a tool of the provider's own under its name there, and that its results are to be returned
-        and not (hosted_kind(path, value) in kinds or (kinds and _field_name(path) == "include"))
+        and not (hosted_kind(path, value) in kinds or (kinds and _field_name(path) in RETURNS_RESULTS))
     }

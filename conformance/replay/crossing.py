@@ -14,7 +14,7 @@ from crosswire.mockserver.protocols import MOCK_PROTOCOLS
 from crosswire.mockserver.protocols.protocol import MalformedRequest
 from crosswire.mockserver.scenarios.model import Tool, coarse_kind
 from crosswire.proxy.errors import Malformed
-from crosswire.proxy.ir import Failure, Loss, Opaque, Reply, is_committing
+from crosswire.proxy.ir import Failure, Loss, Reply, Text, Turn, is_committing
 from crosswire.proxy.ir.loss_tables import LOSS_RULES
 from crosswire.proxy.protocols import PROTOCOLS
 from crosswire.proxy.protocols.protocol import ReplyContext
@@ -26,6 +26,7 @@ from ..harness.clock import PROXY_CREATED
 from .chunking import encode_stream, sequential_ids
 from .decoding import DecodedRecording, first_sdk_complaint, json_or_none, recorded_request, url_params
 from .error_kinds import kind_errors
+from .opaque_blocks import untold_blocks
 from .reply_judge import judge_reply
 from .request_judge import Judgement, RequestJudge
 from .round_trip import reply_round_trip
@@ -70,13 +71,21 @@ class Crossing:
             if is_judged:
                 judgements[target.model] = judge.judge(sent, payloads[-1])
         reasons = _request_reasons(judgements)
+        left_out = next((one.left_out for one in judgements.values() if one.left_out is not None), None)
+        if left_out is not None and not reasons:
+            return Outcome(left_out=left_out)
         refused = dict.fromkeys(feature for one in judgements.values() for feature in one.refused)
         mock = next((one.mock for one in judgements.values() if one.mock is not None), None)
         try:
             client = self._client(payloads[0])
         except Malformed as fault:
-            reasons.append(f"request: the protocol rejects its own encoding: {fault}")
-            return Outcome(tuple(reasons), _features(losses), tuple(refused), mock)
+            if not refused:
+                reasons.append(f"request: the protocol rejects its own encoding: {fault}")
+                return Outcome(tuple(reasons), _features(losses), tuple(refused), mock)
+            # a request that is refused is not sent: the reply is judged as that to a shorter one
+            shortest = replace(decoded.any_request, turns=(Turn("user", (Text("Hello"),)),))
+            target = decoded.targets(protocol)[0]
+            client = self._client(_as_received(protocol.encode_request(shortest, target).payload))
         has_content = any(is_committing(event) for event in decoded.events)
         if isinstance(decoded.answer, Failure) and not has_content:
             reasons += self._failure_errors(decoded.answer)
@@ -147,15 +156,15 @@ class Crossing:
             reasons.append(f"reply: the server sends an error in its place: cannot be told without a loss: {lost}")
         reasons += [f"reply: the client complains: {text}" for text in self._new_complaints(received)]
         if sent.error is not None and received.error is not None and sent.error.kind != "cut":
-            reasons += kind_errors(sent.error.kind, received.error.kind)
+            reasons += kind_errors(sent.error, received.error)
         complaint = first_sdk_complaint(protocol.name, values, streamed=self._streamed)
         if complaint is not None and not (self._is_own and decoded.breaks_sdk_types):
             reasons.append(f"reply: the SDK's type: {complaint}")
         if self._is_own:
             if (difference := reply_round_trip(decoded, body, array=client.context.array)) is not None:
                 reasons.append(difference)
-        elif _holds_opaque(decoded.answer) and not losses:
-            reasons.append("reply: opaque blocks without a declared loss")
+        elif isinstance(decoded.answer, Reply) and not losses:
+            reasons += [f"reply: {text}" for text in untold_blocks(decoded.answer, values)]
         return losses, reasons
 
     def _tool_matches(self, client: _Client) -> tuple[ToolMatches, tuple[Tool, ...]]:
@@ -173,12 +182,16 @@ class Crossing:
         """Yields the complaints about the proxy's reply that the recorded reply does not cause."""
         recorded = self._decoded.parsed_reply
         excused = {text.partition(":")[0] for text in recorded.complaints} & set(EXCUSED_SUBJECTS)
+        if recorded.error is not None:
+            excused.add("calls")  # a reply that breaks off may do so within the arguments of a call
         broken = any(not isinstance(json_or_none(call.arguments.encode() or b"{}"), dict) for call in recorded.calls)
         for complaint in received.complaints:
             if self._is_own and complaint in recorded.complaints:
                 continue  # passed on as the host sent it
             subject = complaint.partition(":")[0]
-            unasked = recorded.usage is None and "usage" in complaint.lower()
+            unasked = "usage" in complaint.lower() and (
+                recorded.usage is None or (self._is_own and "not asked for" in complaint)  # some hosts send it unasked
+            )
             if subject not in excused and not unasked and not (broken and "`input`" in complaint):
                 yield complaint
 
@@ -196,17 +209,13 @@ class Crossing:
             reasons.append(f"error: {failure.kind} is received as {reply.error.kind}")
         recorded = self._decoded.parsed_reply.error
         if recorded is not None and recorded.kind != "cut":
-            reasons += kind_errors(recorded.kind, reply.error.kind)
+            reasons += kind_errors(recorded, reply.error)
         return reasons
 
 
 def _as_received(value: Any) -> Any:
     """Returns a payload as the other side parses it."""
     return json.loads(msgspec.json.encode(value))
-
-
-def _holds_opaque(answer: Reply | Failure) -> bool:
-    return isinstance(answer, Reply) and any(isinstance(block, Opaque) for block in answer.blocks)
 
 
 def _request_reasons(judgements: Mapping[str, Judgement]) -> list[str]:

@@ -48,6 +48,7 @@ WIRE_REGIONS: dict[str, str] = {
     "instructions": "turns",
     "tools": "tools",
     "functions": "tools",
+    "web_search_options": "tools",
 }
 """First name of a path on the wire -> the part of the request; any other name is the request's own field."""
 
@@ -154,6 +155,9 @@ class LossMatches(Struct, frozen=True):
         if region == "turns" and not self._is_in_wire_turn(loss, difference.path):
             return False
         lost = [_plain(name) for name in _names(loss.path)]
+        kind = difference.sent.get("type") if isinstance(difference.sent, dict) else None
+        if region == "turns" and kind is not None and lost[-1] == _plain(str(kind)):
+            return True  # the loss of a block is named by its kind
         if lost[-1] in [_plain(name) for name in names] or (region == "fields" and _plain(names[-1]) in lost):
             return True
         return loss.feature == difference.feature and (region != "fields" or loss.feature in SPREAD_FEATURES)

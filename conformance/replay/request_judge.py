@@ -12,12 +12,23 @@ from msgspec.structs import replace
 
 from crosswire.mockserver.protocols import MOCK_PROTOCOLS
 from crosswire.mockserver.protocols.protocol import MalformedRequest, ParsedRequest
-from crosswire.mockserver.scenarios.model import Audio, Block, Document, Image, Thinking, ToolCall, ToolResult, Turn
+from crosswire.mockserver.scenarios.model import (
+    Audio,
+    Block,
+    Document,
+    Image,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+    Turn,
+)
+from crosswire.proxy.ir import Loss
 from crosswire.proxy.ir.loss_tables import LOSS_RULES
 from crosswire.proxy.protocols.protocol import Protocol, UpstreamRequest
 
 from ..client import CLIENTS
-from ..comparison import Difference, request_differences
+from ..comparison import Difference, is_text_document, request_differences
 from .block_order import KEEP_ORDER, request_order_errors
 from .decoding import DecodedRecording
 from .loss_matches import LossMatches, undeclared_texts
@@ -25,7 +36,8 @@ from .round_trip import request_round_trip
 from .sdk_types import REQUEST, sdk_complaint
 from .target_models import WITHOUT_REASONING
 from .text_joints import joint_errors
-from .turn_places import merged_turns, turn_places
+from .told_blocks import without_added_start, without_told_blocks
+from .turn_places import WIRE_LISTS, merged_turns, turn_places
 from .vendor_rules import OWNERS, vendor_refusal
 
 BYPASS_SIGNATURES = frozenset(
@@ -58,6 +70,7 @@ class Judgement(Struct, frozen=True):
     reasons: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
     mock: str | None = None
+    left_out: str | None = None
 
 
 class RequestJudge:
@@ -81,14 +94,23 @@ class RequestJudge:
         except MalformedRequest as fault:
             return Judgement((f"the mock rejects the encoded request: {fault}",))
         parsed, received = _without_bypasses(parsed), _without_bypasses(received)
-        found = self._differences(parsed, received, sent.target.model)
+        whole, told = received, set[str]()
+        if not self._is_own:
+            received, told = without_told_blocks(parsed, received)
+            received = without_added_start(parsed, received) if name == "gemini" else received
+        found = [entry for entry in self._differences(parsed, received, sent.target.model) if entry.path not in told]
         places = turn_places(decoded.protocol.name, decoded.recording.request, parsed, decoded.request)
         matches = LossMatches(sent.losses, places)
         missing = self._missing_capabilities(parsed)
         fatal = [loss for loss in sent.losses if LOSS_RULES[loss.feature].action == "refuse"]
         if missing or fatal:
             lost = matches.excused(found)
-            needless = [f"{loss.feature} at {loss.path}" for loss in fatal if loss not in lost]
+            needless = [
+                f"{loss.feature} at {loss.path}"
+                for loss in fatal
+                if loss not in lost
+                and not _says_nothing(loss, received, decoded.protocol.name, decoded.recording.request)
+            ]
             if not fatal and not any(entry.feature in MEDIA_FEATURES for entry in found):
                 needless += [f"the capability {capability}" for capability in missing]
             refused = dict.fromkeys((*missing, *(loss.feature for loss in fatal)))
@@ -103,12 +125,14 @@ class RequestJudge:
             name,
             address,
             payload,
-            known=(received,) if self._is_own else (),
+            known=(whole,) if self._is_own else (),
             headers=decoded.recording.request_headers if self._is_own else None,
             compatible=self._is_compatible,
         )
         if refusal is not None and self._is_own and self._recorded_refusal is not None:
             mock = self._recorded_refusal
+        elif refusal is not None and "base64" in refusal and (damage := damaged_media(parsed)) is not None:
+            return Judgement(left_out=damage)
         elif refusal is not None:
             reasons.append(f"the vendor refuses it: {refusal}")
         complaint = sdk_complaint(name, REQUEST, payload)
@@ -154,7 +178,7 @@ class RequestJudge:
 
     def _missing_capabilities(self, parsed: ParsedRequest) -> list[str]:
         """Returns the capabilities for lack of which the proxy does not ask a backend of this protocol."""
-        held = {type(block) for block in _blocks(parsed)}
+        held = {type(block) for block in _blocks(parsed) if not is_text_document(block)}
         return [
             capability
             for kind, capability in MEDIA_CAPABILITIES.items()
@@ -195,6 +219,41 @@ class RequestJudge:
             and (_spelling(other) == path or (is_tool and _spelling(other).startswith("$.tools[")))
             for other, value in received.extra.items()
         )
+
+
+def _says_nothing(loss: Loss, received: ParsedRequest, protocol: str, body: Any) -> bool:
+    """Returns True if a request is refused because a turn says nothing, or because nothing is left that does.
+
+    "messages.0: user messages must have non-empty content": the error of the API of Anthropic, and of other hosts.
+    """
+    if loss.feature == "empty_turn":
+        items = body.get(WIRE_LISTS[protocol])
+        return isinstance(items, list) and any(not _holds_anything(item) for item in items)
+    if loss.path == "turns" and loss.feature in ("content", "empty_input"):
+        return not any(map(_is_said, received.turns))
+    return False
+
+
+def _holds_anything(value: Any) -> bool:
+    """Returns True if a message has any text that is not blank, besides its role and the types of its parts."""
+    if isinstance(value, dict):
+        return any(_holds_anything(inner) for key, inner in value.items() if key not in ("role", "type", "thought"))
+    if isinstance(value, list):
+        return any(map(_holds_anything, value))
+    return bool(value.strip()) if isinstance(value, str) else value is not None
+
+
+def _is_said(turn: Turn) -> bool:
+    return any(not isinstance(block, Text) or block.text.strip() for block in turn.blocks)
+
+
+DAMAGED = "an image that is no base64 in any spelling, as the recorder replaced a part of it"
+
+
+def damaged_media(request: ParsedRequest) -> str | None:
+    """Returns why no target could take an image of a recording, or None: base64 of 4n + 1 letters holds no bytes."""
+    data = (block.data for block in _blocks(request) if isinstance(block, Image) and block.data)
+    return DAMAGED if any(len("".join(text.split()).rstrip("=")) % 4 == 1 for text in data) else None
 
 
 def _spelling(path: str) -> str:

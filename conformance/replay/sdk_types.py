@@ -42,8 +42,33 @@ def _openai_chat() -> dict[str, Validator]:
     return {
         REQUEST: _request_validator(params.CompletionCreateParamsNonStreaming, params.CompletionCreateParamsStreaming),
         REPLY: _strict_validator(ChatCompletion),
-        EVENT: _strict_validator(ChatCompletionChunk),
+        EVENT: _with_custom_calls(_strict_validator(ChatCompletionChunk)),
     }
+
+
+def _with_custom_calls(validate: Validator) -> Validator:
+    """Returns the validator of chunks for which the call of a custom tool is one: the SDK's type has functions alone.
+
+    "ChatCompletionMessageToolCallChunk is missing streamed custom tool calls", which the service sends:
+    https://github.com/openai/openai-openapi/issues/576
+    """
+
+    def as_function(call: Any) -> Any:
+        match call:
+            case {"type": "custom", "custom": {"name": str(), "input": str()}, **rest} if "function" not in rest:
+                return {**rest, "type": "function"}
+        return call
+
+    def validate_chunk(value: Any) -> str | None:
+        choices = []
+        for choice in value.get("choices") or []:
+            delta = choice.get("delta") if isinstance(choice, dict) else None
+            if isinstance(delta, dict) and isinstance(delta.get("tool_calls"), list):
+                choice = {**choice, "delta": {**delta, "tool_calls": [*map(as_function, delta["tool_calls"])]}}
+            choices.append(choice)
+        return validate({**value, "choices": choices} if choices else value)
+
+    return validate_chunk
 
 
 def _openai_responses() -> dict[str, Validator]:

@@ -201,7 +201,7 @@ def _error_faults(recording: Recording, answer: _Answer) -> list[str]:
     received = client.parse_reply(answer.status, answer.headers, answer.body, stream=False)
     if sent.error is None or received.error is None:
         return [] if received.error is not None else [f"status {answer.status} without an error"]
-    return kind_errors(sent.error.kind, received.error.kind)
+    return kind_errors(sent.error, received.error)
 
 
 def _relay_faults(recording: Recording, answer: _Answer) -> list[str]:
@@ -211,12 +211,35 @@ def _relay_faults(recording: Recording, answer: _Answer) -> list[str]:
         return []
     pairs = enumerate(zip(body, recorded, strict=False))
     place = next((at for at, (one, other) in pairs if one != other), min(len(body), len(recorded)))
+    if _is_error_frame(recorded, place):
+        return _stream_error_faults(recording, answer)
     return [f"received {len(body)} bytes, recorded {len(recorded)}; the first difference is at byte {place}"]
+
+
+def _is_error_frame(stream: bytes, place: int) -> bool:
+    """Returns True if the byte at this place is in a frame that tells an error."""
+    start = stream.rfind(b"\n\n", 0, place) + 2 if b"\n\n" in stream[:place] else 0
+    end = stream.find(b"\n\n", place)
+    frame = stream[start : end if end >= 0 else len(stream)]
+    values = [json_or_none(line.partition(b":")[2].strip()) for line in frame.splitlines() if line.startswith(b"data:")]
+    return any(isinstance(value, dict) and (value.get("error") or value.get("type") == "error") for value in values)
+
+
+def _stream_error_faults(recording: Recording, answer: _Answer) -> list[str]:
+    """Returns what is wrong with the error at the end of a relayed stream.
+
+    A backend's error may be about the proxy's own key, so the proxy tells it in its own words.
+    """
+    sent = _parsed(recording, recording.headers, recording.reply).error
+    received = _parsed(recording, answer.headers, answer.body).error
+    if sent is None or received is None or received.kind == "cut":
+        return ["the stream's error did not arrive"]
+    return kind_errors(sent, received)
 
 
 def _conversion_faults(recording: Recording, answer: _Answer, losses: Iterable[Loss]) -> list[str]:
     name = recording.protocol
-    recorded = _parsed(recording, recording.headers, recording.reply)
+    recorded = _parsed(recording, recording.headers, recording.reply, ends_with_done=True)
     received = _parsed(recording, answer.headers, answer.body)
     if answer.cut and recorded.error is None:
         return ["the connection broke before the end"]
@@ -227,11 +250,15 @@ def _conversion_faults(recording: Recording, answer: _Answer, losses: Iterable[L
     return judge_reply(recorded, name, received, name, losses, sent, got)
 
 
-def _parsed(recording: Recording, headers: dict[str, str], body: bytes) -> ParsedReply:
-    """Returns a reply as the client parses it; some hosts and recorders omit a stream's end marker or stop reason."""
+def _parsed(recording: Recording, headers: dict[str, str], body: bytes, *, ends_with_done: bool = False) -> ParsedReply:
+    """Returns a reply as the client parses it; some hosts and recorders omit a stream's end marker or stop reason.
+
+    With `ends_with_done` the end marker alone ends a stream, as it does where a host sends no stop reason.
+    """
     client, request = CLIENTS[recording.protocol], recorded_request(recording)
     reply = client.parse_reply(200, headers, body, stream=recording.streamed, request=request)
-    if reply.error is not None and reply.error.kind == "cut" and reply.stop is not None:
+    ended = reply.stop is not None or (ends_with_done and b"data: [DONE]" in body)
+    if reply.error is not None and reply.error.kind == "cut" and ended:
         reply = replace(reply, error=None)
     return replace(reply, stop="end") if reply.stop is None and reply.error is None else reply
 

@@ -37,7 +37,8 @@ class Totals(Struct, frozen=True):
 def summarize(verdicts: Sequence[Verdict]) -> Totals:
     """Returns the totals of the verdicts that were not skipped."""
     verdicts = [verdict for verdict in verdicts if verdict.skipped is None]
-    crossings = [outcome for verdict in verdicts for outcome in verdict.cross.values()]
+    every = [outcome for verdict in verdicts for outcome in verdict.cross.values()]
+    crossings = [outcome for outcome in every if outcome.left_out is None]
     decoded = [verdict for verdict in verdicts if verdict.decoded]
     losses = Counter(feature for verdict in verdicts for outcome in _outcomes(verdict) for feature in outcome.losses)
     others = max((len(verdict.cross) for verdict in verdicts), default=0)
@@ -46,7 +47,7 @@ def summarize(verdicts: Sequence[Verdict]) -> Totals:
         decoded=len(decoded),
         own=sum(verdict.own.valid for verdict in decoded),
         crossed=sum(outcome.valid for outcome in crossings),
-        crossings=len(verdicts) * others,
+        crossings=len(verdicts) * others - (len(every) - len(crossings)),
         refused=sum(outcome.valid and bool(outcome.refused) for outcome in crossings),
         raised=sum(bool(verdict.raised) for verdict in verdicts),
         losses=dict(losses.most_common()),
@@ -68,7 +69,8 @@ def figures(verdicts: Sequence[Verdict], sockets: tuple[int, int] | None = None)
     for protocol, cases in _by_protocol(verdicts).items():
         found[f"{protocol} to itself"] = percent(sum(one.decoded and one.own.valid for one in cases), len(cases))
         for target in _targets(cases):
-            found[f"{protocol} to {target}"] = percent(_right(cases, target), len(cases))
+            judged = _judged(cases, target)
+            found[f"{protocol} to {target}"] = percent(_right(judged, target), len(judged))
     if sockets is not None:
         found["over sockets"] = percent(*sockets)
     return found
@@ -84,6 +86,11 @@ def _by_protocol(verdicts: Iterable[Verdict]) -> dict[str, list[Verdict]]:
 
 def _targets(cases: Iterable[Verdict]) -> list[str]:
     return sorted({target for verdict in cases for target in verdict.cross})
+
+
+def _judged(cases: Iterable[Verdict], target: str) -> list[Verdict]:
+    """Returns the cases that show whether this crossing is right."""
+    return [verdict for verdict in cases if target not in verdict.cross or verdict.cross[target].left_out is None]
 
 
 def _right(cases: Iterable[Verdict], target: str) -> int:
@@ -115,6 +122,11 @@ def table(verdicts: Sequence[Verdict]) -> Iterator[str]:
     skipped = Counter(verdict.skipped for verdict in verdicts if verdict.skipped is not None)
     for reason, number in skipped.most_common():
         yield f"skipped {number}: {reason}"
+    left_out = Counter(
+        outcome.left_out for verdict in cases for outcome in verdict.cross.values() if outcome.left_out is not None
+    )
+    for reason, number in left_out.most_common():
+        yield f"left out {number} crossings: {reason}"
     losses = summarize(cases).losses
     if losses:
         yield "declared losses: " + ", ".join(f"{feature} {number}" for feature, number in losses.items())
@@ -128,6 +140,7 @@ def table(verdicts: Sequence[Verdict]) -> Iterator[str]:
 
 def _pair(cases: Sequence[Verdict], target: str) -> str:
     """Returns the cell of one pair: right ones, and how many of them the proxy refuses."""
+    cases = _judged(cases, target)
     if not cases:
         return "-"
     refused = sum(target in one.cross and one.cross[target].valid and bool(one.cross[target].refused) for one in cases)

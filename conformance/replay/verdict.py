@@ -9,6 +9,7 @@ class Outcome(Struct, frozen=True):
     """Outcome of one target protocol: the reasons why it is not right, and the features of declared losses.
 
     `refused` are the features for which the proxy refuses to send the request, as the target cannot take them;
+    `left_out` says why the recording cannot show whether it would be right, so that it counts for nothing.
     `mock` is the message with which the mock refuses a request that its provider took, which is no fault of the proxy.
     """
 
@@ -16,6 +17,7 @@ class Outcome(Struct, frozen=True):
     losses: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
     mock: str | None = None
+    left_out: str | None = None
 
     @property
     def valid(self) -> bool:

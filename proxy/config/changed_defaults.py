@@ -72,6 +72,11 @@ CHANGED_DEFAULTS = (
         "lets a stream's last event tell of late losses too (`crosswire_losses`); without x-crosswire-loss it does not",
         lambda settings, given: headers.LOSS in settings.response_headers,
     ),
+    ChangedDefault(
+        "ledger",
+        "its `media_out` is about the pictures and sounds of answers alone; what a request asks for is `media_asked`",
+        lambda settings, given: "media_out" in settings.ledger and "media_asked" not in settings.ledger,
+    ),
 )
 """The changes, in the order of the changelog."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .media_type import is_text_media
 from .model import Audio, Block, Document, Image, Request, Tool, ToolResult
 
 CAPABILITIES: dict[str, str] = {
@@ -37,7 +38,7 @@ def _media_capabilities(blocks: tuple[Block, ...], needed: set[str]) -> None:
         match block:
             case Image():
                 needed.add("vision")
-            case Document():
+            case Document(media) if not is_text_media(media):  # a text is sent as one where documents are not taken
                 needed.add("documents")
             case Audio():
                 needed.add("audio")

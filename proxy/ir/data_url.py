@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from urllib.parse import unquote_to_bytes
 
-from .media_type import is_text, media_type
+from .media_type import is_text, media_type, standard_base64
 from .model import Media
 
 
@@ -23,6 +23,7 @@ def media_of(url: str) -> Media:
     if any(flag.strip().lower() == "base64" for flag in flags):
         if "%" in data:
             data = unquote_to_bytes(data).decode("ascii", "replace")
+        data = standard_base64(data)
         return Media(media_type(label, data), data)
     raw = unquote_to_bytes(data)
     mime = media_type(label) or "text/plain"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .losses import declare_loss
+from .losses import declare_loss, feature_of
 from .model import HostedTool, Loss, Opaque, Request
 
 SETTINGS = ("allowed_domains", "blocked_domains", "max_uses", "context_size", "location")
@@ -27,7 +27,11 @@ def hosted_losses(position: int, tool: HostedTool, takes: Mapping[str, frozenset
         return [declare_loss(f"{path}.{tool.kind}", "hosted_tools")]
     lost = [field for field in SETTINGS if getattr(tool, field) and field not in fields]
     lost += [f"server.{key}" for key in tool.server or {} if f"server.{key}" not in fields and key != "name"]
-    return [declare_loss(f"{path}.{field}", "hosted_tools") for field in (*lost, *tool.losses)]
+    found = [declare_loss(f"{path}.{field}", "hosted_tools") for field in lost]
+    for field in tool.losses:
+        feature = feature_of(field)
+        found.append(declare_loss(f"{path}.{field}", "hosted_tools" if feature == "unknown_field" else feature))
+    return found
 
 
 def hosted_choice_losses(request: Request, kinds: frozenset[str] = frozenset()) -> list[Loss]:

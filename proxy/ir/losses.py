@@ -137,7 +137,8 @@ def _block_losses(
     if isinstance(block, Opaque):
         # the encoder of a reply tells the calls of hosted tools, or says that it cannot
         if not block.part and block.call is None:
-            yield opaque_loss(block, path)
+            told = REPLY_FEATURES.get(block.kind) if field_losses is reply_field_losses else None
+            yield opaque_loss(block, path) if told is None else declare_loss(f"{path}.{block.kind}", told)
         return
     if block.extra:
         yield from field_losses(block.extra, path)

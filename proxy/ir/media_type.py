@@ -5,6 +5,8 @@ from __future__ import annotations
 from base64 import b64decode
 from binascii import Error as NotBase64
 
+from .model import Media
+
 ALIASES: dict[str, str] = {
     # "image/jpg" is no registered type: https://www.iana.org/assignments/media-types/media-types.xhtml#image
     "image/jpg": "image/jpeg",
@@ -98,12 +100,33 @@ def is_text(mime: str | None) -> bool:
     return mime is not None and (mime.startswith("text/") or mime in TEXT_TYPES or mime.endswith(("+json", "+xml")))
 
 
+def is_text_media(media: Media) -> bool:
+    """Returns true if the media is a text, or a file of a type that is one."""
+    return media.text is not None or (media.data is not None and is_text(media.mime))
+
+
 def text_of(data: str) -> str | None:
     """Returns the text that base64 data holds; None if it is not UTF-8."""
     try:
         return b64decode(data, validate=True).decode()
     except ValueError:
         return None
+
+
+def standard_base64(data: str) -> str:
+    """Returns base64 in the alphabet of RFC 4648 section 4, padded and in one line, as most providers require it.
+
+    "Either standard or URL-safe base64 encoding with/without paddings are accepted", by Gemini alone:
+    https://protobuf.dev/programming-guides/json/
+    """
+    if "-" in data or "_" in data:
+        data = data.translate(_STANDARD)
+    if "\n" in data or "\r" in data or " " in data:
+        data = "".join(data.split())
+    return data + "=" * (-len(data) % 4) if len(data) % 4 else data
+
+
+_STANDARD = str.maketrans("-_", "+/")
 
 
 def _seen(data: str) -> str | None:

@@ -158,7 +158,7 @@ class HostedTool(Struct, frozen=True, gc=False):
 class HostedCall(Struct, frozen=True, gc=False):
     """A call of a hosted tool together with its outcome: the query, code, address or arguments, and what came of it.
 
-    `sources` are the pages that a search found, as address and title.
+    `sources` are the pages that a search found, as address and title; `queries` are those of it after the first.
     """
 
     kind: Literal["web_search", "code_execution", "web_fetch", "mcp"]
@@ -169,6 +169,7 @@ class HostedCall(Struct, frozen=True, gc=False):
     error: str | None = None
     name: str | None = None
     server: str | None = None
+    queries: tuple[str, ...] = ()
 
 
 class Opaque(Struct, frozen=True, gc=False):

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from .losses import declare_loss
 from .media_type import is_text, text_of
-from .model import Block, Document, Loss, Media, Opaque, Request, Text, ToolResult, Turn
+from .model import Block, Document, Loss, Media, Opaque, Reasoning, Request, Text, ToolResult, Turn
 
 TextFiles = Literal["all", "results", "none"]
 """The documents of text that a target must be given as text: all, those in tool results, or none."""
@@ -53,6 +53,26 @@ def joined(texts: Iterable[Text]) -> str:
         out += text.text
         cited = has_citations
     return out
+
+
+PART_BREAK = "\n\n"
+"""The separator of two pieces of thinking that become one text."""
+
+
+def part_break(before: Block | None, block: Block) -> str:
+    """Returns what separates two parts of one reasoning item where a client reads all its thinking as one text.
+
+    "**Counting primes**\\n\\nI need …" is one part of a summary; the next begins with a headline of its own.
+    """
+    match before, block:
+        case Reasoning(text=str(text), group=int(first)), Reasoning(group=second) if text and first == second:
+            return PART_BREAK
+    return ""
+
+
+def joined_thinking(texts: Iterable[str]) -> str:
+    """Returns several pieces of thinking as one text, a blank line between them."""
+    return PART_BREAK.join(text for text in texts if text)
 
 
 def _is_special(block: Block) -> bool:

@@ -33,6 +33,8 @@ REPLY_FEATURES: dict[str, str] = {
     "search_result": "citations",
     "source": "citations",
     "cache_control": "cache_control",
+    # a client of another protocol did not ask for it, and sends the whole conversation with its next request
+    "compaction": "context_management",
 }
 """Wire name of an extra field of a reply to its feature in LOSS_RULES."""
 

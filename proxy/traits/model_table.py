@@ -25,9 +25,10 @@ REASONING: tuple[Trait, ...] = (
         source=f"{_PROFILES}/openai.py",
         date=_DATE,
     ),
-    # "Unsupported parameter: 'stop' is not supported with this model."
+    # "Unsupported parameter: 'stop' is not supported with this model."; "Not supported with latest reasoning models o3
+    # and o4-mini" (https://platform.openai.com/docs/api-reference/chat/create#chat_create-stop): o1 and o3-mini take it
     Trait(
-        models=r"^(o[134](-|$)|gpt-5(?!-chat))",
+        models=r"^(o1-(mini|preview)|o3(?!-mini)(-|$)|o4(-|$)|gpt-5(?!-chat))",
         refuses=words("stop"),
         source="https://github.com/musistudio/claude-code-router/issues/849",
         date=_DATE,

@@ -174,6 +174,7 @@ class _ReplyAssembler:
         self.usage: dict[str, Any] = {}
         self.delta_seen = False
         self.stopped = False
+        self.broken = False  # the message began again within a call
 
     def add(self, value: dict[str, Any]) -> None:
         kind = value.get("type")
@@ -205,6 +206,8 @@ class _ReplyAssembler:
     def _start(self, value: dict[str, Any]) -> None:
         if self.head is not None:
             self.complaints.append("stream: message_start comes twice")
+            # what was told of a call cannot be taken back, and its rest never comes
+            self.broken = self.broken or self.json != []
         message = value.get("message")
         _check_message(message, "message_start.message", self.complaints)
         self.head = message if isinstance(message, dict) else {}
@@ -324,7 +327,9 @@ def _parse_stream(body: bytes, complaints: list[str]) -> ParsedReply:
         complaints.append(f"stream: an unfinished event at the end: {parsed.rest[:60]!r}")
     if error is None and not assembler.stopped:
         error = cut_error("no message_stop")
-    if error is not None and assembler.stopped:
+    elif error is None and assembler.broken:
+        error = cut_error("the message begins again within a call")
+    if error is not None and assembler.stopped and not assembler.broken:
         complaints.append("stream: an error after message_stop")
     assembler.finish_json()
     reply = _build_reply(

@@ -286,7 +286,9 @@ class _ReplyAssembler:
         blocks = build_blocks(self.parts, merge=True)
         calls = any(isinstance(block, ToolCall) for block in blocks)
         stop = None if self.finish is None else STOP_REASONS.get(self.finish, "other")
-        if stop == "end" and calls:
+        # "UNEXPECTED_TOOL_CALL: Model generated a tool call but no tools were enabled in the request."
+        # https://ai.google.dev/api/generate-content#FinishReason
+        if calls and (stop == "end" or self.finish == "UNEXPECTED_TOOL_CALL"):
             stop = "tool"
         if self.finish is None and self.blocked is not None:
             # "blockReason: Optional. If set, the prompt was blocked and no candidates are returned."

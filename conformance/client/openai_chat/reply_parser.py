@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from msgspec.structs import replace
 
 from crosswire.mockserver.framing import parse_sse
-from crosswire.mockserver.scenarios.model import Block, Refusal, Text, Thinking, ToolCall, Usage
+from crosswire.mockserver.scenarios.model import Block, Image, Refusal, Text, Thinking, ToolCall, Usage
 
 from ..protocol import HttpRequest, ParsedError, ParsedReply
 from ..reply_checks import check_content_type, check_keys, check_tool_calls, cut_error, parse_json
@@ -58,6 +59,7 @@ def _parse_body(value: dict[str, Any], complaints: list[str], request: HttpReque
     blocks = _parse_thinking(message)
     if message.get("content"):
         blocks.extend(_parse_content(message["content"], complaints))
+    blocks.extend(_parse_images(message))
     if message.get("refusal"):
         blocks.append(Refusal(message["refusal"]))
     for at, call in enumerate(message.get("tool_calls") or []):
@@ -127,6 +129,15 @@ def _parse_content(content: Any, complaints: list[str]) -> list[Block]:
         elif part.get("type") == "text":
             blocks.append(Text(part.get("text", "")))
     return blocks
+
+
+def _parse_images(message: dict[str, Any]) -> list[Block]:
+    """Parses the images of an answer. https://openrouter.ai/docs/features/multimodal/image-generation"""
+    urls = [(image.get("image_url") or {}).get("url") or "" for image in message.get("images") or []]
+    found = [re.fullmatch(r"data:([^;,]*);base64,(.*)", url, re.DOTALL) for url in urls]
+    return [
+        Image(match[1], match[2]) if match else Image(url=url) for url, match in zip(urls, found, strict=True) if url
+    ]
 
 
 def _parse_thinking(message: dict[str, Any]) -> list[Block]:
@@ -239,6 +250,7 @@ class _ReplyAssembler:
         self.calls: list[dict[str, Any]] = []
         self.details: dict[int, dict[str, Any]] = {}
         self.annotations: list[Any] = []
+        self.images: list[Any] = []
         self.other_choices: set[int] = set()
         self.logprob_tokens = 0
         self.seen_role = False
@@ -305,6 +317,9 @@ class _ReplyAssembler:
                 self._add_text(key, value)
         for call in delta.get("tool_calls") or []:
             self._call(call)
+        self.images += delta.get("images") or []
+        if self.images and "images" not in self.order:
+            self.order.append("images")
         function_call = delta.get("function_call")
         if isinstance(function_call, dict) and any(function_call.values()):
             self._add_function_call(function_call)
@@ -379,6 +394,8 @@ class _ReplyAssembler:
         message: dict[str, Any] = {"role": "assistant", "content": None} | texts
         if self.details:
             message["reasoning_details"] = list(self.details.values())
+        if self.images:
+            message["images"] = self.images
         if self.calls:
             message["tool_calls"] = self.calls
         return message
@@ -392,6 +409,8 @@ class _ReplyAssembler:
                 blocks.append(Text(message[key]))
             elif key == "refusal":
                 blocks.append(Refusal(message[key]))
+            elif key == "images":
+                blocks += _parse_images(message)
             elif key.startswith("call "):
                 blocks.append(_parse_call(self.calls[int(key.removeprefix("call "))]))
         return blocks

@@ -8,8 +8,12 @@ STOP_REASONS: dict[str, str] = {
     "function_call": "tool",
     "length": "length",
     "content_filter": "content_filter",
+    "eos": "end",
 }
-"""`finish_reason` -> neutral stop; an unknown one is parsed as `other`."""
+"""`finish_reason` -> neutral stop; an unknown one is parsed as `other`.
+
+"stop | eos | length | tool_calls | function_call": https://docs.together.ai/reference/chat-completions-1
+"""
 
 MERGED_STOPS: dict[str, str] = {"stop_sequence": "end"}
 """`stop` means both "a natural stop point or a provided stop sequence".

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from crosswire.mockserver.scenarios.model import Block, Refusal, Text, Thinking, ToolCall, Usage
+from crosswire.mockserver.scenarios.model import Block, Image, Refusal, Text, Thinking, ToolCall, Usage
 
 from ..protocol import HttpRequest, ParsedError, ParsedReply
 from ..reply_checks import check_content_type, check_tool_calls, check_types, cut_error, objects_in, parse_json
@@ -19,6 +19,9 @@ from .tables import (
     STOP_REASONS,
     TERMINAL,
 )
+
+ADDS_TOOLS = ("additional_tools", "tool_search_output")
+"""Types of the items of a request that add tools to those of the request."""
 
 
 def parse_reply(
@@ -125,7 +128,8 @@ def _check_mirrored(response: dict[str, Any], request: HttpRequest, complaints: 
         expected = request.body.get(key)
         if expected not in (None, "") and response.get(key) != expected:
             complaints.append(f"response: `{key}` is {response.get(key)!r}, asked was {expected!r}")
-    among = [item for item in objects_in(request.body.get("input")) if item.get("type") == "additional_tools"]
+    # the tools that a search found are told among the others
+    among = [item for item in objects_in(request.body.get("input")) if item.get("type") in ADDS_TOOLS]
     names = [name for holder in (request.body, *among) for name in _tool_names(holder)]
     found = list(_tool_names(response))
     if names != found:
@@ -163,6 +167,8 @@ def _parse_blocks(items: Iterable[dict[str, Any]]) -> Iterable[Block]:
                 raw = [str(part.get("text") or "") for part in objects_in(item.get("content"))]
                 summary = [str(part.get("text") or "") for part in objects_in(item.get("summary"))]
                 yield Thinking("\n\n".join(raw or summary), item.get("encrypted_content"))
+            case "image_generation_call" if item.get("result"):
+                yield Image(f"image/{item.get('output_format') or 'png'}", str(item["result"]))
             case _:
                 pass
 

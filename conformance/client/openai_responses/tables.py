@@ -125,6 +125,7 @@ OUTPUT_ITEM_KEYS: dict[str, dict[str, type]] = {
     "function_call": {"id": str, "call_id": str, "name": str, "arguments": str, "status": str},
     "custom_tool_call": {"id": str, "call_id": str, "name": str, "input": str},
     "reasoning": {"id": str, "summary": list},
+    "image_generation_call": {"id": str, "status": str},
 }
 """Output item type -> required keys. https://platform.openai.com/docs/api-reference/responses/object"""
 

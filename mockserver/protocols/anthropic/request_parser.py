@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+from msgspec.structs import replace
 
 from ...scenarios.model import (
     Block,
@@ -57,7 +59,21 @@ def parse_request(path: str, headers: Mapping[str, str], body: Any) -> ParsedReq
         extra=extra,
     )
     top.close()
-    return parsed
+    return replace(parsed, tools=(*parsed.tools, *_added_tools(extra)))
+
+
+def _added_tools(extra: Mapping[str, Any]) -> Iterator[Tool]:
+    """Yields the tools that `tool_addition` blocks define in full.
+
+    https://platform.claude.com/docs/en/build-with-claude/mid-conversation-system-messages
+    """
+    for path, value in extra.items():
+        tool = value.get("tool") if isinstance(value, dict) and value.get("type") == "tool_addition" else None
+        definition = tool.get("definition") if isinstance(tool, dict) else None
+        if isinstance(definition, dict):
+            found = _parse_tool(JsonObject(definition, f"{path}.tool.definition", {}))
+            if found is not None:
+                yield found
 
 
 # ---- messages --------------------------------------------------------------------------------------------------------

@@ -10,11 +10,13 @@ from typing import Any
 
 from ...ir import HostedCall, HostedTool, Loss, Opaque, Request
 from ...ir.hosted import foreign_hosted_tools, hosted_losses
+from ...ir.losses import is_harmless
 from ...wire import json_fields
 from ...wire.json_fields import maybe
 from .tables import NAME
 
 _TYPE = re.compile(r"(web_search|web_fetch|code_execution)_\d{8}$")
+_SETTINGS = frozenset(("type", "name", "allowed_domains", "blocked_domains", "max_uses", "user_location"))
 _MCP_TYPES = ("mcp_tool_use", "mcp_tool_result")
 _CODE_TOOLS = ("code_execution", "bash_code_execution", "text_editor_code_execution")
 """Names under which the code execution tool is called; the later versions of it have the last two."""
@@ -54,6 +56,7 @@ def hosted_tool_in(kind: str, fields: dict[str, Any]) -> HostedTool | None:
         _texts(fields.get("blocked_domains")),
         maybe(fields, "max_uses", int),
         location={key: value for key, value in location.items() if key != "type" and type(value) is str} or None,
+        losses=tuple(key for key in fields if key not in _SETTINGS and not is_harmless(key, fields[key])),
     )
     return found
 
@@ -223,7 +226,8 @@ def hosted_blocks_out(call: HostedCall, id_: str) -> list[dict[str, Any]]:
             ]
             failed = {"type": "web_search_tool_result_error", "error_code": "unavailable"}
             return [
-                _server_call(id_, "web_search", {"query": call.input}),
+                # a search has one query here
+                _server_call(id_, "web_search", {"query": "\n".join((call.input, *call.queries))}),
                 {"type": "web_search_tool_result", "tool_use_id": id_, "content": failed if call.error else pages},
             ]
         case "code_execution":

@@ -10,6 +10,7 @@ from hashlib import sha256
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ...ir import (
     Audio,
@@ -154,6 +155,12 @@ class MessageBuilder:
                 parts.append((f"turns[{t}].blocks[{b}]", block))
             else:
                 self._losses.append(declare_loss(f"turns[{t}].blocks[{b}]", "orphan"))
+        mark = {} if self._same else cache_mark(turn.extra)
+        if mark and parts:
+            # a mark on a whole message is one on its end: here only blocks have marks
+            path, last = parts[-1]
+            if not isinstance(last, Opaque) and not cache_mark(last.extra):
+                parts[-1] = (path, replace(last, extra={**(last.extra or {}), **mark}))
         return parts
 
     def _pair_results(self, drafts: list[_DraftMessage]) -> None:

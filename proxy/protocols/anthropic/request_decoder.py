@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 from msgspec.structs import replace
@@ -32,14 +33,14 @@ from ...ir import (
 )
 from ...ir.data_url import media_of
 from ...ir.losses import says_nothing
-from ...ir.media_type import media_type
+from ...ir.media_type import media_type, standard_base64
 from ...ir.repairs import Repairs
 from ...wire import json_fields
 from ...wire.json_fields import alias, each, maybe, need, take
 from ..protocol import UrlParams
 from .client_tools import client_tool_in
 from .hosted_tools import FOREIGN, hosted_tool_in, mcp_servers_in
-from .tables import NAME
+from .tables import NAME, TOOL_ADDITION
 
 
 def decode_request(body: dict[str, Any], url: UrlParams) -> Request:
@@ -54,6 +55,8 @@ def decode_request(body: dict[str, Any], url: UrlParams) -> Request:
     if type(servers := body.get("mcp_servers")) is list:
         tools = mcp_servers_in(servers, tools)
     repairs = Repairs()
+    turns = lead + each(messages, "messages", _message_in)
+    tools += _added_tools(turns)
     choice, parallel = _tool_choice_in(_choice_object(body, repairs), tools)
     config = take(body, "output_config", dict, {})
     alias(body, "format", "output_format", config, "output_config.")
@@ -68,7 +71,7 @@ def decode_request(body: dict[str, Any], url: UrlParams) -> Request:
     return Request(
         protocol=NAME,
         model=model,
-        turns=lead + each(messages, "messages", _message_in),
+        turns=turns,
         tools=tools,
         tool_choice=choice,
         parallel=parallel,
@@ -186,7 +189,7 @@ def readable_text(kind: str, block: dict[str, Any]) -> str | None:
         case "tool_reference", {"tool_name": str(name)}:
             # https://platform.claude.com/docs/en/agents-and-tools/tool-use/tool-search-tool
             return f"Tool found: {name}"
-        case "tool_addition" | "tool_removal", {"tool": {"name": str(name)} as tool} if "definition" not in tool:
+        case "tool_addition" | "tool_removal", {"tool": {"name": str(name)} | {"definition": {"name": str(name)}}}:
             # https://platform.claude.com/docs/en/build-with-claude/mid-conversation-system-messages
             return f"The tool {name} is {'now' if kind == 'tool_addition' else 'no longer'} available."
     return None
@@ -196,6 +199,7 @@ def _image_in(block: dict[str, Any]) -> Block:
     source = block.pop("source", None)
     match source:
         case {"type": "base64", "media_type": str(mime), "data": str(data)}:
+            data = standard_base64(data)
             return Image(Media(media_type(mime, data), data), block or None)
         case {"type": "url", "url": str(url)}:
             return Image(media_of(url), block or None)
@@ -209,6 +213,7 @@ def _document_in(block: dict[str, Any]) -> Block:
     name = take(block, "title", str)
     match source:
         case {"type": "base64", "media_type": str(mime), "data": str(data)}:
+            data = standard_base64(data)
             return Document(Media(media_type(mime, data), data, name=name), block or None)
         case {"type": "url", "url": str(url)} if url[:5].lower() == "data:":
             return Document(replace(media_of(url), name=name), block or None)
@@ -262,6 +267,27 @@ def citation_in(item: Any, length: int) -> Citation | None:
         case {"type": "search_result_location", "source": str(url)} if url.startswith(("http://", "https://")):
             return Citation(url, maybe(item, "title", str), maybe(item, "cited_text", str) or None, 0, length)
     return None
+
+
+def _added_tools(turns: tuple[Turn, ...]) -> tuple[Tool | Opaque, ...]:
+    """Returns the tools that system messages define, marked, as an Anthropic backend is sent them there alone.
+
+    "tool_addition": https://platform.claude.com/docs/en/build-with-claude/mid-conversation-system-messages
+    """
+    found: list[Tool | Opaque] = []
+    for turn in turns:
+        for block in turn.blocks if turn.role == "system" else ():
+            if isinstance(block, Opaque) and block.kind == TOOL_ADDITION:
+                tool = block.data.get("tool")
+                definition = tool.get("definition") if type(tool) is dict else None
+                if type(definition) is dict:
+                    added = _tool_in(deepcopy(definition))
+                    mark = {TOOL_ADDITION: None}
+                    if isinstance(added, Opaque):
+                        found.append(replace(added, data={**added.data, **mark}))
+                    else:
+                        found.append(replace(added, extra={**(added.extra or {}), **mark}))
+    return tuple(found)
 
 
 def _tool_in(tool: dict[str, Any]) -> Tool | Opaque:

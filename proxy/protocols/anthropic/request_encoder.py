@@ -31,6 +31,7 @@ from .tables import (
     MIN_THINKING_BUDGET,
     NAME,
     SCHEMA_HINT,
+    TOOL_ADDITION,
     TOOL_NAME,
     TOOL_NAME_LIMIT,
     USER_LIMIT,
@@ -267,6 +268,8 @@ def _tools_out(
     subset = choice.names if choice is not None and choice.mode != "named" else ()
     tools = []
     for i, tool in enumerate(request.tools):
+        if same and TOOL_ADDITION in ((tool.data if isinstance(tool, Opaque) else tool.extra) or ()):
+            continue  # the message that adds it defines it
         if isinstance(tool, Opaque):
             if tool.protocol == NAME and tool.data:
                 tools.append(tool.data)

@@ -174,3 +174,6 @@ QUIRKS = {
     "no_structured": "refuses output_config.format and strict tools",
     "system_messages": "takes system messages in the midst of a conversation",
 }
+
+TOOL_ADDITION = "tool_addition"
+"""Type of the block that adds a tool, and the mark of a tool that such a block defines."""

@@ -98,7 +98,7 @@ class ContentBuilder:
             # "Please ensure that function call turn comes immediately after a user turn", as the API answers
             contents.insert(0, {"role": "user", "parts": [{"text": " "}]})
             self._calls = [(at + 1, path, part, lost) for at, path, part, lost in self._calls]
-            start += 1
+            start = start + 1 if start else 0  # without a user's content before them the calls belong to the added one
         if not contents:
             # the backend answers, or refuses, an empty request
             contents.append({"role": "user", "parts": [{"text": ""}]})

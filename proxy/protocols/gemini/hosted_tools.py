@@ -90,6 +90,17 @@ def hosted_tools_out(request: Request, target: UpstreamTarget, tools: list[dict[
         tools.append({"mcpServers": [{"name": server["name"], "streamableHttpTransport": transport}]})
 
 
+def runs_beside_functions(request: Request, target: UpstreamTarget) -> bool:
+    """Returns whether a client of another protocol combines the service's own tools with functions.
+
+    "Please enable tool_config.include_server_side_tool_invocations to use Built-in tools with Function calling." is the
+    error of Gemini 3 otherwise. https://ai.google.dev/gemini-api/docs/tool-combination
+    """
+    if "functions_with_search" in target.traits.refuses or not has_functions(request):
+        return False
+    return any(tool.kind in TYPES for _, tool in foreign_hosted_tools(request, NAME))
+
+
 # ---- what they did ---------------------------------------------------------------------------------------------------
 
 
@@ -149,9 +160,24 @@ def code_parts_out(call: HostedCall) -> list[dict[str, Any]]:
 
 def metadata_out(calls: list[HostedCall], candidate: dict[str, Any]) -> None:
     """Adds the searches and fetches of another provider to the metadata of a candidate."""
-    queries = [call.input for call in calls if call.kind == "web_search" and call.input]
-    if queries:
-        candidate.setdefault("groundingMetadata", {})["webSearchQueries"] = queries
+    searches = [call for call in calls if call.kind == "web_search"]
+    queries = [query for call in searches for query in (call.input, *call.queries) if query]
+    pages_found = {url: title for call in searches for url, title in call.sources}
+    if queries or pages_found:
+        grounding = candidate.setdefault("groundingMetadata", {})
+        if queries:
+            grounding["webSearchQueries"] = queries
+        # "groundingChunks[]: List of supporting references retrieved from specified grounding source."
+        # https://ai.google.dev/api/generate-content#GroundingMetadata
+        chunks = grounding.get("groundingChunks", [])
+        known = {chunk["web"].get("uri") for chunk in chunks if "web" in chunk}
+        chunks += [
+            {"web": {"uri": url, **({"title": title} if title else {})}}
+            for url, title in pages_found.items()
+            if url not in known
+        ]
+        if chunks:
+            grounding["groundingChunks"] = chunks
     pages = [
         {
             "retrievedUrl": call.input,

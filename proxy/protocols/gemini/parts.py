@@ -25,7 +25,7 @@ from ...ir import (
     signatures,
 )
 from ...ir.data_url import media_of
-from ...ir.media_type import media_type
+from ...ir.media_type import media_type, standard_base64
 from ...wire import json_fields
 from ...wire.json_fields import each, need, take
 from .fields import merge_extra, take_list
@@ -126,7 +126,7 @@ def signature_in(part: dict[str, Any]) -> Signature | None:
         return None  # a dummy is no signature; it remains as an extra field
     del part["thoughtSignature"]
     # google-genai sends every signature back in URL-safe base64; our tokens are in standard base64
-    token = signatures.parse_token(_base64(value), NAME)
+    token = signatures.parse_token(standard_base64(value), NAME)
     return token if token.issuer is not None else Signature(value, NAME)
 
 
@@ -222,7 +222,7 @@ def _media_in(part: dict[str, Any]) -> Block | None:
 
 def _inline_in(inner: dict[str, Any]) -> Media:
     mime, data = take(inner, "mimeType", str), need(inner, "data", str)
-    data = _base64(data)
+    data = standard_base64(data)
     return Media(media_type(mime, data), data, name=take(inner, "displayName", str))
 
 
@@ -240,11 +240,3 @@ def _file_in(inner: dict[str, Any], guessed_mime: Any) -> Media:
 def _is_google_file(uri: str) -> bool:
     """Returns whether only Google can read this URI: its file store or its cloud storage."""
     return uri.startswith(("gs://", "https://generativelanguage.googleapis.com/", "files/"))
-
-
-def _base64(data: str) -> str:
-    """Returns standard base64: "either standard or URL-safe base64 encoding with/without paddings are accepted" by
-    Google's JSON (https://protobuf.dev/programming-guides/json/), but by no other protocol."""
-    if "-" in data or "_" in data:
-        data = data.replace("-", "+").replace("_", "/")
-    return data + "=" * (-len(data) % 4)

@@ -29,6 +29,7 @@ from ...ir import (
     signatures,
 )
 from ...ir.losses import citation_text_losses, declare_loss, opaque_loss, reply_extra_losses
+from ...ir.readable import part_break
 from ...wire import json_fields
 from ..protocol import ReplyContext
 from .fields import restore_extra
@@ -49,6 +50,8 @@ def encode_reply(reply: Reply, context: ReplyContext) -> tuple[dict[str, Any], l
             parts += hosted_call_out(block, b, calls, losses)
             continue
         part = part_out(block, b, losses)
+        if part is not None and isinstance(block, Reasoning) and b:
+            part["text"] = part_break(reply.blocks[b - 1], block) + part["text"]
         if part is not None:
             extra = None if isinstance(block, Opaque) else block.extra
             if same:

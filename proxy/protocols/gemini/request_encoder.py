@@ -21,7 +21,7 @@ from ..protocol import UpstreamRequest, UpstreamTarget
 from ..schema_targets import GEMINI_ANSWER, GEMINI_FUNCTION
 from .contents import RESOLUTIONS, ContentBuilder
 from .fields import restore_extra
-from .hosted_tools import hosted_tools_out
+from .hosted_tools import hosted_tools_out, runs_beside_functions
 from .model_rules import clamp_budget, fits_thinking, has_functions, thinking_level, without_json_beside_functions
 from .tables import LIMITS, NAME, TOOL_NAME
 
@@ -61,6 +61,8 @@ def encode_request(request: Request, target: UpstreamTarget) -> UpstreamRequest:
     losses += gone
     if choice is not None:
         _tool_choice_out(choice, request, names, payload)
+    if runs_beside_functions(request, target):
+        payload.setdefault("toolConfig", {})["includeServerSideToolInvocations"] = True
     if request.parallel is False:
         # the API has no field for it: https://ai.google.dev/gemini-api/docs/function-calling#parallel_function_calling
         losses.append(declare_loss("parallel", "parallel_tool_calls"))

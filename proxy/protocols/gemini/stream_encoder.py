@@ -30,6 +30,7 @@ from ...ir import (
     Usage,
 )
 from ...ir.losses import block_extra_losses, citation_text_losses, declare_loss, reply_field_losses
+from ...ir.readable import PART_BREAK
 from ...ir.stream_losses import StreamLosses
 from ...wire import json_fields
 from ..protocol import ReplyContext
@@ -77,6 +78,8 @@ class StreamEncoder:
         self._chunk_end = b"}"
         self._sequencer = BlockSequencer()
         self._block: Block | None = None  # the open block
+        self._last: Block | None = None  # the block that was opened last
+        self._break = ""  # what separates the open thinking from the part before it
         self._fragments: list[str] = []
         self._signature: Signature | None = None
         self._waiting_part: bytes | None = None  # the part that is held back
@@ -138,14 +141,19 @@ class StreamEncoder:
     def _open(self, index: int, block: Block) -> bytes:
         if not self._same:
             self.losses += block_extra_losses(block, index)
-        self._block = block
+        before, self._block = self._last, block
+        self._last = block
         self._fragments, self._signature = [], None
         match block:
             case Text():
                 self._texts.append((self._fragments, []))
             case Refusal():
                 self.losses.append(declare_loss(f"blocks[{index}]", "refusal"))
-            case Reasoning() | ToolCall():
+            case Reasoning():
+                # the text of the block before is not kept, but only a part that has one is followed by another
+                is_next = isinstance(before, Reasoning) and before.group is not None and before.group == block.group
+                self._break = PART_BREAK if is_next else ""
+            case ToolCall():
                 pass
             case Opaque(call=HostedCall()) if not self._same:
                 parts = hosted_call_out(block, index, self._calls, self.losses)
@@ -166,6 +174,8 @@ class StreamEncoder:
                 self._fragments.append(text)
                 return self._write_part(_TEXT + json_fields.encode(text) + b"}")
             case Reasoning():
+                if self._break:
+                    text, self._break = self._break + text, ""
                 return self._write_part(_TEXT + json_fields.encode(text) + _THOUGHT)
             case Refusal():
                 return self._write_part(_TEXT + json_fields.encode(text) + b"}")

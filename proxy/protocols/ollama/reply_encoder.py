@@ -25,6 +25,7 @@ from ...ir import (
     Video,
 )
 from ...ir.losses import declare_loss, opaque_loss, reply_extra_losses
+from ...ir.readable import joined_thinking
 from ..protocol import ReplyContext
 from .fields import restore_extra
 from .request_encoder import arguments_out
@@ -55,7 +56,7 @@ def encode_reply(reply: Reply, context: ReplyContext) -> tuple[dict[str, Any], l
             case Image() | Document() | Audio() | Video() | ToolResult() | Opaque():
                 pass  # declared above, or with the extra fields
     if any(thinking):
-        message["thinking"] = "".join(thinking)
+        message["thinking"] = joined_thinking(thinking)
     if images:
         message["images"] = images
     if calls:

@@ -21,7 +21,7 @@ from ...ir import (
     Turn,
 )
 from ...ir.data_url import media_of
-from ...ir.media_type import media_type
+from ...ir.media_type import media_type, standard_base64
 from ...wire import json_fields
 from ...wire.json_fields import each, need, take
 from ..protocol import UrlParams
@@ -153,6 +153,7 @@ def _image_in(data: Any, position: int) -> Image:
         raise Malformed(f"images[{position}]", f"must be a string of base64, is {json_fields.describe(data)}")
     if data[:5].lower() == "data:":  # the API expects bare base64, but some clients send data URLs
         return Image(media_of(data))
+    data = standard_base64(data)
     seen = next((mime for prefix, mime in IMAGE_PREFIXES.items() if data.startswith(prefix)), None)
     return Image(Media(media_type(seen, data), data))
 

@@ -34,7 +34,7 @@ from ...ir import (
 from ...ir.hosted import foreign_hosted_tools, hosted_choice_losses, hosted_losses
 from ...ir.losses import block_feature, declare_loss, request_extra_losses
 from ...ir.model_fit import fitted
-from ...ir.readable import joined, readable
+from ...ir.readable import joined, joined_thinking, readable
 from ...ir.tool_description import told_description
 from ...ir.tool_names import ToolNameMap
 from ...ir.tool_schema import with_fitted_tools
@@ -257,7 +257,7 @@ class _MessageBuilder:
                 self._losses.append(declare_loss(f"{block_path}.citations", "citations"))
         message["content"] = joined(texts)
         if any(thinking):
-            message["thinking"] = "".join(thinking)
+            message["thinking"] = joined_thinking(thinking)
         if images:
             message["images"] = images
         if calls:

@@ -25,6 +25,7 @@ from ...ir import (
     Usage,
 )
 from ...ir.losses import block_extra_losses, declare_loss, reply_field_losses
+from ...ir.readable import PART_BREAK
 from ...ir.stream_losses import StreamLosses
 from ...wire import json_fields
 from ...wire.framing import ndjson, one_line
@@ -48,6 +49,8 @@ class StreamEncoder:
         self._calls: dict[int, ToolCall] = {}  # calls that were not sent yet
         self._fragments: dict[int, list[str]] = {}
         self._closed: set[int] = set()
+        self._has_thought = False
+        self._breaks: set[int] = set()  # thinking that follows other thinking, of which nothing was sent yet
         self._call_count = 0
         self._usage: Usage | None = None
         stamp = {"model": context.request.model, "created_at": created_at(context.created)}
@@ -98,6 +101,8 @@ class StreamEncoder:
                 return self._delta(index, text) if text else b""
             case Reasoning(text):
                 self._heads[index] = self._thought
+                if self._has_thought and not self._same:
+                    self._breaks.add(index)
                 return self._delta(index, text) if text else b""
             case ToolCall(arguments=arguments):
                 self._calls[index] = block
@@ -109,6 +114,11 @@ class StreamEncoder:
     def _delta(self, index: int, text: str) -> bytes:
         head = self._heads.get(index)
         if head is not None:
+            if head is self._thought and text:
+                self._has_thought = True
+                if index in self._breaks:
+                    self._breaks.discard(index)
+                    text = PART_BREAK + text
             return head + one_line(json_fields.encode(text)) + self._tail
         if index in self._fragments:
             self._fragments[index].append(text)

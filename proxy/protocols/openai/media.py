@@ -6,7 +6,7 @@ from base64 import b64encode
 from typing import Any
 
 from ...ir import Extra, Media
-from ...ir.media_type import media_type
+from ...ir.media_type import media_type, standard_base64
 from ...wire.json_fields import need
 
 
@@ -22,7 +22,7 @@ def url_out(media: Media) -> str:
 
 def audio_in(fields: dict[str, Any]) -> Media:
     """Decodes the object of an `input_audio` part: base64 `data`, and `format` such as wav or mp3."""
-    return Media(media_type(f"audio/{need(fields, 'format', str)}"), need(fields, "data", str))
+    return Media(media_type(f"audio/{need(fields, 'format', str)}"), standard_base64(need(fields, "data", str)))
 
 
 GLOBAL_DETAIL = "generationConfig.mediaResolution"

@@ -20,6 +20,11 @@ TAKES: dict[str, frozenset[str]] = {"web_search": frozenset(("context_size", "lo
 OWN_PROVIDERS = ("", "openai", "azure-openai")
 """Providers whose hosts have the field without a quirk: OpenAI's own, and hosts of which nothing is known."""
 
+_SETTINGS = frozenset(
+    ("allowed_domains", "excluded_domains", "blocked_domains", "max_uses", "search_context_size", "user_location")
+)
+"""The parameters of OpenRouter's search tool that other protocols' have too."""
+
 _OPENAI_MODELS = re.compile(r"^(openai/)?(gpt-|o[0-9]|chatgpt-)")
 _SEARCH_MODELS = re.compile(r"search")
 
@@ -43,12 +48,22 @@ def hosted_tool_in(kind: str, tool: dict[str, Any]) -> HostedTool | None:
     if kind not in ("openrouter:web_search", "web_search", "web_search_preview"):
         return None
     parameters = maybe(tool, "parameters", dict) or tool
-    domains = parameters.get("allowed_domains")
+    location = maybe(parameters, "user_location", dict) or {}
+    location = maybe(location, "approximate", dict) or location
+    others = parameters.keys() - _SETTINGS - ({"type", "name"} if parameters is tool else set())
     return HostedTool(
         "web_search",
-        tuple(domain for domain in domains if type(domain) is str) if type(domains) is list else (),
-        context_size=maybe(parameters, "search_context_size", str),
+        _texts(parameters.get("allowed_domains")),
+        _texts(parameters.get("excluded_domains") or parameters.get("blocked_domains")),
+        maybe(parameters, "max_uses", int),
+        maybe(parameters, "search_context_size", str),
+        {key: value for key, value in location.items() if key != "type" and type(value) is str} or None,
+        losses=tuple(sorted(key for key in others if parameters[key] is not None)),
     )
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(text for text in value if type(text) is str) if type(value) is list else ()
 
 
 def web_search_out(tool: HostedTool) -> dict[str, Any]:

@@ -41,8 +41,10 @@ def decode_reply(body: dict[str, Any], sent: UpstreamRequest, new_id: NewId) -> 
     message.pop("role", None)
     id_, model = maybe(body, "id", str), maybe(body, "model", str)
     body = {key: value for key, value in body.items() if key not in ("id", "model")}
-    if blocks and type(text := blocks[-1]) is Text and not text.citations:
-        blocks = (*blocks[:-1], replace(text, citations=host_citations_in(body)))
+    if blocks and type(text := blocks[-1]) is Text:
+        known = {citation.url for citation in text.citations}
+        others = tuple(citation for citation in host_citations_in(body) if citation.url not in known)
+        blocks = (*blocks[:-1], replace(text, citations=text.citations + others)) if others else blocks
     extra = {**body, **{f"choices[0].{k}": v for k, v in choice.items()}}
     extra |= {f"choices[0].message.{k}": v for k, v in message.items()}
     if len(choices) > 1:
@@ -98,6 +100,7 @@ def _blocks_in(message: dict[str, Any], sent: UpstreamRequest, new_id: NewId, re
         citations = citations_in(message)
         content = (*content[:-1], replace(content[-1], citations=citations))
     blocks += content
+    blocks += images_in(message)
     if refusal := take(message, "refusal", str):
         blocks += (Refusal(refusal),)
     calls = take(message, "tool_calls", list, [])
@@ -114,6 +117,18 @@ def _blocks_in(message: dict[str, Any], sent: UpstreamRequest, new_id: NewId, re
             found = replace(found, name=alias.name, namespace=alias.namespace)
         blocks += (found,)
     return blocks
+
+
+def images_in(message: dict[str, Any]) -> tuple[Block, ...]:
+    """Pops the images of an answer, which some hosts put beside its text.
+
+    "message.images", each with an `image_url`: https://openrouter.ai/docs/features/multimodal/image-generation
+    """
+    images = message.get("images")
+    if type(images) is not list or not all(type(image) is dict for image in images):
+        return ()
+    del message["images"]
+    return tuple(each(images, "images", lambda image: part_in({"type": "image_url", **image})))
 
 
 def citations_in(message: dict[str, Any]) -> tuple[Citation, ...]:

@@ -11,6 +11,7 @@ from ...ir import (
     HostedCall,
     Image,
     Loss,
+    Media,
     Opaque,
     Reasoning,
     Refusal,
@@ -25,7 +26,9 @@ from ...ir import (
     signatures,
 )
 from ...ir.losses import citation_text_losses, opaque_loss, reply_extra_losses
+from ...ir.readable import joined_thinking
 from ..openai.losses import stop_losses
+from ..openai.media import url_out
 from ..protocol import ReplyContext
 from . import signature_carrier
 from .tables import NAME, STOP_WORDS, USAGE
@@ -41,6 +44,8 @@ def encode_reply(reply: Reply, context: ReplyContext) -> tuple[dict[str, Any], l
     texts: list[str] = []
     calls: list[dict[str, Any]] = []
     details: list[dict[str, Any]] = []
+    thinking: list[str] = []
+    images: list[dict[str, Any]] = []
     for b, block in enumerate(reply.blocks):
         match block:
             case Text(text, citations, signature):
@@ -54,7 +59,7 @@ def encode_reply(reply: Reply, context: ReplyContext) -> tuple[dict[str, Any], l
                 message["refusal"] = (message["refusal"] or "") + text
             case Reasoning(text, signature):
                 if text:
-                    message["reasoning_content"] = message.get("reasoning_content", "") + text
+                    thinking.append(text)
                 extra = (block.extra or {}) if same else {}
                 if same and (signature or extra):
                     token = signatures.for_client(signature, NAME) if signature else None
@@ -63,12 +68,19 @@ def encode_reply(reply: Reply, context: ReplyContext) -> tuple[dict[str, Any], l
                     details.append(signature_carrier.foreign_detail_out(block, signature))
             case ToolCall():
                 calls.append({**_call_out(block), **((block.extra or {}) if same else {})})
+            case Image(Media(data=str()) as media) | Image(Media(url=str()) as media):
+                images.append(image_out(media, len(images)))
             case Image() | Document() | Audio() | Video() | ToolResult():
                 losses.append(Loss(f"blocks[{b}]", "media_out", "dropped"))
             case Opaque(call=HostedCall()):
                 losses.append(opaque_loss(block, f"blocks[{b}]"))
             case Opaque():
                 pass  # declared with the extra fields
+    if thinking:
+        # pieces of one text, where a host of this protocol details it
+        message["reasoning_content"] = "".join(thinking) if same else joined_thinking(thinking)
+    if images:
+        message["images"] = images
     if same and details:
         message["reasoning_details"] = details
     elif any("signature" in detail or "data" in detail for detail in details):
@@ -135,6 +147,15 @@ def citation_out(citation: Citation, offset: int, length: int, same: bool) -> di
         # "content": "Added if available", by OpenRouter: https://openrouter.ai/docs/features/web-search
         cited["content"] = citation.text
     return {"type": "url_citation", "url_citation": cited}
+
+
+def image_out(media: Media, position: int) -> dict[str, Any]:
+    """Returns an image of an answer as the hosts that answer with images write it.
+
+    "The generated image will be in the assistant message": `images`, each with an `image_url`.
+    https://openrouter.ai/docs/features/multimodal/image-generation
+    """
+    return {"type": "image_url", "image_url": {"url": url_out(media)}, "index": position}
 
 
 def is_legacy(context: ReplyContext) -> bool:

@@ -31,7 +31,7 @@ from ...wire.json_fields import each, maybe, need, take
 from ..openai.usage import later_usage, usage_in
 from ..protocol import NewId, UpstreamRequest
 from .errors import error_in
-from .reply_decoder import choice_failure, citations_in, host_citations_in, stop_in, take_usage
+from .reply_decoder import choice_failure, citations_in, host_citations_in, images_in, stop_in, take_usage
 from .request_decoder import google_signature_in, part_in, reasoning_in
 from .streamed_calls import StreamedCall, StreamedCalls
 from .tables import NAME, PLAIN_CHOICE, PLAIN_CHUNK, PLAIN_DELTA, USAGE
@@ -55,7 +55,7 @@ class StreamDecoder:
         self._signed = False  # the open thinking has its signature
         self._repairs = Repairs()
         self._calls = StreamedCalls(self._repairs)
-        self._cited = False
+        self._cited: set[str] = set()  # the addresses of the sources that were told
         self._native: str | None = None
         self._usage: dict[str, Any] | None = None
         self._extra: dict[str, Any] = {}
@@ -144,6 +144,10 @@ class StreamDecoder:
             self._add_usage(usage, is_unasked=True)
         self._reasoning(delta, out)
         self._content(delta, out)
+        for image in images_in(delta) if "images" in delta else ():
+            self._close_block(out)
+            out += [BlockStart(self._next_index, image), BlockEnd(self._next_index)]
+            self._next_index += 1
         if refusal := take(delta, "refusal", str):
             self._add_text(Refusal(""), refusal, out)
         calls = delta.pop("tool_calls", None)
@@ -187,7 +191,7 @@ class StreamDecoder:
         elif content is not None:
             raise Malformed("content", f"must be a string, is {json_fields.describe(content)}")
         for citation in citations_in(delta):
-            self._cited = True
+            self._cited.add(citation.url)
             out.append(BlockCitation(self._add_text(Text(""), "", out), citation))
 
     def _reasoning(self, delta: dict[str, Any], out: list[Event]) -> None:
@@ -272,8 +276,9 @@ class StreamDecoder:
         if not self._started and self._native is None:
             return [upstream_cut()]  # the sentinel alone is no answer
         out: list[Event] = []
-        if self._open is not None and self._open[0] is Text and not self._cited:
-            out += [BlockCitation(self._open[1], citation) for citation in host_citations_in(self._extra)]
+        if self._open is not None and self._open[0] is Text:
+            others = (citation for citation in host_citations_in(self._extra) if citation.url not in self._cited)
+            out += [BlockCitation(self._open[1], citation) for citation in others]
         self._close_block(out)
         for call in self._calls.all:
             if call.block is not None:

@@ -22,6 +22,7 @@ from ...ir import (
     HostedCall,
     Image,
     Loss,
+    Media,
     Opaque,
     Reasoning,
     Refusal,
@@ -36,13 +37,14 @@ from ...ir import (
     signatures,
 )
 from ...ir.losses import block_extra_losses, citation_text_losses, opaque_loss, reply_field_losses
+from ...ir.readable import PART_BREAK
 from ...ir.stream_losses import StreamLosses
 from ...wire import json_fields
 from ...wire.framing import DONE, sse
 from ..openai.losses import stop_losses
 from ..protocol import ReplyContext
 from .errors import encode_failure
-from .reply_encoder import citation_out, extra_out, is_legacy, reply_id, stop_out, usage_out
+from .reply_encoder import citation_out, extra_out, image_out, is_legacy, reply_id, stop_out, usage_out
 from .signature_carrier import carrier_out, detail_out, foreign_detail_out
 from .tables import NAME, USAGE
 
@@ -69,6 +71,9 @@ class StreamEncoder:
         self._length = 0  # characters of text that were sent
         self._reasoning: dict[int, list[str]] = {}  # the pieces of thinking whose detail is not sent yet
         self._details = 0
+        self._has_thought = False
+        self._breaks: set[int] = set()  # thinking that follows other thinking, of which nothing was sent yet
+        self._images = 0
         self._unsigned: list[Reasoning] = []  # thinking that becomes a detail only if other thinking is signed
         self._usage: Usage | None = None
 
@@ -144,6 +149,11 @@ class StreamEncoder:
                 self._offsets[index] = self._length
             case Reasoning():
                 self._reasoning[index] = []
+                if self._has_thought and not self._same:
+                    self._breaks.add(index)
+            case Image(Media(data=str()) as media) | Image(Media(url=str()) as media):
+                self._images += 1
+                return self._chunk({"images": [image_out(media, self._images - 1)]})
             case Image() | Document() | Audio() | Video() | ToolResult():
                 self.losses.append(Loss(f"blocks[{index}]", "media_out", "dropped"))
             case Opaque(call=HostedCall()):
@@ -168,6 +178,10 @@ class StreamEncoder:
             case Reasoning() as block:
                 self._reasoning.setdefault(index, []).append(text)  # text may follow a signature
                 delta: dict[str, Any] = {"reasoning_content": text}
+                if index in self._breaks:
+                    self._breaks.discard(index)
+                    delta["reasoning_content"] = PART_BREAK + text
+                self._has_thought = True
                 if extra := self._extra_out(block):
                     delta["reasoning_details"] = [detail_out(replace(block, text=text), None, extra)]
                 return self._chunk(delta)

@@ -111,12 +111,14 @@ def with_call(item: Opaque) -> Opaque:
                 url = str(action.get("url") or "")
                 call = HostedCall("web_fetch", id_, url, sources=((url, None),) if url else (), error=failed)
             else:
-                queries = action.get("queries")
-                query = action.get("query") or (queries[0] if type(queries) is list and queries else "")
+                # "queries: The search queries", of which `query` is the first
+                queries = _texts(action.get("queries"))
+                query = action.get("query") or (queries[0] if queries else "")
+                others = tuple(text for text in queries if text != query)
                 found = action.get("sources")
                 pages = [page for page in found if type(page) is dict] if type(found) is list else []
                 sources = tuple((page["url"], None) for page in pages if type(page.get("url")) is str)
-                call = HostedCall("web_search", id_, str(query), sources=sources, error=failed)
+                call = HostedCall("web_search", id_, str(query), sources=sources, error=failed, queries=others)
         case "code_interpreter_call":
             outputs = data.get("outputs")
             logs = [part.get("logs") for part in outputs if type(part) is dict] if type(outputs) is list else []

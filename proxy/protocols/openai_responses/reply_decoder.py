@@ -8,7 +8,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from ...errors import UpstreamError
-from ...ir import Block, Extra, Failure, Opaque, Reasoning, Reply, Signature, StopReason, ToolCall
+from ...ir import Block, Extra, Failure, Image, Media, Opaque, Reasoning, Reply, Signature, StopReason, ToolCall
+from ...ir.media_type import media_type
 from ...ir.repairs import Repairs
 from ...wire.error_bodies import error_in_body, is_error
 from ...wire.json_fields import each, maybe, need, take
@@ -69,6 +70,12 @@ def item_in(item: dict[str, Any], index: int, sent: UpstreamRequest, new_id: New
             return [(key, _with_issuer(block, sent)) for key, block in reasoning_in(item, index)]
         case "function_call" | "custom_tool_call":
             return [(("call", 0), reply_call_in(kind, item, sent, new_id))]
+        case "image_generation_call" if type(item.get("result")) is str and item["result"]:
+            # "result: The generated image encoded in base64."
+            # https://platform.openai.com/docs/api-reference/responses/object#responses-object-output
+            data = item.pop("result")
+            mime = media_type(f"image/{maybe(item, 'output_format', str) or 'png'}", data)
+            return [(("item", 0), Image(Media(mime, data), item or None))]
         case _:
             return [(("item", 0), with_call(Opaque(NAME, kind, {"type": kind, **item})))]
 

@@ -14,6 +14,7 @@ from ...ir import (
     HostedCall,
     Image,
     Loss,
+    Media,
     Opaque,
     Reasoning,
     Refusal,
@@ -36,7 +37,7 @@ from .client_tools import CALL_PREFIXES, client_call_out, vendor_of
 from .hosted_tools import hosted_item_out
 from .items import call_out, group_by_item, part_out, reasoning_out, split_item_extra
 from .request_encoder import format_out
-from .tables import ECHO_KEY, INCOMPLETE, NAME, STATUSES
+from .tables import ECHO_KEY, IMAGE_FORMATS, INCOMPLETE, NAME, STATUSES
 from .tool_encoder import tool_choice_out, tools_out
 
 
@@ -86,6 +87,8 @@ def _items_out(
             return [hosted_item_out(call, new_id(""))]
         case Opaque():
             return []  # it is declared with the extra fields
+        case Image(Media(data=str()) as media, extra):
+            return [image_item_out(media, new_id, extra if same else None)]
         case Image() | Document() | Audio() | Video() | ToolResult():
             losses.append(Loss(f"blocks[{b}]", "media_out", "dropped"))
             return []
@@ -140,6 +143,18 @@ def reply_call_out(call: ToolCall, new_id: NewId, same: bool, tools: tuple[Tool 
     item = call_out(call, None, call.extra if same and call.extra else {})
     id_ = item.pop("id", None) or new_id("ctc_" if call.kind == "custom" else "fc_")
     return {"id": id_, **item, "status": "completed"}
+
+
+def image_item_out(media: Media, new_id: NewId, extra: Extra) -> dict[str, Any]:
+    """Returns an image of an answer as the service writes one that a model made.
+
+    "result: The generated image encoded in base64."
+    https://platform.openai.com/docs/api-reference/responses/object#responses-object-output
+    """
+    id_ = extra["id"] if extra and "id" in extra else new_id("ig_")
+    item = {"id": id_, "type": "image_generation_call", "status": "completed", "result": media.data}
+    kind = (media.mime or "").removeprefix("image/")
+    return {**item, **({"output_format": kind} if kind in IMAGE_FORMATS else {}), **(extra or {})}
 
 
 def incomplete_item(item: dict[str, Any]) -> dict[str, Any]:

@@ -134,6 +134,9 @@ class _InputDecoder:
                 self._add("assistant", call)
             case str() if kind in OUTPUTS and (result := client_result_in(kind, item)) is not None:
                 self._add("user", result)
+                if kind == "tool_search_output":  # "tools: The loaded tool definitions", which the model can now call
+                    found = deepcopy(maybe(item, "tools", list) or [])
+                    self.tools += [_mark_additional(tool) for tool in tools_in(found, "tools")]
             case str():
                 user = kind.endswith("_output") or kind in USER_ITEMS
                 self._add("user" if user else "assistant", Opaque(NAME, kind, {"type": kind, **item}))

@@ -17,6 +17,7 @@ from ...ir import (
     BlockStart,
     Event,
     Extra,
+    Image,
     Opaque,
     Reasoning,
     Refusal,
@@ -294,7 +295,7 @@ class StreamDecoder:
             self._catch_up(part, block, out)
             if isinstance(block, Reasoning) and block.signature is not None:
                 signature = block.signature
-            part.extra = None if isinstance(block, Opaque) else block.extra
+            part.extra = None if isinstance(block, Opaque | Image) else block.extra
         if signature is not None and item.current is not None:
             out.append(BlockSignature(item.current.index, signature))
         for part in item.parts.values():

@@ -25,6 +25,7 @@ from ...ir import (
     HostedCall,
     Image,
     Loss,
+    Media,
     Opaque,
     Reasoning,
     Refusal,
@@ -46,9 +47,10 @@ from ..protocol import ReplyContext
 from .client_tools import vendor_of
 from .errors import stream_error
 from .hosted_tools import hosted_item_out
-from .items import citation_out, same_item, split_item_extra
+from .items import same_item, split_item_extra
 from .reply_encoder import (
     carrier_out,
+    image_item_out,
     incomplete_item,
     output_part,
     reply_call_out,
@@ -228,6 +230,8 @@ class StreamEncoder:
                 self._whole_item(data, out)
             case Opaque(call=HostedCall() as call):
                 self._whole_item(hosted_item_out(call, self._context.new_id("")), out)
+            case Image(Media(data=str()) as media, extra):
+                self._whole_item(image_item_out(media, self._context.new_id, extra if self._same else None), out)
             case Image() | Document() | Audio() | Video() | ToolResult():
                 self.losses.append(Loss(f"blocks[{index}]", "media_out", "dropped"))
 
@@ -327,10 +331,10 @@ class StreamEncoder:
             block = replace(
                 block, text=text, citations=tuple(current.citations), extra=self._merged_extra(block.extra, extra)
             )
-            for n, citation in enumerate(current.citations):
-                added = {**fields, "annotation_index": n, "annotation": citation_out(citation, text)}
-                self._frame("response.output_text.annotation.added", added, out)
             part = output_part(block, split_item_extra(block.extra or {})[0])
+            for n, annotation in enumerate(part["annotations"]):
+                added = {**fields, "annotation_index": n, "annotation": annotation}
+                self._frame("response.output_text.annotation.added", added, out)
             self._frame(
                 "response.output_text.done", {**fields, "text": text, "logprobs": part.get("logprobs") or []}, out
             )

@@ -182,3 +182,6 @@ QUIRKS = {
     "penalties": "takes presence_penalty and frequency_penalty, as Open Responses hosts do",
     "no_parallel_tool_calls": "refuses parallel_tool_calls",
 }
+
+IMAGE_FORMATS = frozenset(("png", "webp", "jpeg", "gif", "svg"))
+"""Values of `output_format` of an image in an answer; another format is left unsaid."""

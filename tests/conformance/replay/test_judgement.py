@@ -115,6 +115,66 @@ ODD_USAGE = {
     },
 }
 
+ADDS_A_TOOL = {
+    **ANTHROPIC,
+    "request": {
+        **ANTHROPIC["request"],
+        "messages": [
+            {"role": "user", "content": "Weather in Oslo?"},
+            {
+                "role": "system",
+                "content": [{"type": "tool_addition", "tool": {"type": "tool_reference", "name": "forecast"}}],
+            },
+        ],
+    },
+}
+RUNS_A_TOOL = {
+    **ANTHROPIC,
+    "request": {**ANTHROPIC["request"], "tools": [{"type": "bash_20250124", "name": "bash"}], "tool_choice": None},
+}
+SEARCHES = {
+    **ANTHROPIC,
+    "request": {
+        **ANTHROPIC["request"],
+        "tools": [{"type": "web_search_20250305", "name": "web_search", "max_uses": None}],
+        "tool_choice": None,
+    },
+    "response": {
+        **MESSAGE,
+        "content": [
+            {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "oslo weather"}},
+            {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": []},
+            {"type": "text", "text": "It snows."},
+        ],
+        "stop_reason": "end_turn",
+    },
+}
+BEGINS_WITH_A_CALL = {
+    **CHAT,
+    "request": {
+        "model": "m",
+        "messages": [
+            {
+                "role": "assistant",
+                "content": None,
+                "tool_calls": [
+                    {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city":"Oslo"}'}}
+                ],
+            },
+            {"role": "tool", "tool_call_id": "c1", "content": "minus four"},
+        ],
+        "tools": [{"type": "function", "function": {"name": "weather", "parameters": TOOL}}],
+    },
+}
+WARM = {**CHAT, "request": {**CHAT["request"], "temperature": 0.5}}
+TWO_TEXTS = {
+    **CITED,
+    "response": {
+        **CITED["response"],
+        "content": [{"type": "text", "text": "It snows."}, {"type": "text", "text": "It is cold."}],
+    },
+}
+
 
 # ---- the faults ------------------------------------------------------------------------------------------------------
 
@@ -202,6 +262,35 @@ def one_system_text(request: Request) -> Request:
     return replace(request, turns=(Turn("system", (Text("".join(text.text for text in texts)),)), *rest))
 
 
+def without_turns(*roles: str) -> Callable[[UpstreamRequest], UpstreamRequest]:
+    """Returns a change that drops the messages of these roles."""
+
+    def change(sent: UpstreamRequest) -> UpstreamRequest:
+        messages = [message for message in sent.payload["messages"] if message["role"] not in roles]
+        return replace(sent, payload={**sent.payload, "messages": messages})
+
+    return change
+
+
+def without_inputs(sent: UpstreamRequest) -> UpstreamRequest:
+    bare = {"type": "function", "function": {"name": "bash", "parameters": {"type": "object", "properties": {}}}}
+    return replace(sent, payload={**sent.payload, "tools": [bare]})
+
+
+def with_words_first(sent: UpstreamRequest) -> UpstreamRequest:
+    contents = [{"role": "user", "parts": [{"text": "Go on."}]}, *sent.payload["contents"][1:]]
+    return replace(sent, payload={**sent.payload, "contents": contents})
+
+
+def called_empty(sent: UpstreamRequest) -> UpstreamRequest:
+    loss = Loss("turns[0]", "empty_turn", "dropped")
+    return replace(sent, losses=(*sent.losses, loss, Loss("turns", "content", "dropped")))
+
+
+def without_temperature(sent: UpstreamRequest) -> UpstreamRequest:
+    return replace(sent, payload={key: value for key, value in sent.payload.items() if key != "temperature"})
+
+
 def one_result_text(sent: UpstreamRequest) -> UpstreamRequest:
     items = [
         {**item, "output": "minus fourlight snow"} if item.get("type") == "function_call_output" else item
@@ -246,7 +335,7 @@ def calls_first(reply: Reply) -> Reply:
 
 
 QUOTE_LOSS = Loss("blocks[0].citations[0].text", "citations", "dropped")
-MEDIA_LOSS = Loss("blocks[0]", "media_out", "dropped")
+DOCUMENT_LOSS = Loss("blocks[0]", "document", "dropped")
 
 LIES: list[tuple[str, dict[str, Any], str, Fault, str, str]] = [
     (
@@ -317,9 +406,65 @@ LIES: list[tuple[str, dict[str, Any], str, Fault, str, str]] = [
         "declares a loss that the server does not allow",
         CHAT,
         "gemini",
-        with_reply(lambda reply: reply, MEDIA_LOSS),
+        with_reply(lambda reply: reply, DOCUMENT_LOSS),
         "gemini",
-        "reply: the server sends an error in its place: cannot be told without a loss: media_out",
+        "reply: the server sends an error in its place: cannot be told without a loss: document",
+    ),
+    (
+        "does not tell that a tool was added",
+        ADDS_A_TOOL,
+        "openai-chat",
+        with_sent(without_turns("system")),
+        "openai-chat",
+        "request: $.messages[1].content[0] (hosted_output)",
+    ),
+    (
+        "plays a client's own tool without its inputs",
+        RUNS_A_TOOL,
+        "openai-chat",
+        with_sent(without_inputs),
+        "openai-chat",
+        "request: tools (wrong)",
+    ),
+    (
+        "does not tell what was searched",
+        SEARCHES,
+        "openai-responses",
+        with_reply(lambda reply: replace(reply, blocks=reply.blocks[2:])),
+        "openai-responses",
+        "reply: opaque blocks without a declared loss: server_tool_use",
+    ),
+    (
+        "makes up a user's words before a call",
+        BEGINS_WITH_A_CALL,
+        "gemini",
+        with_sent(with_words_first),
+        "gemini",
+        "request: turns (wrong)",
+    ),
+    (
+        "calls a message empty that is not",
+        CHAT,
+        "gemini",
+        with_sent(called_empty),
+        "gemini",
+        "request: refused for empty_turn at turns[0], though nothing is lost there",
+    ),
+    (
+        "drops a temperature that is not the default",
+        WARM,
+        "openai-chat",
+        with_sent(without_temperature),
+        "openai-chat",
+        "request: sampling.temperature",
+    ),
+    (
+        "drops a word between two texts",
+        TWO_TEXTS,
+        "openai-chat",
+        with_reply(lambda reply: replace(reply, blocks=(Text("It snows. is cold."),))),
+        "openai-chat",
+        "reply: text (wrong)",
     ),
     (
         "changes the blanks of thinking",

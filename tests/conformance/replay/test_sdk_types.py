@@ -29,6 +29,18 @@ VALUES: list[tuple[str, str, Any, str | None]] = [
     ("openai-chat", REPLY, {**CHAT["response"], "created": "now"}, "created"),
     ("openai-chat", EVENT, chunk(content="hi"), None),
     ("openai-chat", EVENT, {**CHUNK, "choices": [{"index": 0}]}, "choices[0]"),
+    (
+        "openai-chat",
+        EVENT,
+        chunk(tool_calls=[{"index": 0, "id": "c", "type": "custom", "custom": {"name": "sql", "input": ""}}]),
+        None,
+    ),
+    (
+        "openai-chat",
+        EVENT,
+        chunk(tool_calls=[{"index": 0, "id": "c", "type": "custom", "custom": {"input": 5}}]),
+        "choices[0].delta.tool_calls[0].type",
+    ),
     ("openai-responses", REQUEST, RESPONSES["request"], None),
     ("openai-responses", REPLY, RESPONSE, None),
     ("openai-responses", REPLY, {**RESPONSE, "tools": None}, "tools"),

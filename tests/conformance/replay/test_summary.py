@@ -63,6 +63,19 @@ def test_json_lines() -> None:
     (line,) = json_lines(verdicts(0, 1), {"f.json": ["cut"]})
     value = json.loads(line)
     assert value["cross"]["gemini"]["valid"] is False
-    assert value["own"] == {"valid": True, "reasons": [], "losses": [], "refused": [], "mock": None}
+    assert value["own"] == {"valid": True, "reasons": [], "losses": [], "refused": [], "mock": None, "left_out": None}
     assert value["sockets"] == ["cut"]
     assert (value["protocol"], value["capability"], value["decoded"]) == ("anthropic", "text", True)
+
+
+def test_a_crossing_that_a_recording_cannot_show_counts_for_nothing() -> None:
+    damaged = Verdict(
+        file="g.json",
+        protocol="gemini",
+        capability="images",
+        cross={"ollama": Outcome(left_out="a damaged image"), "anthropic": Outcome()},
+    )
+    total = summarize([damaged])
+    assert (total.crossed, total.crossings) == (1, 1)
+    assert figures([damaged])["gemini to anthropic"] == 100
+    assert "left out 1 crossings: a damaged image" in list(table([damaged]))

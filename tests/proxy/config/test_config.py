@@ -531,9 +531,11 @@ NOTED = {
     "open: true\nlisten: 0.0.0.0:80": "hosts: [NAME]",
     "relay: auto": "takes away what the model refuses",
     "response_headers: true": "crosswire_losses",
+    "ledger: {media_out: refuse}": "media_asked",
 }
 NOT_NOTED = (
     *("response_headers: false", "response_headers: [x-crosswire-backend]"),
+    *("ledger: {media_out: refuse, media_asked: drop}", "ledger: {seed: refuse}"),
     *("relay: never", "retry: {attempts: 2}", "max_frame: 64 MiB", "body_limit: 1 MiB", "records: 10"),
     *("max_frame: 1 MiB\nlimits: {response: 1 MiB}", "records: 2000\nlimits: {record_memory: 32 MiB}"),
     *("body_limit: 64 MiB\nlimits: {elements: 5000000}", "open: true\nlisten: 0.0.0.0:80\nhosts: [a.example]"),

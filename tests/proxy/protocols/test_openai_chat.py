@@ -941,7 +941,7 @@ REPLY_LOSSES: dict[str, tuple[dict[str, Any], Losses]] = {
         {"blocks": (Text("a", (Citation("https://a"), Citation("https://b", None, "words"))),)},
         [("blocks[0].citations[1].text", "citations", "dropped")],
     ),
-    "an image": ({"blocks": (Image(Media("image/png", "AA")),)}, [("blocks[0]", "media_out", "dropped")]),
+    "a stored image": ({"blocks": (Image(Media(file_id="f")),)}, [("blocks[0]", "media_out", "dropped")]),
     "a hosted tool's item": (
         {"blocks": (Opaque("anthropic", "server_tool_use", {}),)},
         [("blocks[0].server_tool_use", "hosted_output", "dropped")],
