@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -40,6 +41,9 @@ def _parser() -> argparse.ArgumentParser:
         parser.add_argument(f"--{axis}", default="*", metavar="GLOB", help=f"only the {plural} that match this glob")
     parser.add_argument(
         "--stream", action=argparse.BooleanOptionalAction, help="only streamed replies, or only unary ones"
+    )
+    parser.add_argument(
+        "--apart", action="store_true", help="run the mock and the proxy as processes of their own, beside the suite's"
     )
     parser.add_argument("--scenarios", type=Path, metavar="DIR", help="folder whose files lie over the shipped ones")
     parser.add_argument("--snapshots", type=Path, help="folder of the snapshots")
@@ -81,8 +85,10 @@ def run(args: argparse.Namespace) -> int:
     if args.classic:
         from .reports.classic import run_classic_checks
 
-        return run_classic_checks(folders)
+        return run_classic_checks(folders, apart=args.apart)
     os.environ.pop("PYTEST_ADDOPTS", None)  # the options of another run: this one has its own flags
+    if args.apart:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C, which stops the processes too
     code = pytest.main(pytest_arguments(args))
     return {0: OK, 1: FAILED, 5: USAGE}.get(int(code), USAGE)
 
@@ -111,6 +117,8 @@ def pytest_arguments(args: argparse.Namespace) -> list[str]:
     out += ["-p", "no:hypothesispytest"]  # no test here uses it, and it takes longest to load
     out += [f"--{axis}={getattr(args, axis)}" for axis in ("frontend", "provider", "story")]
     out.append(f"--mode={mode}")
+    if args.apart:
+        out.append("--apart")
     if args.scenarios:
         out.append(f"--scenarios={args.scenarios.absolute()}")
     if args.snapshots:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,9 @@ from crosswire.mockserver.scenarios.folders import SHIPPED, scenario_folders
 from crosswire.mockserver.scenarios.loader import Scenarios, load_scenarios
 
 from .checks.routing import ROUTE
+from .harness.child_process import ServerEnded
 from .harness.testbed import Testbed
+from .harness.testbed_apart import TestbedApart
 from .local_model.expectations import LOCAL_PROVIDER, is_installed, read_local_expectations
 from .local_model.runner import local_cells, play_local_cell
 from .matrix.cells import enumerate_cells
@@ -32,6 +35,9 @@ MATRIX_PAGE = CHECKOUT / "docs" / "matrix.md"
 
 AXES = ("frontend", "provider", "story")
 
+FAILED = 1
+"""Exit code of a run that is ended because a server is gone."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("crosswire matrix")
@@ -41,6 +47,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--mode", choices=("both", "stream", "unary"), default="both", help="unary replies, streamed replies, or both"
     )
     group.addoption("--scenarios", type=Path, help="folder whose files lie over the shipped scenarios")
+    group.addoption("--apart", action="store_true", help="run the mock and the proxy as processes of their own")
     group.addoption("--known-failing", default=str(KNOWN_FAILING), help="list of the cells that are known to fail")
     group.addoption("--cells-json", help="write one JSON line per cell to this file")
     group.addoption("--cells-html", help="write the run as an HTML page to this file")
@@ -53,7 +60,8 @@ class MatrixRun:
 
     def __init__(self, config: pytest.Config) -> None:
         self.matrix: Expectations = read_expectations()
-        folders = scenario_folders(config.getoption("--scenarios"))
+        self.folders = folders = scenario_folders(config.getoption("--scenarios"))
+        self.apart: bool = config.getoption("--apart")
         self.scenarios: Scenarios = load_scenarios(*folders)
         self.has_own_scenarios = [folder.resolve() for folder in folders] == [SHIPPED]
         selected = []
@@ -89,8 +97,11 @@ class MatrixRun:
     @property
     def testbed(self) -> Testbed:
         if self._testbed is None:
-            self._testbed = Testbed(self.scenarios)
-            self._testbed.__enter__()
+            made = TestbedApart(self.scenarios, self.folders) if self.apart else Testbed(self.scenarios)
+            try:
+                self._testbed = made.__enter__()
+            except ServerEnded as ended:
+                pytest.exit(str(ended), FAILED)
         return self._testbed
 
     def no_cell_reason(self) -> str:
@@ -112,15 +123,27 @@ class MatrixRun:
     def result(self, cell: Cell) -> Result:
         """Returns the result of a cell, playing it first if necessary."""
         if cell not in self.results:
-            testbed = self.testbed
             if cell.provider == LOCAL_PROVIDER:
-                playing = play_local_cell(cell, testbed, self.scenarios, self.matrix, self.local)
+                playing = play_local_cell(cell, self.testbed, self.scenarios, self.matrix, self.local)
             else:
-                playing = play_cell(cell, testbed, self.scenarios, self.matrix)
-            self.results[cell] = testbed.wait(playing)
+                playing = play_cell(cell, self.testbed, self.scenarios, self.matrix)
+            self.results[cell] = self.play(playing)
             if self.grid is not None:
                 self.grid.add(self.results[cell])
         return self.results[cell]
+
+    def play(self, playing: Coroutine[Any, Any, Result]) -> Result:
+        """Plays a cell; a failure gets what the servers printed, and the run ends where one of them is gone."""
+        testbed, before = self.testbed, self.testbed.positions()
+        try:
+            result = testbed.wait(playing)
+        except ServerEnded as ended:
+            pytest.exit(str(ended), FAILED)
+        if result.outcome == "fail":
+            if ending := testbed.ending():
+                pytest.exit(ending, FAILED)
+            result.reasons += testbed.printed(before)
+        return result
 
     def is_known_to_fail(self, cell: Cell) -> bool:
         """Returns whether a cell is listed as known to fail."""
@@ -136,7 +159,7 @@ class MatrixRun:
             self.testbed.wait(self.testbed.cut_replies(write))
             try:
                 playing = play_cell(cell, self.testbed, self.scenarios, self.matrix)
-                self.recut[cell, write] = self.testbed.wait(playing)
+                self.recut[cell, write] = self.play(playing)
             finally:
                 self.testbed.wait(self.testbed.cut_replies(None))
         return self.recut[cell, write]

@@ -70,7 +70,8 @@ class Journal:
 
     def since(self, seq: int) -> list[Entry]:
         """Returns the entries from a sequence number on."""
-        return [entry for entry in self.entries if entry.seq >= seq]
+        first = self.entries[0].seq if self.entries else 0
+        return self.entries[max(0, seq - first) :]
 
     def reset(self) -> None:
         """Removes all entries."""

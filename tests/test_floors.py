@@ -107,26 +107,30 @@ ABROAD: dict[str, dict[str, tuple[str, ...]]] = {
         # of the proxy what runs it, and its words for losses; the replay puts recorded traffic through its protocols
         "proxy.server.app": (
             *("conformance.harness.testbed", "conformance.replay.socket_replay"),
-            "conformance.mutants.trial",
+            *("conformance.harness.proxy_process", "conformance.mutants.trial"),
         ),
+        "proxy.server.lifecycle": ("conformance.harness.proxy_process",),
         "proxy.protocols": ("conformance.replay.*",),
         "proxy.protocols.protocol": ("conformance.replay.*",),
         "proxy.wire.framing": ("conformance.replay.*",),
-        "proxy.errors": ("conformance.harness.testbed", "conformance.replay.*"),
+        "proxy.errors": (
+            *("conformance.harness.testbed", "conformance.harness.proxy_process"),
+            "conformance.replay.*",
+        ),
         "proxy.ir": ("conformance.replay.*",),
         "proxy.ir.loss_tables": ("conformance.replay.*",),
     },
 }
 """Of each package: the modules of the other two that it may import, and which of its own may."""
 
-ONLY_NAMES = {"proxy.server.app": {"make_app"}}
+ONLY_NAMES = {"proxy.server.app": {"make_app"}, "proxy.server.lifecycle": {"make_runner"}}
 """The names that another package may import from a module, where that is not all of them."""
 
 LIBRARIES: dict[str, tuple[str, ...]] = {
     "msgspec": ("*",),
     "aiohttp": (
         *("proxy.server.*", "proxy.backends.aiohttp_transport", "mockserver.server"),
-        *("conformance.harness.testbed", "conformance.replay.socket_replay"),
+        *("conformance.harness.*", "conformance.replay.socket_replay"),
     ),
     "aiohappyeyeballs": ("proxy.backends.name_resolution", "proxy.backends.aiohttp_transport"),
     "yarl": ("proxy.backends.aiohttp_transport", "proxy.config.urls"),

@@ -70,6 +70,7 @@ def check_exchange(result: Result, case: Case, request: HttpRequest, step: Step)
         of_request = request_differences(sent, case.client, received, case.upstream, case.provider.name)
         check_added(result, case, sent, received)
         _check_stable_names(result, case, sent, received, matches)
+    result.request_losses[case.step_index] = {difference.feature for difference in of_request} - {WRONG}
     upstream_reply = case.upstream.parse_reply(
         entry["status"],
         entry["reply_headers"],

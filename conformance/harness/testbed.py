@@ -1,13 +1,12 @@
-"""Test bed: starts a mock and proxies on free ports in a thread, and an HTTP client that keeps every byte."""
+"""Test bed: starts a mock and proxies on free ports, here in a thread, and an HTTP client that keeps every byte."""
 
 from __future__ import annotations
 
 import asyncio
 import copy
 import json
-import re
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,6 +25,7 @@ from crosswire.proxy.errors import ConfigError
 from crosswire.proxy.server.app import make_app
 
 from .clock import PROXY_CREATED
+from .ids import NumberedIds
 
 T = TypeVar("T")
 
@@ -38,8 +38,6 @@ that cells do not affect each other."""
 
 RETRY_CONFIG: dict[str, float] = {"attempts": 3, "base_s": 0.001, "cap_s": 0.002, "budget": 1, "floor_per_s": 1000}
 """Default retry settings of a story's own proxy: the proxy's default number of attempts, without waiting."""
-
-_PROXY_ID = re.compile(r"c0ffee[0-9a-f]{18}")
 
 TIMEOUT_S = 20.0
 """Seconds that one response may take: a bound for hangs, generous on a busy machine."""
@@ -99,9 +97,11 @@ class Testbed:
         self.scenarios = scenarios
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="testbed", daemon=True)
-        self._folder = TemporaryDirectory(prefix="crosswire-matrix-")
+        self._temporary = TemporaryDirectory(prefix="crosswire-matrix-")
+        self.folder = Path(self._temporary.name)
         self._runners: list[web.AppRunner] = []
-        self._numbers = count(1)
+        self._configs = count()
+        self._ids = NumberedIds(count(1))
         self._single_backend_urls: dict[str, str] = {}
         self._story_urls: dict[str, str] = {}
         self._local_log = Path()
@@ -111,7 +111,11 @@ class Testbed:
 
     def __enter__(self) -> Testbed:
         self._thread.start()
-        self.wait(self._open())
+        try:
+            self.wait(self._open())
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -119,7 +123,7 @@ class Testbed:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
-        self._folder.cleanup()
+        self._temporary.cleanup()
 
     def wait(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs a coroutine on the test bed's loop, from any other thread."""
@@ -129,7 +133,7 @@ class Testbed:
         self._session = aiohttp.ClientSession(
             auto_decompress=False, timeout=aiohttp.ClientTimeout(total=TIMEOUT_S), cookie_jar=aiohttp.DummyCookieJar()
         )
-        self.mock_url = await self.start(mock_server.make_app(self.scenarios))
+        self.mock_url = await self.serve_mock()
         self.base_url = await self.start_proxy(proxy_config(self.scenarios, self.mock_url))
 
     async def start(self, app: web.Application) -> str:
@@ -140,16 +144,24 @@ class Testbed:
         self._runners.append(runner)
         return f"http://127.0.0.1:{runner.addresses[0][1]}"
 
-    async def start_proxy(self, config: Mapping[str, Any]) -> str:
-        """Serves a proxy with this config and returns its URL; raises RejectedConfig where the proxy refuses it."""
-        file = Path(self._folder.name) / f"crosswire-{len(self._runners)}.yaml"
-        file.write_text(yaml.safe_dump(dict(config), sort_keys=False))
+    async def serve_mock(self) -> str:
+        """Serves the mock and returns its URL."""
+        return await self.start(mock_server.make_app(self.scenarios))
+
+    async def serve_proxy(self, file: Path, stage_log: Path | None = None) -> str:
+        """Serves a proxy with the config in this file and returns its URL; raises RejectedConfig as `start_proxy`."""
         # environment variables could add providers of their own
         try:
-            app = make_app(file, clock=lambda: PROXY_CREATED, ids=self.ids, env={})
+            app = make_app(file, clock=lambda: PROXY_CREATED, ids=self._ids, env={}, stage_log=stage_log)
         except ConfigError as refused:
             raise RejectedConfig(str(refused)) from refused
         return await self.start(app)
+
+    async def start_proxy(self, config: Mapping[str, Any], stage_log: Path | None = None) -> str:
+        """Serves a proxy with this config and returns its URL; raises RejectedConfig where the proxy refuses it."""
+        file = self.folder / f"crosswire-{next(self._configs)}.yaml"
+        file.write_text(yaml.safe_dump(dict(config), sort_keys=False))
+        return await self.serve_proxy(file, stage_log)
 
     async def proxy_for_provider(self, provider: Provider) -> str:
         """Returns the URL of a proxy whose only backend is this provider."""
@@ -161,18 +173,16 @@ class Testbed:
     async def proxy_for_local_model(self, backend: Mapping[str, Any]) -> str:
         """Returns the URL of a proxy whose only backend, mlx, is a model in its own process; it logs the prompts."""
         if "mlx" not in self._single_backend_urls:
-            self._local_log = Path(self._folder.name) / "local.jsonl"
-            file = Path(self._folder.name) / "local.yaml"
-            file.write_text(yaml.safe_dump({**BASE_CONFIG, "backends": {"mlx": dict(backend)}}))
-            app = make_app(file, clock=lambda: PROXY_CREATED, ids=self.ids, env={}, stage_log=self._local_log)
-            self._single_backend_urls["mlx"] = await self.start(app)
+            self._local_log = self.folder / "local.jsonl"
+            config = {**BASE_CONFIG, "backends": {"mlx": dict(backend)}}
+            self._single_backend_urls["mlx"] = await self.start_proxy(config, self._local_log)
         return self._single_backend_urls["mlx"]
 
     async def local_model_log(self, id_: str) -> tuple[str, str]:
         """Returns prompt and output of the local model for a request id; waits until the log has them."""
         for _ in range(200):
-            lines = self._local_log.read_bytes().splitlines() if self._local_log.exists() else []
-            for line in reversed(lines):
+            written = self._local_log.read_bytes() if self._local_log.exists() else b""
+            for line in reversed(written.split(b"\n")[:-1]):  # the last may be under way
                 if id_.encode() in line and b'"backend_response"' in line:
                     first, *others = json.loads(line)["body"].splitlines()
                     return json.loads(first)["prompt"], "\n".join(others)
@@ -192,27 +202,27 @@ class Testbed:
             self._story_urls[key] = await self.start_proxy(config)
         return self._story_urls[key]
 
-    def ids(self) -> Callable[[str], str]:
-        """Returns a source of ids that differ between requests only in a number, which `mask_ids` removes."""
-        base = f"c0ffee{next(self._numbers):018x}"  # matched by _PROXY_ID
-        counts: dict[str, int] = {}
-
-        def new_id(prefix: str) -> str:
-            number = counts[prefix] = counts.get(prefix, -1) + 1
-            return f"{prefix}{base}{number:02x}" if number else prefix + base
-
-        return new_id
-
-    @staticmethod
-    def mask_ids(text: str) -> str:
-        """Replaces the numbers in the proxy's own ids, which differ from run to run, by zeros."""
-        return _PROXY_ID.sub("0" * 24, text)
-
     async def _close(self) -> None:
         if self._session is not None:
             await self._session.close()
+        await self.close_servers()
+
+    async def close_servers(self) -> None:
+        """Ends the mock and the proxies."""
         for runner in reversed(self._runners):
             await runner.cleanup()
+
+    def ending(self) -> str | None:
+        """Returns how servers in processes of their own ended; None while all run, as they do in this process."""
+        return None
+
+    def positions(self) -> tuple[int, ...]:
+        """Returns how much each server in a process of its own has printed, for `printed`."""
+        return ()
+
+    def printed(self, since: tuple[int, ...]) -> list[str]:
+        """Returns what servers in processes of their own have printed since then; there is none."""
+        return []
 
     async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> HttpResponse:
         """Sends a request and reads the response to its last byte, or to where the connection breaks."""

@@ -78,7 +78,8 @@ def decision_summary(record: Mapping[str, Any]) -> dict[str, Any]:
 class Result(Struct):
     """Outcome of a cell; `reasons` explain a failure or an allowed refusal.
 
-    `losses` are loss features, `refused` loss features or capabilities. `renamed` maps tool names and call ids of the
+    `losses` are loss features, `request_losses` those of the requests by the number of their exchange, `refused` loss
+    features or capabilities. `renamed` maps tool names and call ids of the
     client to the names upstream, which must be the same in every exchange.
     """
 
@@ -87,6 +88,7 @@ class Result(Struct):
     reasons: list[str] = field(default_factory=list)
     losses: list[str] = field(default_factory=list)
     lost: list[Lost] = field(default_factory=list)
+    request_losses: dict[int, set[str]] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
     decision: dict[str, Any] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)

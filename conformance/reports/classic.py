@@ -10,6 +10,7 @@ from msgspec import Struct
 from crosswire.mockserver.scenarios.loader import load_scenarios
 
 from ..harness.testbed import Testbed
+from ..harness.testbed_apart import TestbedApart
 from ..matrix.expectations import read_expectations
 from ..matrix.result import Cell
 from ..matrix.runner import play_cell
@@ -40,11 +41,11 @@ CHECKS = (
 )
 
 
-def run_classic_checks(folders: Sequence[Path]) -> int:
+def run_classic_checks(folders: Sequence[Path], *, apart: bool = False) -> int:
     """Plays and prints the checks; returns 0 if every reply is as expected, else 1."""
     scenarios, matrix = load_scenarios(*folders), read_expectations()
     failed = 0
-    with Testbed(scenarios) as testbed:
+    with TestbedApart(scenarios, folders) if apart else Testbed(scenarios) as testbed:
         for number, check in enumerate(CHECKS):
             if number:
                 print("---")

@@ -14,7 +14,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from ..harness.testbed import Testbed
+from ..harness.ids import mask_ids
 from ..matrix.result import Cell, Outcome, Result
 from .grid import MARKS
 
@@ -96,7 +96,7 @@ def _cell_details(result: Result, texts: dict[str, int]) -> dict[str, Any]:
     cell = result.cell
     steps = []
     for step in result.steps:
-        plain = (Testbed.mask_ids(getattr(step.transcript, wire)) for wire in TRANSCRIPT_FIELDS)
+        plain = (mask_ids(getattr(step.transcript, wire)) for wire in TRANSCRIPT_FIELDS)
         places = [texts.setdefault(text, len(texts)) for text in plain]
         decision = (step.record or {}).get("decision")
         details = {

@@ -9,11 +9,13 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from ..harness.testbed import Testbed
+from ..harness.ids import mask_ids
 from ..matrix.result import Result, Step
 from .store import json_deviation
 
-CLIENT_HEADERS = ("content-type", "retry-after", "x-should-retry", "x-crosswire-attempts", "x-crosswire-loss")
+LOSS_HEADER = "x-crosswire-loss"
+
+CLIENT_HEADERS = ("content-type", "retry-after", "x-should-retry", "x-crosswire-attempts", LOSS_HEADER)
 """The response headers of a client's view."""
 
 ROUTE_HEADERS = (
@@ -77,31 +79,45 @@ def _upstream_request(step: Step) -> Any:
     if not step.entries:
         return "nothing reached the provider"
     path = step.entries[-1]["path"]
-    return {"path": path, "body": json.loads(Testbed.mask_ids(step.transcript.upstream_request) or "null")}
+    return {"path": path, "body": json.loads(mask_ids(step.transcript.upstream_request) or "null")}
 
 
 # ---- client ----------------------------------------------------------------------------------------------------------
 
 
 def _client_replies(result: Result) -> dict[str, Any]:
-    return {"losses": result.losses, "answers": [_client_reply(step, result) for step in result.steps]}
+    return {
+        "losses": result.losses,
+        "answers": [_client_reply(number, step, result) for number, step in enumerate(result.steps)],
+    }
 
 
-def _client_reply(step: Step, result: Result) -> dict[str, Any]:
+def _client_reply(number: int, step: Step, result: Result) -> dict[str, Any]:
+    if result.cell.stream and result.refused and step is result.steps[-1] and step.entries and step.reply.error:
+        # how much of the reply was sent before what is refused, and so whether any was, TCP decides
+        return {"refused": step.reply.error.message}
     shown = {name: value for name, value in step.response.headers.items() if name in CLIENT_HEADERS}
+    if result.cell.stream and step.response.status == 200 and LOSS_HEADER in shown:
+        # how many losses of the reply are known when the headers are sent, TCP decides
+        known = result.request_losses.get(number, set())
+        shown[LOSS_HEADER] = ",".join(feature for feature in shown[LOSS_HEADER].split(",") if feature in known)
+        shown = {name: value for name, value in shown.items() if value}
     return {"status": step.response.status, "headers": shown, "body": _client_body(step, result)}
 
 
 def _client_body(step: Step, result: Result) -> Any:
     # the model's name is checked in every cell; here it would make all views differ
     model = step.response.headers.get("x-crosswire-model") or step.reply.model or ""
-    text = Testbed.mask_ids(step.transcript.client_response)
+    text = mask_ids(step.transcript.client_response)
     if model:
         text = text.replace(f'"{model}"', '"(model)"')
     if result.cell.stream and step.response.status == 200:
         is_sse = step.response.headers.get("content-type", "").startswith("text/event-stream")
         events = text.split("\n\n" if is_sse else "\n")
-        return [*events, "(the connection broke)"] if step.response.broken else events
+        if not step.response.broken:
+            return events
+        # a relay drops the comments that come in one read with the error
+        return [*(event for event in events if not event.startswith(":")), "(the connection broke)"]
     try:
         return json.loads(text)
     except ValueError:

@@ -183,10 +183,10 @@ def unfold(reply: Reply) -> Iterator[Event]:
                     yield BlockDelta(index, text)
             case ToolCall(arguments=arguments, signature=signature):
                 yield BlockStart(index, replace(block, arguments="", signature=None))
+                if signature:  # before the arguments: some encoders carry it before the call
+                    yield BlockSignature(index, signature)
                 if arguments:
                     yield BlockDelta(index, arguments)
-                if signature:
-                    yield BlockSignature(index, signature)
             case Image() | Document() | Audio() | Video() | ToolResult() | Opaque():
                 yield BlockStart(index, block)
         yield BlockEnd(index)

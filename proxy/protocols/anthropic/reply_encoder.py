@@ -64,6 +64,8 @@ def encode_reply(reply: Reply, context: ReplyContext) -> tuple[dict[str, Any], l
         for b, block in enumerate(reply.blocks)
         for block_out in _block_out(block, f"blocks[{b}]", same, losses, context.new_id)
     ]
+    # as in a stream, where most come when their text was already sent
+    content += [carrier_out(block.signature) for block in reply.blocks if isinstance(block, Text) and block.signature]
     losses += stop_losses(reply.stop, None if reply.stop == "stop_sequence" else reply.matched)
     refusal = "".join(block.text for block in reply.blocks if isinstance(block, Refusal))
     body: dict[str, Any] = {
@@ -87,9 +89,7 @@ def encode_reply(reply: Reply, context: ReplyContext) -> tuple[dict[str, Any], l
 def _block_out(block: Block, path: str, same: bool, losses: list[Loss], new_id: NewId) -> Iterator[dict[str, Any]]:
     extra = block.extra if same and not isinstance(block, Opaque) and block.extra else {}
     match block:
-        case Text(text, citations, signature):
-            if signature:
-                yield carrier_out(signature)
+        case Text(text, citations):
             if text or citations:
                 yield {**text_out(extra), "text": text, **_citations_out(citations, len(text), extra, path, losses)}
         case Refusal():
@@ -141,7 +141,10 @@ def reasoning_out(text: str, signature: Signature | None, redacted: bool) -> dic
 
 
 def carrier_out(signature: Signature) -> dict[str, Any]:
-    """Returns a signature carrier: an empty thinking block with the signature of the block that follows."""
+    """Returns a signature carrier: an empty thinking block with the signature of the call that follows.
+
+    At the end of the content it has that of a text.
+    """
     return {"type": "thinking", "thinking": "", "signature": signatures.for_client(signature, NAME)}
 
 

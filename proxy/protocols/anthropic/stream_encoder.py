@@ -66,7 +66,6 @@ _DELTAS: dict[type[Block], tuple[bytes, bytes]] = {
     Reasoning: (b'"thinking_delta"', b'"thinking"'),
     ToolCall: (b'"input_json_delta"', b'"partial_json"'),
 }
-_NO_SIGNATURES: dict[int, Signature] = {}
 _STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 
 
@@ -87,32 +86,29 @@ class StreamEncoder:
         self._has_begun = False
         self._open_index = -1  # the neutral index of the block that has begun and not ended
         self._head = b""  # the bytes of a delta up to its text
-        self._signature: Signature | None = None  # of a block that has not begun
-        self._late_signatures: list[Signature] = []  # of text blocks that have already begun
+        self._signature: Signature | None = None  # of thinking or a call that has not begun
+        self._signatures: dict[int, Signature] = {}  # of blocks that wait for the one before to end
+        self._text_signatures: list[Signature] = []  # carried at the end: most come when their text was already sent
         self._fragments: list[str] = []
         self._length = 0
         self._citations: list[Citation] = []
 
     def encode(self, events: Sequence[Event]) -> bytes:
         """Returns the frames for these events."""
-        # the signature carrier of a call precedes it, but the signature may follow its arguments
-        early_signatures = (
-            {event.index: event.signature for event in events if type(event) is BlockSignature}
-            if len(events) > 1
-            else _NO_SIGNATURES
-        )
         out: list[bytes] = []
         for event in events:
             if type(event) is BlockDelta and event.index == self._open_index:
-                out.append(self._delta(event.text, early_signatures))  # fast path for most events
-            else:
-                out += [self._event(due, early_signatures) for due in self._sequencer.feed((event,))]
+                out.append(self._delta(event.text))  # fast path for most events
+                continue
+            if type(event) is BlockSignature:
+                self._signatures[event.index] = event.signature
+            out += [self._event(due) for due in self._sequencer.feed((event,))]
         return b"".join(out)
 
-    def _event(self, event: Event, early_signatures: dict[int, Signature]) -> bytes:
+    def _event(self, event: Event) -> bytes:
         match event:
             case BlockDelta(_, text):
-                return self._delta(text, early_signatures)
+                return self._delta(text)
             case BlockStart(index, block):
                 self._index, self._block, self._has_begun, self._signature = index, block, False, None
                 self._fragments, self._length, self._citations = [], 0, []
@@ -120,7 +116,7 @@ class StreamEncoder:
                     self.losses += block_extra_losses(block, index)
                 return b""
             case BlockEnd(_, extra):
-                return self._close(extra, early_signatures)
+                return self._close(extra)
             case BlockSignature(_, signature):
                 return self._add_signature(signature)
             case BlockCitation(_, citation):
@@ -159,7 +155,7 @@ class StreamEncoder:
         """Returns the extra fields to restore: those of a backend of this same protocol."""
         return self._block.extra or {} if self._same and not isinstance(self._block, Opaque) else {}
 
-    def _begin(self, early_signatures: dict[int, Signature]) -> bytes:
+    def _begin(self) -> bytes:
         """Returns the frames that start the block, after its signature carrier if it has one."""
         self._has_begun = True
         self._open_index = self._index
@@ -174,8 +170,8 @@ class StreamEncoder:
                 shape = {**call_out(block), **self._block_extra()}
             case _:
                 return b""
-        signature = self._signature or early_signatures.get(self._index)
-        if signature and not isinstance(block, Reasoning):
+        signature = self._signature or self._signatures.get(self._index)
+        if signature and isinstance(block, ToolCall):
             out = self._complete_block(carrier_out(signature))
             self._signature = signature
         number = b'"index":%d' % self._next_wire_index
@@ -207,7 +203,7 @@ class StreamEncoder:
         start = self._block_start_frame({**shape, "signature": ""})
         return start + self._delta_frame(signed) + self._block_stop_frame()
 
-    def _delta(self, text: str, early_signatures: dict[int, Signature]) -> bytes:
+    def _delta(self, text: str) -> bytes:
         block = self._block
         if type(block) is ToolCall:
             self._fragments.append(text)
@@ -221,21 +217,21 @@ class StreamEncoder:
             return b""
         if type(block) not in _DELTAS:
             return b""
-        return self._begin(early_signatures) + self._head + json_fields.encode(text) + b"}}\n\n"
+        return self._begin() + self._head + json_fields.encode(text) + b"}}\n\n"
 
     def _add_signature(self, signature: Signature) -> bytes:
         block = self._block
         if isinstance(block, Reasoning) and self._has_begun:
             return self._delta_frame({"type": "signature_delta", "signature": signatures.for_client(signature, NAME)})
-        if not self._has_begun:
+        if isinstance(block, Text):
+            self._text_signatures.append(signature)
+        elif not self._has_begun:
             self._signature = signature
-        elif isinstance(block, Text) and self._signature is None:
-            self._late_signatures.append(signature)
         elif self._signature is None:
             self.losses.append(declare_loss(f"blocks[{self._index}].seal", "signature"))
         return b""
 
-    def _close(self, extra: Extra, early_signatures: dict[int, Signature]) -> bytes:
+    def _close(self, extra: Extra) -> bytes:
         block = self._block
         self._open_index = -1
         path = f"blocks[{self._index}]"
@@ -243,7 +239,7 @@ class StreamEncoder:
             self.losses += reply_field_losses(extra, path)
         match block:
             case Text():
-                return self._close_text(extra, early_signatures, path)
+                return self._close_text(extra, path)
             case Refusal():
                 pass
             case Reasoning() if not self._has_begun:
@@ -252,7 +248,7 @@ class StreamEncoder:
             case Reasoning():
                 return self._block_stop_frame()
             case ToolCall():
-                return self._close_call(block, early_signatures)
+                return self._close_call(block)
             case Opaque(protocol, _, data) if protocol == NAME:
                 return self._close_opaque(data)
             case Opaque(call=HostedCall() as call):
@@ -262,20 +258,20 @@ class StreamEncoder:
                 self.losses.append(Loss(path, "media_out", "dropped"))
         return b""
 
-    def _close_text(self, extra: Extra, early_signatures: dict[int, Signature], path: str) -> bytes:
+    def _close_text(self, extra: Extra, path: str) -> bytes:
         raw = (raw_citations(extra) or raw_citations(self._block_extra())) if self._same else []
         if not raw:
             raw = [citation_out(citation) for citation in self._citations]
             for citation in self._citations:
                 self.losses += citation_range_losses(citation, self._length, path)
-        if not self._has_begun and not raw:  # an empty text: only its signature carrier is sent
-            return self._complete_block(carrier_out(self._signature)) if self._signature else b""
-        out = b"" if self._has_begun else self._begin(early_signatures)
+        if not self._has_begun and not raw:
+            return b""
+        out = b"" if self._has_begun else self._begin()
         out += b"".join([self._delta_frame({"type": "citations_delta", "citation": citation}) for citation in raw])
         return out + self._block_stop_frame()
 
-    def _close_call(self, call: ToolCall, early_signatures: dict[int, Signature]) -> bytes:
-        out = b"" if self._has_begun else self._begin(early_signatures)
+    def _close_call(self, call: ToolCall) -> bytes:
+        out = b"" if self._has_begun else self._begin()
         text = "".join(self._fragments)
         if call.kind == "custom":
             out += self._head + json_fields.encode(json_fields.encode({"input": text}).decode()) + b"}}\n\n"
@@ -294,7 +290,7 @@ class StreamEncoder:
         return start + self._delta_frame(arguments_delta) + self._block_stop_frame()
 
     def _finish(self, finish: ReplyEnd) -> bytes:
-        out = b"".join([self._complete_block(carrier_out(signature)) for signature in self._late_signatures])
+        out = b"".join([self._complete_block(carrier_out(signature)) for signature in self._text_signatures])
         matched = finish.matched if finish.stop == "stop_sequence" else None
         self.losses += stop_losses(finish.stop, None if matched else finish.matched)
         usage = finish.usage or self._usage

@@ -206,13 +206,13 @@ class StreamDecoder:
             self._has_calls = True
             opened = with_client_name(ToolCall(self._call_ids.add_call(id_, name), name), self._sent)
             self._call = (self._begin(opened, out), opened, StreamedArguments(args))
-            if signature := signature_in(part):
-                out.append(BlockSignature(self._call[0], with_issuer(signature.value, self._sent)))
         elif self._call is None:
             if fragments or args:
                 raise Malformed("functionCall.name", "is required in a call's first piece")
             return  # the call has already ended
         assert self._call is not None  # noqa: S101 - set above
+        if signature := signature_in(part):
+            out.append(BlockSignature(self._call[0], with_issuer(signature.value, self._sent)))
         for fragment in fragments:
             if type(fragment) is dict:
                 self._call[2].add(fragment)

@@ -244,18 +244,21 @@ class StreamDecoder:
             # as in a body, the extra fields stay with the call; the signature has an event of its own
             skipped = ("index", "type", "function", "custom", "extra_content")
             streamed.extra |= {key: value for key, value in call.items() if key not in skipped}
-        if streamed.name is None and name is not None:
-            self._open_call(streamed, name, out)
-        elif streamed.block is not None and arguments:
-            out.append(BlockDelta(streamed.block, streamed.pieces[-1]))
         if signature := google_signature_in(call, self._sent.target.provider):
             streamed.signature = signature
+        pieces = streamed.pieces[-1:] if arguments else []
+        if streamed.name is None and name is not None:
+            self._open_call(streamed, name, out)
+            pieces = streamed.pieces  # some came before the name
         if streamed.signature is not None and streamed.block is not None:
+            # before the arguments that came with it: some encoders carry it before the call
             out.append(BlockSignature(streamed.block, streamed.signature))
             streamed.signature = None
+        if streamed.block is not None and pieces:
+            out.append(BlockDelta(streamed.block, "".join(pieces)))
 
     def _open_call(self, streamed: StreamedCall, name: str, out: list[Event]) -> None:
-        """Starts the block of a call, and adds what came of it before its name."""
+        """Starts the block of a call."""
         self._close_block(out)
         if streamed.id is None:
             self._repairs.add("call_id")
@@ -266,8 +269,6 @@ class StreamDecoder:
         block = ToolCall(id_, alias.name, "", kind, alias.namespace, extra=streamed.extra or None)
         out.append(BlockStart(self._next_index, block))
         self._next_index += 1
-        if text := "".join(streamed.pieces):
-            out.append(BlockDelta(streamed.block, text))
 
     def _end(self, *, is_marked: bool = False) -> list[Event]:
         self.done = True

@@ -28,7 +28,8 @@ def same_item(before: Block, block: Block) -> bool:
     """Tells whether two adjacent blocks are parts of one item: of one message, or of one grouped reasoning item."""
     match before, block:
         case ((Text() | Refusal()), (Text() | Refusal())):
-            signed = any(isinstance(part, Text) and part.signature for part in (before, block))
+            # a signature is carried behind the item
+            signed = isinstance(before, Text) and before.signature is not None
             return before.group == block.group and not signed
         case Reasoning(group=int(first)), Reasoning(group=second):
             return first == second

@@ -46,12 +46,16 @@ def encode_reply(reply: Reply, context: ReplyContext) -> tuple[dict[str, Any], l
     same = reply.protocol == NAME
     losses = [] if same else reply_extra_losses(reply)
     output: list[dict[str, Any]] = []
+    first = 0  # of the items of the last group
     for group in group_by_item(reply.blocks):
+        first = len(output)
         output += _items_out(group, context, same, losses)
     losses += [] if same else stop_losses(reply.stop, reply.matched)
     status, reason = stop_out(reply.stop, reply.native if same else None)
-    if status == "incomplete" and output:
-        output[-1] = incomplete_item(output[-1])
+    if status == "incomplete":
+        last = next((k for k in range(len(output) - 1, first - 1, -1) if "status" in output[k]), None)
+        if last is not None:  # behind it there may be the carrier of its signature
+            output[last] = incomplete_item(output[last])
     extra = reply.extra if same else None
     body = response_out(context, reply_id(reply, context), status, extra)
     body |= {"output": output, "usage": usage_out(reply.usage) if reply.usage is not None else None}
@@ -63,7 +67,7 @@ def encode_reply(reply: Reply, context: ReplyContext) -> tuple[dict[str, Any], l
 def _items_out(
     group: list[tuple[int, Block]], context: ReplyContext, same: bool, losses: list[Loss]
 ) -> list[dict[str, Any]]:
-    """Encodes the blocks of one item, after the carrier of a signature on it."""
+    """Encodes the blocks of one item, with the carrier of a signature on it: before a call, behind a text."""
     new_id = context.new_id
     b, block = group[0]
     match block:
@@ -71,11 +75,13 @@ def _items_out(
             parts = [part for _, part in group if isinstance(part, Text | Refusal)]
             for k, part in group:
                 losses += citation_text_losses(part.citations, f"blocks[{k}]") if isinstance(part, Text) else []
-            signature = block.signature if isinstance(block, Text) else None
-            if signature is not None and not block.text:
-                return [carrier_out(signature, "text", new_id)]
-            before = [carrier_out(signature, "next", new_id)] if signature is not None else []
-            return [*before, reply_message_out(parts, new_id, same)]
+            last = parts[-1]
+            if not isinstance(last, Text) or last.signature is None:
+                return [reply_message_out(parts, new_id, same)]
+            # behind the text, as in a stream, where most come when their text was already sent
+            parts = parts if last.text else parts[:-1]
+            message = [reply_message_out(parts, new_id, same)] if parts else []
+            return [*message, carrier_out(last.signature, "last" if last.text else "text", new_id)]
         case Reasoning():
             return [reply_reasoning_out([part for _, part in group if isinstance(part, Reasoning)], new_id, same)]
         case ToolCall():

@@ -1,7 +1,8 @@
 """Carries other providers' signatures through a Responses client, in the `encrypted_content` of a reasoning item.
 
-A signature on a call or a text travels in an empty reasoning item directly before it: the signature carrier. An empty
-item alone does not tell a carrier from thinking that has no text, so the token's mark says which of them it is.
+A signature travels in an empty reasoning item, the signature carrier: that of a call directly before it, that of a text
+behind it, as its provider tells it. An empty item alone does not tell a carrier from thinking that has no text, so the
+token's mark says which of them it is.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ Signed = Literal["next", "last", "text", "empty", "redacted"]
 
 MARKS: dict[Signed, str] = {
     "next": "",  # the call or text that follows
-    "last": "\0last\0",  # the call or text before, whose signature came late in a stream
+    "last": "\0last\0",  # the text before, or a call before whose signature came late in a stream
     "text": "\0text\0",  # an empty text
     "empty": EMPTY_MARK,  # thinking without a text
     "redacted": "\0redacted\0",  # redacted thinking

@@ -61,6 +61,7 @@ from .reply_encoder import (
     stop_out,
     usage_out,
 )
+from .signature_carrier import Signed
 from .tables import NAME
 
 
@@ -94,19 +95,25 @@ class StreamEncoder:
         self._id = ""
         self._usage: Usage | None = None
         self._block: _OpenBlock | None = None
-        self._signatures: dict[int, Signature] = {}  # known before the sequencer releases their block
+        self._signatures: dict[int, Signature] = {}  # known until now, some before the sequencer releases their block
+        self._behind: tuple[Signature, Signed] | None = None  # to be carried behind the item that is open
         self._output: list[dict[str, Any]] = []
         self._item: list[Block] = []  # the finished blocks of the item that is open
         self._item_id: str | None = None  # None: no item is open
 
     def encode(self, events: Sequence[Event]) -> bytes:
         """Returns the frames for these events."""
-        for event in events:
-            if type(event) is BlockSignature:
-                self._signatures[event.index] = event.signature
         out: list[bytes] = []
-        for event in self._sequencer.feed(events):
-            self._event(event, out)
+        if any(type(event) is BlockSignature for event in events):
+            # one by one: what comes later, if only in the same read, must not change what goes before it
+            for event in events:
+                if type(event) is BlockSignature:
+                    self._signatures[event.index] = event.signature
+                for due in self._sequencer.feed((event,)):
+                    self._event(due, out)
+        else:
+            for due in self._sequencer.feed(events):
+                self._event(due, out)
         return b"".join(out)
 
     def resume_after_relay(self, frames: Sequence[Frame]) -> None:
@@ -214,13 +221,16 @@ class StreamEncoder:
         self._output.append(item)
         self._item = []
         self._item_id = None
+        if self._behind is not None:
+            self._whole_item(carrier_out(*self._behind, self._context.new_id), out)
+            self._behind = None
 
     # ---- blocks ------------------------------------------------------------------------------------------------------
 
     def _open(self, index: int, block: Block, out: list[bytes]) -> None:
         if not self._same:
             self.losses += block_extra_losses(block, index)
-        if self._item_id is not None and not same_item(self._item[-1], block):
+        if self._item_id is not None and (self._behind is not None or not same_item(self._item[-1], block)):
             self._end_item(out)
         self._block = _OpenBlock(index, block)
         match block:
@@ -236,14 +246,12 @@ class StreamEncoder:
                 self.losses.append(Loss(f"blocks[{index}]", "media_out", "dropped"))
 
     def _announce(self, current: _OpenBlock, out: list[bytes]) -> None:
-        """Announces the block; not at its start, because its signature, which may come later, goes before it."""
+        """Announces the block; not at its start, because the signature of a call, which comes later, goes before it."""
         current.announced = True
         block, signature = current.block, self._signatures.get(current.index)
-        if isinstance(block, Text | ToolCall) and signature is not None:
-            self._end_item(out)
+        if isinstance(block, ToolCall) and signature is not None:
             self._whole_item(carrier_out(signature, "next", self._context.new_id), out)
             del self._signatures[current.index]
-            current.block = block = replace(block, signature=signature)  # a signed block shares its item with no other
         if self._item_id is None:
             self._start_item(block, out)
         current.position = len(self._item)
@@ -302,8 +310,10 @@ class StreamEncoder:
                 self._whole_item(reply_call_out(call, self._context.new_id, self._same, tools), out)
                 return
             case Text() if signature is not None and not text and not current.announced:
-                self._end_item(out)
-                self._whole_item(carrier_out(signature, "text", self._context.new_id), out)
+                if self._item_id is None:
+                    self._whole_item(carrier_out(signature, "text", self._context.new_id), out)
+                else:
+                    self._behind = signature, "text"
                 return
             case Text() | Refusal():
                 if not current.announced:
@@ -321,8 +331,7 @@ class StreamEncoder:
                 return
         late = self._signatures.get(current.index)
         if late is not None and isinstance(block, Text | ToolCall):
-            self._end_item(out)
-            self._whole_item(carrier_out(late, "last", self._context.new_id), out)
+            self._behind = late, "last"  # where its item ends, which an answer that was cut off marks
 
     def _close_text(self, current: _OpenBlock, text: str, extra: Extra, out: list[bytes]) -> None:
         block = current.block

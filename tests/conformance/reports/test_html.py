@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from crosswire.conformance.harness.ids import mask_ids
 from crosswire.conformance.harness.testbed import Testbed
 from crosswire.conformance.matrix.cells import enumerate_cells
 from crosswire.conformance.matrix.expectations import read_expectations
@@ -122,7 +123,7 @@ def test_the_details_of_each_cell_hold_its_four_bodies(details: dict[str, Any], 
             assert step.record is not None
             assert (shown["status"], shown["decision"]) == (step.response.status, step.record["decision"])
             texts = {wire: details["texts"][shown["texts"][wire]] for wire in TRANSCRIPT_FIELDS}
-            assert texts == {wire: Testbed.mask_ids(getattr(step.transcript, wire)) for wire in TRANSCRIPT_FIELDS}
+            assert texts == {wire: mask_ids(getattr(step.transcript, wire)) for wire in TRANSCRIPT_FIELDS}
 
 
 def test_reasons_are_escaped(results: list[Result]) -> None:

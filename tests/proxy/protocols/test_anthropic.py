@@ -836,7 +836,7 @@ ANSWERS: list[tuple[str, Reply, list[dict[str, Any]], list[tuple[str, str]]]] = 
     ("a signed call", reply(replace(CALL, signature=SIGNATURE), stop="tool"),
      [{"type": "thinking", "thinking": "", "signature": TOKEN}, CALLED], []),
     ("a signed text", reply(Text("hi", signature=SIGNATURE)),
-     [{"type": "thinking", "thinking": "", "signature": TOKEN}, text("hi")], []),
+     [text("hi"), {"type": "thinking", "thinking": "", "signature": TOKEN}], []),
     ("a custom tool call", reply(ToolCall("c1", "p", 'a"b', "custom"), stop="tool"),
      [{"type": "tool_use", "id": "c1", "name": "p", "input": {"input": 'a"b'}}], []),
     ("an image", reply(Text("see"), Image(Media("image/png", "iVBO"))), [text("see")], [("blocks[1]", "media_out")]),
