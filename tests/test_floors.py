@@ -129,11 +129,11 @@ ONLY_NAMES = {"proxy.server.app": {"make_app"}, "proxy.server.lifecycle": {"make
 LIBRARIES: dict[str, tuple[str, ...]] = {
     "msgspec": ("*",),
     "aiohttp": (
-        *("proxy.server.*", "proxy.backends.aiohttp_transport", "mockserver.server"),
+        *("proxy.server.*", "proxy.backends.aiohttp_transport", "proxy.backends.media_fetch", "mockserver.server"),
         *("conformance.harness.*", "conformance.replay.socket_replay"),
     ),
     "aiohappyeyeballs": ("proxy.backends.name_resolution", "proxy.backends.aiohttp_transport"),
-    "yarl": ("proxy.backends.aiohttp_transport", "proxy.config.urls"),
+    "yarl": ("proxy.backends.aiohttp_transport", "proxy.backends.media_fetch", "proxy.config.urls"),
     "brotli": ("proxy.wire.content_coding",),
     "backports": ("proxy.wire.content_coding",),
     "compression": ("proxy.wire.content_coding",),  # the standard library's from 3.14 on

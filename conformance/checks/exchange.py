@@ -18,7 +18,7 @@ from crosswire.mockserver.scenarios.model import Audio, Document, Image, ToolCal
 
 from ..client.protocol import HttpRequest
 from ..client.reply_checks import parse_json
-from ..comparison import Difference, order_differs, reply_differences, request_differences
+from ..comparison import WRONG, Difference, order_differs, reply_differences, request_differences
 from ..matrix.result import Result, Step, path_below_base
 from .capabilities import must_refuse
 from .case import Case
@@ -148,9 +148,16 @@ def _check_stable_names(
             result.fail(f"{what} was {before!r} upstream before, now it is {name!r}")
 
 
+def _expected_fields(case: Case) -> dict[str, Any]:
+    """Returns what a story expects of the request to this provider, by its own name or else its protocol's."""
+    expect = case.exchange.expect
+    name = case.provider.name if case.provider.name in expect else case.upstream.name
+    return expect.get(name) or {}
+
+
 def _check_expectations(result: Result, case: Case, step: Step, entry: dict[str, Any], *, complete: bool) -> None:
     """Checks the story's `hear`, and its `expect` if the client's protocol could express the complete request."""
-    expected = case.exchange.expect.get(case.upstream.name, {}) if complete else {}
+    expected = _expected_fields(case) if complete else {}
     for path, want in expected.items():
         found = [match.value for match in _json_path(path).find(entry["body"])]
         if found != want if isinstance(want, list) else any(value != want for value in found) or not found:

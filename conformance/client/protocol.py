@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 from msgspec import Struct
 
@@ -36,19 +36,23 @@ class ParsedError(Struct, frozen=True):
     native: Any = None
 
 
+Logprob: TypeAlias = tuple[str, float, tuple[tuple[str, float], ...]]
+"""A token, its log probability, and the likeliest tokens at its place with theirs."""
+
+
 class ParsedReply(Struct, frozen=True, kw_only=True):
     """A reply in neutral terms, and a complaint for every rule of the protocol that it breaks.
 
     `echo` holds the native messages, contents or items that the client sends back as history. `events` are the parsed
     JSON values of a stream. `stop` is one of `STOPS` or `other`; `native_stop` is the value on the wire. `cites` are
-    the citations of the text in order. `other_choices` counts the choices after the first, `logprob_tokens` the tokens
+    the citations of the text in order. `other_choices` counts the choices after the first, `logprobs` are the tokens
     with log probabilities. `told` are the losses that a proxy tells in it.
     """
 
     blocks: tuple[Block, ...] = ()
     cites: tuple[Citation, ...] = ()
     other_choices: int = 0
-    logprob_tokens: int = 0
+    logprobs: tuple[Logprob, ...] = ()
     stop: str | None = None
     matched_stop: str | None = None
     native_stop: str | None = None

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from crosswire.mockserver.scenarios.model import Block, ToolCall, kind_of_status
 
-from .protocol import HttpRequest, ParsedError, ParsedReply
+from .protocol import HttpRequest, Logprob, ParsedError, ParsedReply
 from .told_losses import LossPlace, read_told_losses
 
 
@@ -75,6 +75,23 @@ def check_types(
 def objects_in(value: Any) -> list[dict[str, Any]]:
     """Returns the JSON objects of a list, and an empty list for any other value."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def parse_logprobs(entries: Any, required: Iterable[str], where: str, complaints: list[str]) -> tuple[Logprob, ...]:
+    """Parses a list of tokens with their log probabilities; `required` are the keys that each must have."""
+    out = []
+    for entry in objects_in(entries):
+        top = objects_in(entry.get("top_logprobs"))
+        for token in (entry, *top):
+            check_types(token, {"token": (str,), "logprob": (int, float)}, where, complaints)
+            if (
+                isinstance(token.get("bytes"), list)
+                and bytes(token["bytes"]).decode(errors="replace") != token["token"]
+            ):
+                complaints.append(f"{where}: the bytes of {token['token']!r} are of another token")
+        complaints += [f"{where}: `{key}` is missing" for key in required if key not in entry]
+        out.append((entry["token"], entry["logprob"], tuple((token["token"], token["logprob"]) for token in top)))
+    return tuple(out)
 
 
 def parse_error_body(

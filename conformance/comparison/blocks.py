@@ -108,9 +108,16 @@ def block_differences(
 
 
 def order_differences(sent: tuple[Block, ...], received: tuple[Block, ...], path: str) -> list[Difference]:
-    """Returns text and media in another order; missing media, or media moved out of a result, are other differences."""
+    """Returns text and media in another order; missing media, or media moved out of a result, are other differences.
+
+    A refusal counts as the text that it becomes where it has no place of its own.
+    """
     kinds = [
-        [type(block).__name__ for block in of_kind(side, Text, Image, Document, Audio)] for side in (sent, received)
+        [
+            "Text" if isinstance(block, Refusal) else type(block).__name__
+            for block in of_kind(side, Text, Refusal, Image, Document, Audio)
+        ]
+        for side in (sent, received)
     ]
     media = [sorted(kind for kind in side if kind != "Text") for side in kinds]
     if media[0] != media[1] or kinds[0] == kinds[1]:

@@ -85,8 +85,8 @@ def reply_differences(
     found += _citation_differences(sent, received, client)
     if sent.other_choices != received.other_choices:
         found.append(Difference("n", "other choices", sent.other_choices, received.other_choices))
-    if sent.logprob_tokens != received.logprob_tokens:
-        found.append(Difference("logprobs", "tokens with logprobs", sent.logprob_tokens, received.logprob_tokens))
+    if sent.logprobs != received.logprobs:
+        found.append(Difference("logprobs", "tokens with logprobs", sent.logprobs, received.logprobs))
     found += _usage_differences(sent.usage, received.usage, client.usage_details)
     return found
 
@@ -161,7 +161,7 @@ def _unwrap_arguments(arguments: str) -> Any:
 def same_reply(one: ParsedReply, other: ParsedReply) -> list[str]:
     """Returns the differences in content between two replies to one client, e.g. a stream and its unary twin."""
     out = []
-    for name in ("text", "thinking", "refusal", "stop", "matched_stop", "other_choices", "logprob_tokens"):
+    for name in ("text", "thinking", "refusal", "stop", "matched_stop", "other_choices", "logprobs"):
         if getattr(one, name) != getattr(other, name):
             out.append(f"{name}: {shorten(getattr(one, name))} against {shorten(getattr(other, name))}")
     calls = [[(call.name, _unwrap_arguments(call.arguments)) for call in reply.calls] for reply in (one, other)]

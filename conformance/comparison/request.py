@@ -33,7 +33,6 @@ EXTRA_FIELD_FEATURES: dict[str, str] = {
     "n": "n",
     "candidateCount": "n",
     "logprobs": "logprobs",
-    "responseLogprobs": "logprobs",
     "top_logprobs": "logprobs",
     "logit_bias": "logit_bias",
     "user": "user",
@@ -46,11 +45,13 @@ EXTRA_FIELD_FEATURES: dict[str, str] = {
     "context_management": "context_management",
     "cachedContent": "previous_response_id",
     "service_tier": "service_tier",
+    "serviceTier": "service_tier",
     "speed": "service_tier",
     "store": "store",
     "prediction": "prediction",
     "cache_control": "cache_control",
     "prompt_cache_key": "cache_control",
+    "prompt_cache_retention": "cache_control",
     "inference_geo": "data_residency",
     "num_ctx": "load_options",
     "min_p": "sampler",
@@ -90,6 +91,8 @@ OTHER_NAMES: dict[str, str] = {
     "citations": "annotations",
     "service_tier": "serviceTier",
     "serviceTier": "service_tier",
+    "mediaResolution": "detail",
+    "detail": "mediaResolution",
     "repeat_penalty": "repetition_penalty",
     "repetition_penalty": "repeat_penalty",
 }
@@ -121,10 +124,13 @@ CITES_IN_HISTORY = ("openai-responses",)
 
 SHARED_FIELDS: dict[tuple[str, str], frozenset[str]] = {
     ("openai-chat", "openai-responses"): frozenset(
-        ("metadata", "service_tier", "store", "verbosity", "prompt_cache_key", "safety_identifier")
+        (
+            *("metadata", "service_tier", "store", "verbosity", "safety_identifier"),
+            *("prompt_cache_key", "prompt_cache_retention"),
+        )
     ),
     ("openai-responses", "openai-chat"): frozenset(
-        ("service_tier", "verbosity", "prompt_cache_key", "safety_identifier")
+        ("service_tier", "verbosity", "prompt_cache_key", "prompt_cache_retention", "safety_identifier")
     ),
 }
 """Client's and provider's protocol -> fields that both have; Chat Completions takes metadata only of stored answers."""
@@ -226,6 +232,7 @@ def request_differences(
         differ("reasoning", "reasoning", *reasoning)
     if sent.show_reasoning and not received.show_reasoning and upstream.name not in ALWAYS_SHOWS_THINKING:
         found.append(Difference("reasoning", "reasoning.shown", sent.show_reasoning, received.show_reasoning))
+    differ("logprobs", "logprobs", sent.logprobs, received.logprobs)
     differ(WRONG if upstream.name in NAMES_USERS else "user", "user", sent.user, received.user)
     if sent.format is not None and received.format is None:
         is_asked_in_text = comparable is not received

@@ -51,21 +51,21 @@ def vendor_refusal(
     habits = TAKES_UNKNOWN_FIELDS if compatible else ()
     auth = Auth(AUTH_HEADERS.get(protocol, "authorization"), KEY)
     provider = Provider(name=VENDOR, protocol=protocol, auth=auth, habits=habits)
-    own = _own_signatures(protocol, known)
+    own = _own_signatures(provider, known)
     given = {name.lower(): value for name, value in (headers or {}).items()} | REQUEST_HEADERS
     failure = MOCK_PROTOCOLS[protocol].validate_request(path, given, _with_own(body, own) if own else body, provider)
     return None if failure is None else failure.message
 
 
-def _own_signatures(protocol: str, known: Iterable[ParsedRequest]) -> dict[str, str]:
+def _own_signatures(provider: Provider, known: Iterable[ParsedRequest]) -> dict[str, str]:
     """Maps each signature to one that the mock would have issued as this vendor."""
     own: dict[str, str] = {}
     for request in known:
         for block in (block for turn in request.turns for block in turn.blocks):
             if isinstance(block, Thinking | ToolCall) and block.signature:
                 redacted = isinstance(block, Thinking) and block.redacted
-                value = f"sig:{VENDOR}:recorded:{len(own)}" + (":redacted" if redacted else "")
-                own[block.signature] = b64encode(value.encode()).decode() if protocol == "gemini" else value
+                value = f"sig:{provider.signature_maker}:recorded:{len(own)}" + (":redacted" if redacted else "")
+                own[block.signature] = b64encode(value.encode()).decode() if provider.protocol == "gemini" else value
     return own
 
 

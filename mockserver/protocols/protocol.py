@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -27,9 +27,11 @@ class ParsedRequest(Struct, frozen=True, kw_only=True):
     """A request in protocol-neutral form.
 
     `system` holds the leading system messages; later ones keep their place in `turns`. Tool results are in user turns,
-    in wire order. `reasoning` is an effort, a token budget or a switch, `show_reasoning` requests that reasoning be
-    returned, `user` is the id of the end user. `sampling` holds the fields of `SAMPLING` that are set. `extra` maps
-    the path of every field without a neutral counterpart to its value.
+    in wire order. `validates` says that all calls must fit their schemas, which a tool's own `strict` says of one tool;
+    `implied` is what another choice brings with it. `reasoning` is an effort, a token budget or a switch,
+    `show_reasoning` requests that reasoning be returned, `user` is the id of the end user. `logprobs` asks for log
+    probabilities, and says of how many likely tokens beside the chosen one. `sampling` holds the fields of `SAMPLING`
+    that are set. `extra` maps the path of every field without a neutral counterpart to its value.
     """
 
     model: str | None = None
@@ -38,6 +40,7 @@ class ParsedRequest(Struct, frozen=True, kw_only=True):
     turns: tuple[Turn, ...] = ()
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice | None = None
+    validates: Literal["asked", "implied"] | None = None
     parallel: bool | None = None
     sampling: dict[str, float | int] = {}
     max_tokens: int | None = None
@@ -45,6 +48,7 @@ class ParsedRequest(Struct, frozen=True, kw_only=True):
     reasoning: str | int | bool | None = None
     show_reasoning: bool | None = None
     user: str | None = None
+    logprobs: int | None = None
     format: ResponseFormat | None = None
     extra: dict[str, Any] = {}
 

@@ -90,22 +90,23 @@ def derived_id(context: ReplyContext, salt: str, length: int = 24) -> str:
 
 def mint_signature(context: ReplyContext, n: int) -> str:
     """Returns the n-th signature (from 0) of this reply; a protocol whose field is base64 encodes it."""
-    return f"sig:{_signature_maker(context.provider)}:{context.story}:{context.step}.{n}"
+    return f"sig:{context.provider.signature_maker}:{context.story}:{context.step}.{n}"
 
 
 def is_foreign_signature(value: str, provider: Provider) -> bool:
     """Returns whether a signature is not one that `mint_signature` makes for this provider."""
-    return not value.startswith(f"sig:{_signature_maker(provider)}:")
+    return not value.startswith(f"sig:{provider.signature_maker}:")
 
 
-def _signature_maker(provider: Provider) -> str:
-    """Returns who reads a provider's signatures: its protocol's owner on every platform, or the host itself.
+def token_logprob(token: str, at: int = 0) -> float:
+    """Returns the log probability of a token as the mock plays it, `at` places after the likeliest."""
+    return -0.25 * (1 + len(token) % 5) - at
 
-    "signature values are compatible across platforms (Claude APIs, Amazon Bedrock, and Vertex AI)"
-    https://platform.claude.com/docs/en/build-with-claude/extended-thinking#thinking-encryption
-    Chat completions are spoken by many hosts, whose signatures are those of the models behind them.
-    """
-    return provider.name if provider.protocol == "openai-chat" else provider.protocol
+
+def likely_tokens(token: str, most: int) -> list[tuple[str, float]]:
+    """Returns the likeliest tokens at the place of this one, itself among them, with their log probabilities."""
+    others = (token, token.upper(), f"{token}…")
+    return [(other, token_logprob(token, at)) for at, other in enumerate(others[:most])]
 
 
 def failure_of(error: SayError) -> Failure:

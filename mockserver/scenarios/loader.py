@@ -7,6 +7,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from ..protocols.names import NAMES
 from .provider import Provider
 from .provider_parser import read_provider
 from .story import Story, opening_text
@@ -88,12 +89,17 @@ def cross_file_mistakes(
             if name not in providers:
                 line = next((at for path, at in story.lines.items() if path.endswith(f".{backend}.provider")), 1)
                 yield Mistake(story.file, line, f"unknown provider {name}; available: {', '.join(providers)}")
-        for protocol, model in story.models.items():
-            offered = {name for one in providers.values() if one.protocol == protocol for name in one.models}
-            if offered and model not in offered:
-                available = ", ".join(sorted(offered))
-                message = f"no provider of {protocol} has the model {model}; available: {available}"
-                yield Mistake(story.file, story.lines.get("$.models", 1), message)
+        known = {*providers, *NAMES}
+        for name in sorted({name for exchange in story.exchanges for name in exchange.expect} - known):
+            line = next((at for path, at in story.lines.items() if path.endswith(f"expect.{name}")), 1)
+            message = f"expect: {name} is no protocol and no provider; available: {', '.join(sorted(known))}"
+            yield Mistake(story.file, line, message)
+        for name, model in story.models.items():
+            offered = {model for one in providers.values() if name in (one.name, one.protocol) for model in one.models}
+            if model not in offered:
+                message = f"no provider {name}, and none of that protocol, has the model {model}"
+                available = f"; available: {', '.join(sorted(offered))}" if offered else ""
+                yield Mistake(story.file, story.lines.get("$.models", 1), message + available)
     owners: dict[str, str] = {}
     for provider in providers.values():
         for model in provider.models:

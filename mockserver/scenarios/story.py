@@ -111,8 +111,8 @@ class Story(Struct, frozen=True):
     `clients` are the protocols that can express the request, `servers` those that can express the reply; an empty tuple
     means all. `across` restricts a story to pairs of different protocols: within one protocol the provider refuses the
     request, or no real client sends it. `refused` are the loss features for which a proxy must refuse the request if
-    the provider cannot represent them. `models` maps a protocol to the model to request, if that is not
-    the provider's first; a provider of that protocol without the model cannot play the story.
+    the provider cannot represent them. `models` maps a provider or a protocol to the model to
+    request, if that is not the provider's first; a provider of that protocol without the model cannot play the story.
     `proxy` is the config of the proxy for this story, whose backends name the providers that simulate them.
     """
 
@@ -134,8 +134,10 @@ class Story(Struct, frozen=True):
 
     def model_for(self, provider: Provider) -> str | None:
         """Returns the model to request of a provider; None if the story needs one that the provider does not have."""
-        model = self.models.get(provider.protocol, next(iter(provider.models), "any-model"))
-        return model if model in provider.models or provider.protocol not in self.models else None
+        wanted = self.models.get(provider.name, self.models.get(provider.protocol))
+        if wanted is None:
+            return next(iter(provider.models), "any-model")
+        return wanted if wanted in provider.models else None
 
     @property
     def backends(self) -> dict[str, str]:

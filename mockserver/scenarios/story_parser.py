@@ -115,7 +115,7 @@ def _exchange_keys(keys: YamlMapping) -> Exchange:
     return Exchange(
         ask=ask,
         say=keys.take("say", _say, {}),
-        expect=keys.take("expect", _by_protocol(_expect), {}),
+        expect=keys.take("expect", mapping_of(_expect), {}),
         hear=keys.take("hear", _hear, Hear()),
         raw=raw,
         by=keys.take("by", string, None),

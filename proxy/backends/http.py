@@ -239,9 +239,10 @@ class HttpBackend:
                 return
             async for whole in self._rest(chunks, framing):
                 if filter_ is not None:
-                    frames = framing.parse(self._clean(whole, repairs))
+                    whole = self._clean(whole, repairs)
+                    frames = framing.parse(whole)
                     kept = [frame for frame in frames if filter_.keeps(frame, is_done=True)]
-                    yield StreamChunk([], write(self.protocol.framing, kept))
+                    yield StreamChunk([], whole if len(kept) == len(frames) else write(self.protocol.framing, kept))
         except Malformed as fault:
             yield StreamChunk([self._garbage(fault).failure], b"")
         except TimedOut:

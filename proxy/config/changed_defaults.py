@@ -77,6 +77,29 @@ CHANGED_DEFAULTS = (
         "its `media_out` is about the pictures and sounds of answers alone; what a request asks for is `media_asked`",
         lambda settings, given: "media_out" in settings.ledger and "media_asked" not in settings.ledger,
     ),
+    ChangedDefault(
+        "ledger.logprobs",
+        "is about token probabilities alone now; for `logit_bias` add that word",
+        lambda settings, given: "ledger.logit_bias" not in given,
+    ),
+    ChangedDefault(
+        "ledger.service_tier",
+        "is no longer about `inference_geo`, which is refused as `data_residency`; add that word to change it",
+        lambda settings, given: "ledger.data_residency" not in given,
+    ),
+    ChangedDefault(
+        "ledger.hosted_tools",
+        "is no longer about tools that are loaded when they are searched for; for these add `tool_loading`",
+        lambda settings, given: "ledger.tool_loading" not in given,
+    ),
+    ChangedDefault(
+        "ledger.unknown_field",
+        "is no longer about `cachedContent`, compacted conversations and parts of unknown kinds, which are refused; "
+        "see `previous_response_id`, `compaction` and `content`",
+        lambda settings, given: given.isdisjoint(
+            ("ledger.previous_response_id", "ledger.compaction", "ledger.content")
+        ),
+    ),
 )
 """The changes, in the order of the changelog."""
 
@@ -84,7 +107,7 @@ CHANGED_DEFAULTS = (
 def note_changed_defaults(reader: ConfigReader, nodes: Mapping[str, yaml.Node], settings: Settings) -> None:
     """Adds a note for each value of the config that relied on an earlier default or meaning."""
     found = dict(nodes)
-    for name in ("retry", "limits"):
+    for name in ("retry", "limits", "ledger"):
         node = nodes.get(name)
         if isinstance(node, yaml.MappingNode):
             found |= {f"{name}.{key.value}": value for key, value in node.value}

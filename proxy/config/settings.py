@@ -11,11 +11,13 @@ from msgspec import Struct
 from msgspec.structs import fields as fields_of
 
 from .. import headers
+from ..backends.media_fetch import FetchSettings
 from ..backends.transport import NameSettings
 from ..ir.loss_tables import LOSS_RULES, Action
 from ..resilience.circuit_breaker import BreakerSettings
 from ..resilience.retry import RetrySettings
 from ..traits import Trait
+from . import fetch
 from .limits import MIB, Limits
 from .limits import SIZES as SIZE_LIMITS
 from .traits import read_traits
@@ -94,6 +96,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Number of request records that are kept; 0 means none."""
     strict: bool = False
     relay: Relay = "auto"
+    fetch: FetchSettings = FetchSettings()
+    """From where pictures and files may be fetched for backends that take bytes only."""
     traits: tuple[Trait, ...] = ()
     """Differences of single models from what the table of traits knows, for every backend."""
     ledger: Mapping[str, Action] = {}
@@ -282,6 +286,22 @@ def _read_numbers(
     return numbers
 
 
+def _read_fetch(reader: ConfigReader, node: yaml.Node, path: str) -> FetchSettings:
+    readers: dict[str, Callable[[ConfigReader, yaml.Node, str], Any]] = {
+        "allow": fetch.read_hosts,
+        "private": fetch.read_private,
+        "max_bytes": _read_size,
+        "max_files": lambda reader, node, path: reader.integer(node, path, 1),
+        "timeout_s": _read_seconds,
+        "types": fetch.read_types,
+    }
+    found = reader.mapping(node, path, fetch.KEYS)
+    settings = fetch.made_settings({key: readers[key](reader, value, f"{path}.{key}") for key, value in found.items()})
+    if not settings.allow and not reader.complaints:
+        reader.note(node, path, "lists no host under `allow`, so nothing is fetched")
+    return settings
+
+
 def _read_ledger(reader: ConfigReader, node: yaml.Node, path: str) -> dict[str, Action]:
     found = reader.mapping(node, path, LOSS_RULES)
     actions: tuple[Action, ...] = get_args(Action)
@@ -355,6 +375,7 @@ SETTINGS: dict[str, Callable[[ConfigReader, yaml.Node, str], Any]] = {
     "strict": read_flag,
     "relay": read_relay,
     "traits": read_traits,
+    "fetch": _read_fetch,
     "ledger": _read_ledger,
     "response_headers": _read_response_headers,
     "rate_limit_headers": read_flag,

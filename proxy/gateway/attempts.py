@@ -28,6 +28,7 @@ from .admission import Ticket
 from .context import RETRY_AFTER_S, RequestContext
 from .decision_log import log_attempt
 from .runtime import FULL
+from .url_media import Unfetched
 
 log = logging.getLogger("crosswire")
 
@@ -98,6 +99,7 @@ class AttemptLoop(Generic[C, R]):
     """Calls one backend after the other for one request; the only code that touches breakers, budgets and keys.
 
     `fingerprint` identifies the request's content, so that one request which breaks every backend opens no breaker.
+    `fetch` gets what a candidate needs before it can take the request.
     """
 
     def __init__(
@@ -107,6 +109,7 @@ class AttemptLoop(Generic[C, R]):
         prepare: PrepareCall[C],
         call: Call[C, R],
         fingerprint: int,
+        fetch: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._context = context
         self._runtime = context.runtime
@@ -115,6 +118,7 @@ class AttemptLoop(Generic[C, R]):
         self._prepare = prepare
         self._call = call
         self._fingerprint = fingerprint
+        self._fetch = fetch
         self._candidates = {(each.backend, each.model): each for each in chain.candidates}
         self._rounds: Rounds[_Key] = Rounds(tuple(self._candidates), self._retry.attempts)
         self._key = 0
@@ -308,6 +312,9 @@ class AttemptLoop(Generic[C, R]):
         while (key := rounds.next(self._rank)) is not None:
             candidate = self._candidates[key]
             prepared = before if candidate == before.candidate else self._prepare(candidate)
+            if isinstance(prepared, Unfetched) and self._fetch is not None:
+                await self._fetch()
+                prepared = self._prepare(candidate)
             if isinstance(prepared, str):
                 rounds.drop(key)
                 continue

@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from .. import headers
-from ..errors import ClientError, Malformed, failure
+from ..errors import ClientError, Malformed, RequestError, failure
 from ..ir import Loss, Request
 from ..ir.capabilities import required_capabilities
 from ..ir.stop_sequences import cut_at_stops
@@ -35,6 +35,7 @@ from .runtime import LARGE
 from .state_owners import reference_of
 from .stream_writer import ResponseWriter
 from .streaming import StreamForwarder
+from .url_media import UrlMedia, has_urls
 
 log = logging.getLogger("crosswire")
 
@@ -58,25 +59,34 @@ class ChatHandler:
         self._frontend = incoming.frontend
         self._new_id = new_id
         self._asks_strict = incoming.headers.get(headers.STRICT) == "1"
+        self._media: UrlMedia | None = None
+        """Media that the request has by URL, where the config allows to fetch them."""
 
     async def run(self, writer: ResponseWriter) -> HttpResponse | None:
         """The answer, or None once it was streamed to the writer. Raises RequestError where nothing was sent."""
-        if len(self._incoming.body) < LARGE:
-            request = self._decode_request()
-            chain, call = self._route(request)
-        else:
-            request = await self._context.off_loop(self._decode_request)
+        is_large = len(self._incoming.body) >= LARGE
+        request = await self._context.off_loop(self._decode_request) if is_large else self._decode_request()
+        settings = self._context.config.settings
+        if settings.fetch.allow and has_urls(request):
+            self._media = UrlMedia(settings.fetch, settings.dns)
+            chain, call = await self._route_with_media(request, self._media)
+        elif is_large:
             chain, call = await self._context.off_loop(partial(self._route, request))
+        else:
+            chain, call = self._route(request)
+        fetch = None if self._media is None else self._media.fetch
         new_id, record = self._new_id, self._context.record
         reply_context = ReplyContext(request, new_id(""), int(record.at), new_id, array=self._wants_array(request))
         context, fingerprint = self._context, hash(self._incoming.body)
         prepare = partial(self._prepare_candidate, request)
         if not request.stream:
             call_unary = partial(self._call_unary, reply_context)
-            loop: AttemptLoop[ChatCall, HttpResponse] = AttemptLoop(context, chain, prepare, call_unary, fingerprint)
+            loop: AttemptLoop[ChatCall, HttpResponse] = AttemptLoop(
+                context, chain, prepare, call_unary, fingerprint, fetch
+            )
             return await loop.run(call)
         forwarder = StreamForwarder(context, reply_context, writer)
-        await forwarder.run(AttemptLoop(context, chain, prepare, forwarder.forward, fingerprint), call)
+        await forwarder.run(AttemptLoop(context, chain, prepare, forwarder.forward, fingerprint, fetch), call)
         return None
 
     # ---- decode ------------------------------------------------------------------------------------------------------
@@ -128,6 +138,19 @@ class ChatHandler:
                     log_decision(request.model, needed, plan, made, chosen)
         return replace(chain, state=partial(reference_of, self._frontend, request)), call
 
+    async def _route_with_media(self, request: Request, media: UrlMedia) -> tuple[FailoverChain, ChatCall]:
+        """Routes the request, again once that was fetched which the candidates need that come before the chosen one."""
+        while True:
+            try:
+                routed = await self._context.off_loop(partial(self._route, request))
+            except RequestError:
+                if not media.wanted:
+                    raise
+            else:
+                if not media.wanted:
+                    return routed
+            await media.fetch()
+
     def _prepare_candidate(self, request: Request, candidate: Candidate) -> ChatCall | str:
         """The request encoded for this candidate, or why its backend cannot take it."""
         incoming, backend = self._incoming, self._context.backends[candidate.backend]
@@ -153,6 +176,11 @@ class ChatHandler:
                 request, losses = self._frontend.to_chat(request)
             try:
                 sent = backend.encode(request, target)
+                if self._media is not None:
+                    fetched = self._media.encoded(request, sent, lambda with_data: backend.encode(with_data, target))
+                    if isinstance(fetched, str):
+                        return fetched
+                    sent = fetched
             except RecursionError:
                 raise _too_deep() from None
             losses += sent.losses

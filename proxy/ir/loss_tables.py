@@ -241,7 +241,12 @@ HARMLESS_VALUES: dict[str, tuple[Any, ...]] = {
     "usage": (ANY,),
     "images": ([],),
     "functions": ([],),
-    "include": ([], ["reasoning.encrypted_content"]),
+    # what log probabilities are asked for the neutral form says
+    "include": (
+        *([], ["reasoning.encrypted_content"], ["message.output_text.logprobs"]),
+        ["message.output_text.logprobs", "reasoning.encrypted_content"],
+        ["reasoning.encrypted_content", "message.output_text.logprobs"],
+    ),
     "include_obfuscation": (ANY,),
     # "format: The format of the reasoning detail": https://openrouter.ai/docs/use-cases/reasoning-tokens
     "format": (
@@ -279,6 +284,7 @@ HARMLESS_VALUES: dict[str, tuple[Any, ...]] = {
     "urlContextMetadata": (ANY,),
     "host_sources": (ANY,),
     "nativeGrounding": (ANY,),  # what the citations say, as its provider writes it
+    "nativeLogprobs": (ANY,),  # what the log probabilities of the texts say, likewise
     "blockReason": (ANY,),  # decoded as the stop reason, like `finishReason`
     "safetySettings": ([],),
     "avgLogprobs": (ANY,),

@@ -58,6 +58,15 @@ class Citation(Struct, frozen=True, gc=False):
     end: int | None = None
 
 
+class TokenLogprob(Struct, frozen=True, gc=False):
+    """A token of an answer with its log probability, its octets, and the likeliest tokens at its place."""
+
+    token: str
+    logprob: float
+    octets: tuple[int, ...] | None = None
+    top: tuple[TokenLogprob, ...] = ()
+
+
 class Text(Struct, frozen=True, gc=False):
     """Text with its citations. Blocks with the same `group` were parts of one message or item on the wire."""
 
@@ -66,6 +75,7 @@ class Text(Struct, frozen=True, gc=False):
     signature: Signature | None = None
     group: int | None = None
     extra: Extra = None
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 class Refusal(Struct, frozen=True, gc=False):
@@ -272,6 +282,7 @@ class Request(Struct, frozen=True, kw_only=True, gc=False):
     """A chat request.
 
     System and developer messages are turns, so that several of them, and ones in mid-conversation, keep their position.
+    `logprobs` asks for the log probabilities of the tokens, and of so many likeliest ones at the place of each.
     `repaired` is as in `Reply`.
     """
 
@@ -288,6 +299,7 @@ class Request(Struct, frozen=True, kw_only=True, gc=False):
     format: ResponseFormat | None = None
     user: str | None = None
     stream: bool = False
+    logprobs: int | None = None
     extra: Extra = None
     repaired: tuple[str, ...] = ()
 

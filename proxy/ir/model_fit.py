@@ -27,7 +27,7 @@ SAMPLING: tuple[tuple[str, str, str, float | None], ...] = (
 """The sampling fields: name, word of a trait, feature of the loss, and the value that a model has anyway."""
 
 EXTRA_WORDS: dict[str, str] = {
-    "logprobs": "logprobs",
+    "logprobs": "logprobs",  # of a request that says false, or another type than a client may send
     "top_logprobs": "logprobs",
     "logit_bias": "logit_bias",
     "generationConfig.responseLogprobs": "logprobs",
@@ -60,6 +60,9 @@ def fitted(request: Request, traits: Traits, *, is_chat: bool = False) -> tuple[
         refused |= traits.refuses_while_thinking
     if refused:
         _fit_sampling(request, refused, changed, losses)
+        if request.logprobs is not None and "logprobs" in refused:
+            changed["logprobs"] = None
+            losses.append(declare_loss("logprobs", "logprobs"))
         _fit_extra(request, refused, changed, losses)
         if request.parallel is not None and "parallel_tool_calls" in refused:
             changed["parallel"] = None
@@ -166,7 +169,6 @@ def _fit_extra(request: Request, refused: frozenset[str], changed: dict[str, Any
     for (key, entry), word in LISTED_WORDS.items():
         listed = extra.get(key)
         if word in refused and type(listed) is list and entry in listed:
-            losses.append(Loss(key, feature_of(key), "dropped"))
             rest = [each for each in listed if each != entry]
             extra = {name: value for name, value in extra.items() if name != key} | ({key: rest} if rest else {})
     if extra is not request.extra:

@@ -7,9 +7,13 @@ continue that scale. https://ai.google.dev/gemini-api/docs/openai#thinking
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .model import ReasoningConfig
 
-BUDGETS: dict[str, int] = {"none": 0, "minimal": 512, "low": 1024, "medium": 8192, "high": 24576, "xhigh": 32768}
+BUDGETS: dict[str, int] = {
+    **{"none": 0, "minimal": 512, "low": 1024, "medium": 8192, "high": 24576, "xhigh": 32768, "max": 40960},
+}
 """Effort level to budget in tokens; a budget maps to the lowest level that covers it."""
 
 
@@ -20,8 +24,17 @@ def effort(thinking: ReasoningConfig) -> str | None:
     if thinking.enabled is False or thinking.budget == 0:
         return "none"
     if thinking.budget is not None and thinking.budget > 0:
-        return next((name for name, budget in BUDGETS.items() if thinking.budget <= budget), "xhigh")
+        return next((name for name, budget in BUDGETS.items() if thinking.budget <= budget), "max")
     return None
+
+
+def effort_for(thinking: ReasoningConfig, efforts: Sequence[str] | None, *, same: bool) -> str | None:
+    """Returns the effort level for a model whose levels are these, or not known.
+
+    Few models know `max`, so that one of another protocol's client is `xhigh` for a model of which nothing is known.
+    """
+    level = effort(thinking)
+    return "xhigh" if level == "max" and efforts is None and not same else level
 
 
 def budget(thinking: ReasoningConfig) -> int | None:

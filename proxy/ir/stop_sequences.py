@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from .model import Failure, Reply, Text
+from .model import Failure, Reply, Text, TokenLogprob
 from .stream import (
     BlockCitation,
     BlockDelta,
@@ -30,6 +30,8 @@ class StopCutter:
     def __init__(self, sequences: Iterable[str]) -> None:
         self._sequences = tuple(sequence for sequence in sequences if sequence)
         self._texts: dict[int, str] = {}  # the open text blocks, and what is held back of each
+        self._tokens: dict[int, list[TokenLogprob]] = {}  # those of each open text that were not sent yet
+        self._ahead: dict[int, int] = {}  # characters of the tokens that were sent, beyond the text that was
         self._started = 0  # blocks that began before the cut
         self._matched: str | None = None
         self._cut: int | None = None  # the block in which the sequence was
@@ -46,17 +48,18 @@ class StopCutter:
             case BlockStart(index, block) if self._matched is None:
                 self._started = index + 1
                 if isinstance(block, Text):
-                    self._texts[index] = ""
-                    out.append(replace(event, block=replace(block, text="")))
+                    self._texts[index], self._tokens[index], self._ahead[index] = "", list(block.logprobs), 0
+                    out.append(replace(event, block=replace(block, text="", logprobs=())))
                     self._text(index, block.text, out)
                 else:
                     out.append(event)
-            case BlockDelta(index, text) if index in self._texts and self._matched is None:
+            case BlockDelta(index, text, logprobs) if index in self._texts and self._matched is None:
+                self._tokens[index] += logprobs
                 self._text(index, text, out)
             case BlockEnd(index) if index < self._started:
-                held = self._texts.pop(index, "")
-                if held and self._matched is None:
-                    out.append(BlockDelta(index, held))
+                held, rest = self._texts.pop(index, ""), self._tokens.pop(index, ())
+                if (held or rest) and self._matched is None:
+                    out.append(BlockDelta(index, held, tuple(rest)))
                 out.append(event)
             case BlockStart() | BlockEnd():
                 pass  # it came after the sequence
@@ -79,7 +82,17 @@ class StopCutter:
             held = self._held(waiting)
             waiting, self._texts[index] = waiting[: len(waiting) - held], waiting[len(waiting) - held :]
         if waiting:
-            out.append(BlockDelta(index, waiting))
+            out.append(BlockDelta(index, waiting, self._tokens_of(index, len(waiting))))
+
+    def _tokens_of(self, index: int, length: int) -> tuple[TokenLogprob, ...]:
+        """Takes the tokens that begin within the next `length` characters of a text."""
+        tokens, ahead, count = self._tokens[index], self._ahead[index] - length, 0
+        while ahead < 0 and count < len(tokens):
+            ahead += len(tokens[count].token)
+            count += 1
+        self._ahead[index] = max(ahead, 0)
+        self._tokens[index] = tokens[count:]
+        return tuple(tokens[:count])
 
     def _held(self, text: str) -> int:
         """Returns how many characters at the end of the text may be the beginning of a sequence."""

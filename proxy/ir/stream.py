@@ -23,6 +23,7 @@ from .model import (
     Signature,
     StopReason,
     Text,
+    TokenLogprob,
     ToolCall,
     ToolResult,
     Usage,
@@ -53,10 +54,11 @@ class BlockStart(Struct, frozen=True, gc=False):
 
 
 class BlockDelta(Struct, frozen=True, gc=False):
-    """A piece of a block's text, or of a tool call's arguments."""
+    """A piece of a block's text with the log probabilities of its tokens, or a piece of a tool call's arguments."""
 
     index: int
     text: str
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 class BlockSignature(Struct, frozen=True, gc=False):
@@ -122,8 +124,10 @@ def fold(events: Iterable[Event]) -> Reply | Failure:
     texts: list[list[str]] = []
     for event in events:
         match event:
-            case BlockDelta(index, text):
+            case BlockDelta(index, text, logprobs):
                 texts[index].append(text)
+                if logprobs:
+                    blocks[index] = _with_logprobs(blocks[index], logprobs)
             case ReplyStart():
                 start = event
             case BlockStart(index, block):
@@ -163,10 +167,10 @@ def unfold(reply: Reply) -> Iterator[Event]:
     yield ReplyStart(reply.protocol, reply.id, reply.model)
     for index, block in enumerate(reply.blocks):
         match block:
-            case Text(text, citations, signature):
-                yield BlockStart(index, replace(block, text="", citations=(), signature=None))
-                if text:
-                    yield BlockDelta(index, text)
+            case Text(text, citations, signature, logprobs=logprobs):
+                yield BlockStart(index, replace(block, text="", citations=(), signature=None, logprobs=()))
+                if text or logprobs:
+                    yield BlockDelta(index, text, logprobs)
                 for citation in citations:
                     yield BlockCitation(index, citation)
                 if signature:
@@ -252,6 +256,12 @@ def _with_citation(block: Block, citation: Citation) -> Block:
     if isinstance(block, Text):
         return replace(block, citations=(*block.citations, citation))
     raise ValueError(f"a {type(block).__name__} cannot have a citation")
+
+
+def _with_logprobs(block: Block, logprobs: tuple[TokenLogprob, ...]) -> Block:
+    if isinstance(block, Text):
+        return replace(block, logprobs=(*block.logprobs, *logprobs))
+    raise ValueError(f"a {type(block).__name__} cannot have log probabilities")
 
 
 def _with_text(block: Block, text: str, extra: Extra) -> Block:

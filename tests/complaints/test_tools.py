@@ -173,7 +173,7 @@ async def test_t9_each_tool_choice_is_converted(choice: JSON, in_chat: Any, in_r
         assert it.upstream["tool_choice"] == want
 
 
-async def test_t10_allowed_tools_are_kept_and_strict_is_declared_lost() -> None:
+async def test_t10_allowed_tools_and_strict_are_kept() -> None:
     closed = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
     tools = [{"type": "function", "name": name, "parameters": closed, "strict": True} for name in "fgh"]
     allowed = {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": name} for name in "fh"]}
@@ -186,8 +186,11 @@ async def test_t10_allowed_tools_are_kept_and_strict_is_declared_lost() -> None:
     assert [tool["name"] for tool in to_anthropic.upstream["tools"]] == ["f", "h"]
     assert "allowed_tools" in to_anthropic.losses
     to_gemini = await exchange("openai-responses", "gemini", body=body)
-    assert to_gemini.upstream["toolConfig"]["functionCallingConfig"]["allowedFunctionNames"] == ["f", "h"]
-    assert "tool_strict" in to_gemini.losses
+    calling = to_gemini.upstream["toolConfig"]["functionCallingConfig"]
+    assert calling == {"mode": "VALIDATED", "allowedFunctionNames": ["f", "h"]}
+    assert to_gemini.losses == []
+    to_ollama = await exchange("openai-responses", "ollama", body=body)
+    assert "tool_strict" in to_ollama.losses
 
 
 async def test_t10_allowed_callers_are_declared_lost() -> None:

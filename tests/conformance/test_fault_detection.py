@@ -18,6 +18,8 @@ from tests.conformance.fault_proxies.fault_proxy import NO_FAULT
 from tests.conformance.fault_proxies.faults import FAULTS
 from tests.conformance.fault_proxies.harness import FaultCase, FaultHarness, cells_of, scenarios
 
+pytestmark = pytest.mark.no_cover  # thousands of cells, each slowed down by the tracing; the matrix runs the same code
+
 DIFFERENT_PROTOCOLS = (
     ("openai-chat", "anthropic"),
     ("openai-responses", "gemini"),

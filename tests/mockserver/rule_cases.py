@@ -57,7 +57,7 @@ BODIES: dict[str, dict[str, Any]] = {
         "model": "gpt-4.1",
         "input": [
             {"role": "user", "content": "u"},
-            {"type": "reasoning", "summary": [], "encrypted_content": "sig:p:s:0.0"},
+            {"type": "reasoning", "summary": [], "encrypted_content": "sig:openai-responses:s:0.0"},
             {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "t"}]},
             {"type": "function_call", "call_id": "c1", "name": "w", "arguments": "{}"},
             {"type": "function_call_output", "call_id": "c1", "output": "r"},
@@ -74,7 +74,7 @@ BODIES: dict[str, dict[str, Any]] = {
             {
                 "role": "assistant",
                 "content": [
-                    {"type": "thinking", "thinking": "t", "signature": "sig:p:s:0.0"},
+                    {"type": "thinking", "thinking": "t", "signature": "sig:anthropic:s:0.0"},
                     {"type": "tool_use", "id": "c1", "name": "w", "input": {}},
                     {"type": "tool_use", "id": "c2", "name": "w", "input": {}},
                 ],
@@ -140,14 +140,14 @@ def _level(model: str, level: str) -> Patch:
     return {
         "@path": f"/v1beta/models/{model}:generateContent",
         "generationConfig.thinkingConfig": {"thinkingLevel": level},
-        "contents.1.parts.0.thoughtSignature": _sealed("sig:p:s:0.0"),
+        "contents.1.parts.0.thoughtSignature": _sealed("sig:gemini:s:0.0"),
     }
 
 
 def _gemini(model: str, **more: Any) -> Patch:
     return {
         "@path": f"/v1beta/models/{model}:generateContent",
-        "contents.1.parts.0.thoughtSignature": _sealed("sig:p:s:0.0"),
+        "contents.1.parts.0.thoughtSignature": _sealed("sig:gemini:s:0.0"),
         **more,
     }
 
@@ -326,7 +326,7 @@ CASES: dict[str, dict[str, tuple[Patch, Patch]]] = {
         ),
         "signature-foreign": (
             {"input.1.encrypted_content": "sig:x:s:0.0"},
-            {"input.1.encrypted_content": "sig:p:s:1.0"},
+            {"input.1.encrypted_content": "sig:openai-responses:s:1.0"},
         ),
         "reasoning-alone": ({"input.1.id": "rs_1", "input.2": _user("v")}, {"input.1.id": "rs_1"}),
         "output-of-no-call": ({"input.4.call_id": "c2"}, {}),
@@ -420,11 +420,11 @@ CASES: dict[str, dict[str, tuple[Patch, Patch]]] = {
         "signature-missing": ({"messages.1.content.0.signature": GONE}, {}),
         "signature-invalid": (
             {"messages.1.content.0.signature": "sig:x:s:0.0"},
-            {"messages.1.content.0.signature": "sig:p:s:1.0"},
+            {"messages.1.content.0.signature": "sig:anthropic:s:1.0"},
         ),
         "redacted-invalid": (
-            {"messages.1.content.0": {"type": "redacted_thinking", "data": "sig:p:s:0.0"}},
-            {"messages.1.content.0": {"type": "redacted_thinking", "data": "sig:p:s:0.0:redacted"}},
+            {"messages.1.content.0": {"type": "redacted_thinking", "data": "sig:anthropic:s:0.0"}},
+            {"messages.1.content.0": {"type": "redacted_thinking", "data": "sig:anthropic:s:0.0:redacted"}},
         ),
         "text-empty": ({"messages.2.content.2.text": ""}, {"messages.2.content.2.text": "."}),
         "text-blank": (
@@ -637,7 +637,7 @@ CASES: dict[str, dict[str, tuple[Patch, Patch]]] = {
         "call-first": ({"contents.0": GONE}, {}),
         "signature-foreign": (
             {"contents.1.parts.0.thoughtSignature": _sealed("sig:x:s:0.0")},
-            {"contents.1.parts.0.thoughtSignature": _sealed("sig:p:s:0.0")},
+            {"contents.1.parts.0.thoughtSignature": _sealed("sig:gemini:s:0.0")},
         ),
         "signature-missing": (
             {"@path": "/v1beta/models/gemini-3-pro-preview:generateContent"},

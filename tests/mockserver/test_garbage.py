@@ -90,7 +90,9 @@ def test_arbitrary_request_never_crashes_parser_or_validator(name: str, body: An
     provider = Provider(name="p", protocol=name, models={"m": "m"}, auth=Auth("authorization", "k"))
     headers = {"authorization": "k", "anthropic-version": "2023-06-01"}
     failure = protocol.validate_request("/v1beta/models/m:generateContent", headers, body, provider)
-    assert failure is None or 400 <= failure.status < 500
+    # Ollama answers 500 to an option of another type: https://github.com/ollama/ollama/blob/main/server/routes.go
+    is_option = failure is not None and name == "ollama" and failure.message.startswith("option ")
+    assert failure is None or is_option or 400 <= failure.status < 500
 
 
 @pytest.mark.parametrize("name", MOCK_PROTOCOLS)

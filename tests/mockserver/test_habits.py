@@ -90,10 +90,10 @@ def test_chat_interleaves_calls() -> None:
 
 
 REDACTED: list[tuple[str, tuple[str, ...], dict[str, Any], str]] = [
-    ("anthropic", (), {}, "sig:p:s:0.0:redacted"),
+    ("anthropic", (), {}, "sig:anthropic:s:0.0:redacted"),
     ("openai-chat", ("reasoning",), {}, "sig:p:s:0.0"),
-    ("openai-responses", (), {"include": ["reasoning.encrypted_content"]}, "sig:p:s:0.0"),
-    ("gemini", (), {"generationConfig": {"thinkingConfig": {"includeThoughts": True}}}, "c2lnOnA6czowLjA="),
+    ("openai-responses", (), {"include": ["reasoning.encrypted_content"]}, "sig:openai-responses:s:0.0"),
+    ("gemini", (), {"generationConfig": {"thinkingConfig": {"includeThoughts": True}}}, "c2lnOmdlbWluaTpzOjAuMA=="),
 ]
 
 
@@ -115,7 +115,7 @@ def test_gemini_signs_a_text_at_its_end(stream: bool) -> None:
     rendered = MOCK_PROTOCOLS["gemini"].render_reply(replace(reply_context, path="?alt=sse" if stream else ""))
     headers = {"content-type": CONTENT_TYPES[rendered.framing]} | rendered.headers
     reply = CLIENTS["gemini"].parse_reply(200, headers, rendered.body, stream=stream)
-    assert (reply.text, reply.signatures) == ("ab", ("c2lnOnA6czowLjA=",))
+    assert (reply.text, reply.signatures) == ("ab", ("c2lnOmdlbWluaTpzOjAuMA==",))
     signed = [part["text"] for part in reply.echo[0]["parts"] if "thoughtSignature" in part]
     assert signed == ([""] if stream else ["ab"])
 

@@ -50,6 +50,8 @@ WITHOUT_KINDS = ("ollama",)
 """Protocols whose error inside a stream has no kind."""
 
 
+SAMPLED = ("text-sampling", "text-top-p", "text-sampling-unreasoned", "text-top-p-unreasoned")
+
 REFUSED_BY_THE_MODEL: dict[tuple[str, str], tuple[str, ...]] = {
     ("anthropic", "thinking-not-adaptive"): (
         *(
@@ -67,11 +69,16 @@ REFUSED_BY_THE_MODEL: dict[tuple[str, str], tuple[str, ...]] = {
         "text-usage-details",
     ),
     ("openai", "effort-of-another-model"): ("reasoning-off",),
-    ("openai", "parameter-while-reasoning"): ("text-fields-of-chat", "text-penalties", "text-stop-sequence"),
-    ("openai", "sampling-while-reasoning"): ("text-sampling", "text-top-p"),
+    ("openai", "parameter-while-reasoning"): (
+        *("text-fields-of-chat", "text-penalties", "text-stop-sequence", "stream-late-stop"),
+        *("text-logprobs", "text-logprobs-alone"),
+    ),
+    ("openai", "sampling-while-reasoning"): SAMPLED,
     ("openai-responses", "effort-of-another-model"): ("reasoning-off",),
-    ("openai-responses", "logprobs-while-reasoning"): ("text-fields-of-responses",),
-    ("openai-responses", "sampling-while-reasoning"): ("text-sampling", "text-top-p"),
+    ("openai-responses", "logprobs-while-reasoning"): (
+        *("text-fields-of-responses", "text-logprobs", "text-logprobs-alone"),
+    ),
+    ("openai-responses", "sampling-while-reasoning"): SAMPLED,
     ("gemini", "search-and-functions"): ("tools-hosted",),
 }
 """Provider and rule -> stories that the provider's default model refuses as a client of its protocol says them.

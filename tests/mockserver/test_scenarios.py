@@ -322,7 +322,6 @@ MISTAKES: list[tuple[str, str, int, str]] = [
     ),
     ("choice", STORY.replace("user: Hi there", "user: Hi, tool_choice: any"), 4, "'any' is not one of"),
     ("choice-name", STORY.replace("user: Hi there", "user: Hi, tool_choice: {name: x}"), 4, "unknown tool 'x'"),
-    ("protocol", STORY + 'expect: {openai: {"$": 1}}\n', 6, "'openai' is not one of openai-chat"),
     ("jsonpath", STORY + 'expect: {openai-chat: {"$.[": 1}}\n', 6, "invalid JSONPath"),
     ("write", STORY + "wire: {write: 0}\n", 6, "expected at least 1 byte per write"),
     ("write-word", STORY + "wire: {write: half}\n", 6, "half"),
@@ -368,6 +367,21 @@ PROVIDER_MISTAKES: list[tuple[str, str, int, str]] = [
 def test_mistakes_in_a_provider_file(tmp_path: Path, text: str, line: int, words: str) -> None:
     found = folder(tmp_path, providers__openai=text)
     assert any(m.line == line and words in m.message for m in found.mistakes), [str(m) for m in found.mistakes]
+
+
+STRANGERS: list[tuple[str, str, str]] = [
+    ("expect", "expect: {telnet: {$.model: m}}\n", "expect: telnet is no protocol and no provider; available: "),
+    ("model", "models: {openai: n}\n", "no provider openai, and none of that protocol, has the model n; available: m"),
+    ("model-of-nobody", "models: {telnet: m}\n", "no provider telnet, and none of that protocol, has the model m"),
+]
+
+
+@pytest.mark.parametrize(("text", "words"), [pytest.param(*row[1:], id=row[0]) for row in STRANGERS])
+def test_names_that_no_provider_has_are_mistakes(tmp_path: Path, text: str, words: str) -> None:
+    (mistake,) = folder(tmp_path, stories__other=STORY.replace("Hi there", "Ahoy") + text).mistakes
+    assert mistake.file.endswith("other.yaml")
+    assert mistake.line == 6
+    assert words in mistake.message
 
 
 def test_opening_contained_in_another_is_a_mistake(tmp_path: Path) -> None:

@@ -159,7 +159,7 @@ async def test_cut_stream_has_no_terminal_event(client: Client) -> None:
 
 async def test_model_lists_and_token_counts(client: Client) -> None:
     async with client.get("/openai/v1/models", headers=CHAT_KEY) as answer:
-        assert [model["id"] for model in (await answer.json())["data"]] == ["gpt-5-nano"]
+        assert [model["id"] for model in (await answer.json())["data"]] == ["gpt-5-nano", "gpt-4.1-mini"]
     async with client.get("/anthropic/v1/models", headers=CLAUDE_KEY) as answer:
         assert (await answer.json())["data"][0]["type"] == "model"
     body = {key: CLAUDE[key] for key in ("model", "messages")}
@@ -341,6 +341,6 @@ async def test_a_provider_speaks_several_dialects_on_one_base(
 async def test_dialects_share_the_model_list_and_refuse_unknown_paths(client: Client) -> None:
     key = {"authorization": "Bearer test-key-openai"}
     async with client.get("/openai/v1/models", headers=key) as answer:
-        assert [model["id"] for model in (await answer.json())["data"]] == ["gpt-5-nano"]
+        assert [model["id"] for model in (await answer.json())["data"]] == ["gpt-5-nano", "gpt-4.1-mini"]
     async with client.post("/openai/v1/messages", headers=key) as answer:
         assert answer.status == 404

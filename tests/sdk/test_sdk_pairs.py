@@ -41,7 +41,7 @@ UNSUPPORTED: dict[str, set[str]] = {
     "openai-chat": {"tool_error"},
     "openai-responses": {"tool_error"},
     "anthropic": set(),
-    "gemini": {"tool_strict"},
+    "gemini": set(),
     "ollama": {"tool_error", "tool_strict"},
 }
 """The features that a protocol lacks: lost whenever an SDK's request has them, and nothing else is lost."""

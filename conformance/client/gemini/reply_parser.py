@@ -14,7 +14,7 @@ from crosswire.mockserver.protocols.gemini.message_schema import DATA, KNOWN
 from crosswire.mockserver.protocols.gemini.parts import Part, TextPart, build_blocks
 from crosswire.mockserver.scenarios.model import Image, Text, ToolCall, Usage
 
-from ..protocol import HttpRequest, ParsedError, ParsedReply
+from ..protocol import HttpRequest, Logprob, ParsedError, ParsedReply
 from ..reply_checks import check_content_type, check_tool_calls, cut_error, parse_json
 from ..told_losses import KEY
 from .citations import cited_sources, quoted_sources
@@ -62,6 +62,7 @@ class _ReplyAssembler:
         self.finish: str | None = None
         self.blocked: str | None = None
         self.usage: Usage | None = None
+        self.logprobs: list[Logprob] = []
         self.grounding: Any = None
         self.sources: Any = None
         self.role: str | None = None
@@ -96,6 +97,7 @@ class _ReplyAssembler:
         self._check_known(candidate, "candidate")
         self.grounding = candidate.get("groundingMetadata") or self.grounding
         self.sources = candidate.get("citationMetadata") or self.sources
+        self._logprobs(candidate.get("logprobsResult") or {})
         finish = self._finish(candidate.get("finishReason"))
         content = candidate.get("content")
         if content is None:
@@ -109,6 +111,19 @@ class _ReplyAssembler:
             if self.finish is not None:
                 self.complaints.append("candidate: `finishReason` comes twice")
             self.finish = finish
+
+    def _logprobs(self, result: dict[str, Any]) -> None:
+        """Parses `logprobsResult`: both of its lists have the length of the decoding steps.
+
+        https://ai.google.dev/api/generate-content#LogprobsResult
+        """
+        chosen, tops = result.get("chosenCandidates") or [], result.get("topCandidates") or []
+        if tops and len(tops) != len(chosen):
+            self.complaints.append(f"logprobsResult: {len(chosen)} chosen tokens, {len(tops)} lists of likely ones")
+        for at, step in enumerate(chosen):
+            top = (tops[at].get("candidates") or []) if at < len(tops) else []
+            found = [(token.get("token", ""), token.get("logProbability", 0.0)) for token in (step, *top)]
+            self.logprobs.append((*found[0], tuple(found[1:])))
 
     def _content(self, content: dict[str, Any], finish: str | None) -> None:
         self._check_known(content, "content")
@@ -304,6 +319,7 @@ class _ReplyAssembler:
             stop=stop,
             native_stop=self.finish or self.blocked,
             usage=self.usage,
+            logprobs=tuple(self.logprobs),
             model=self.head.get("modelVersion"),
             id=self.head.get("responseId"),
             echo=({"role": "model", "parts": self.echo},) if self.echo else (),

@@ -157,6 +157,11 @@ def _settings(now: Ask, model: str) -> dict[str, Any]:
             out["toolConfig"] = {"functionCallingConfig": {"mode": TOOL_CHOICE_MODES[choice]}}
         case None:
             pass
+    calling = out.get("toolConfig", {}).get("functionCallingConfig", {"mode": "AUTO"})
+    if now.tools and all(tool.strict for tool in now.tools) and calling["mode"] == "AUTO":
+        # "VALIDATED: … ensures function schema adherence", of every function
+        # https://ai.google.dev/gemini-api/docs/function-calling#function-calling-modes
+        out["toolConfig"] = {"functionCallingConfig": {"mode": "VALIDATED"}}
     plain = {
         "temperature": now.temperature,
         "topP": now.top_p,

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from crosswire.mockserver.framing import dump
 from crosswire.mockserver.scenarios.model import Block, Text, Thinking, ToolCall, Usage
 
-from ..protocol import HttpRequest, ParsedError, ParsedReply
-from ..reply_checks import check_content_type, check_tool_calls, cut_error, parse_json
+from ..protocol import HttpRequest, Logprob, ParsedError, ParsedReply
+from ..reply_checks import check_content_type, check_tool_calls, cut_error, parse_json, parse_logprobs
 from .error_parser import parse_error, parse_error_reply
 from .tables import OTHER_STOPS, STOP_REASONS
 
@@ -63,6 +63,7 @@ class _ReplyAssembler:
         self.done = False
         self.reason: str | None = None
         self.usage: Usage | None = None
+        self.logprobs: tuple[Logprob, ...] = ()
 
     def add(self, line: dict[str, Any]) -> None:
         if self.done:
@@ -78,6 +79,7 @@ class _ReplyAssembler:
             self.complaints.append(f"line: `created_at` is {dump(created)[:60]}, not a time")
         if not isinstance(done, bool):
             self.complaints.append(f"line: `done` is {dump(done)[:60]}, neither true nor false")
+        self.logprobs += parse_logprobs(line.get("logprobs"), (), "line.logprobs", self.complaints)
         message = line.get("message")
         if isinstance(message, dict):
             self._message(message)
@@ -168,6 +170,7 @@ class _ReplyAssembler:
             stop=stop,
             native_stop=self.reason,
             usage=self.usage,
+            logprobs=self.logprobs,
             model=self.model,
             echo=(self._echo(),),
             events=events,

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from crosswire.mockserver.framing import parse_sse
 from crosswire.mockserver.scenarios.model import Block, Image, Refusal, Text, Thinking, ToolCall, Usage
 
-from ..protocol import HttpRequest, ParsedError, ParsedReply
-from ..reply_checks import check_content_type, check_keys, check_tool_calls, cut_error, parse_json
+from ..protocol import HttpRequest, Logprob, ParsedError, ParsedReply
+from ..reply_checks import check_content_type, check_keys, check_tool_calls, cut_error, parse_json, parse_logprobs
 from .citations import cited_sources
 from .error_parser import parse_error, parse_error_reply
 from .tables import STOP_REASONS
@@ -82,13 +82,14 @@ def _parse_body(value: dict[str, Any], complaints: list[str], request: HttpReque
         request,
         message.get("annotations"),
         len(choices) - 1,
-        _logprob_count(choice),
+        _parse_logprobs(choice, complaints),
     )
 
 
-def _logprob_count(choice: dict[str, Any]) -> int:
-    """Returns the number of logprob_tokens with log probabilities in a choice."""
-    return len((choice.get("logprobs") or {}).get("content") or [])
+def _parse_logprobs(choice: dict[str, Any], complaints: list[str]) -> tuple[Logprob, ...]:
+    """Parses `logprobs`, in which each token has all of its keys. https://platform.openai.com/docs/api-reference/chat/object"""
+    entries = (choice.get("logprobs") or {}).get("content")
+    return parse_logprobs(entries, ("bytes", "top_logprobs"), "choice.logprobs", complaints)
 
 
 def _call_kind(call: dict[str, Any]) -> tuple[Literal["function", "custom"], str]:
@@ -213,7 +214,7 @@ def _build_reply(
     request: HttpRequest | None,
     annotations: Any,
     other_choices: int,
-    logprob_tokens: int,
+    logprobs: tuple[Logprob, ...],
 ) -> ParsedReply:
     stop = None if not finish else STOP_REASONS.get(str(finish), "other")
     # Two deviations of the service itself, not allowed to a proxy: after a forced function call it sends `stop`, and
@@ -225,7 +226,7 @@ def _build_reply(
         blocks=tuple(blocks),
         cites=tuple(cited_sources(annotations, text, complaints)),
         other_choices=other_choices,
-        logprob_tokens=logprob_tokens,
+        logprobs=logprobs,
         stop=stop,
         native_stop=finish,
         usage=usage,
@@ -252,7 +253,7 @@ class _ReplyAssembler:
         self.annotations: list[Any] = []
         self.images: list[Any] = []
         self.other_choices: set[int] = set()
-        self.logprob_tokens = 0
+        self.logprobs: tuple[Logprob, ...] = ()
         self.seen_role = False
         self.finish: str | None = None
         self.usage: Usage | None = None
@@ -301,7 +302,7 @@ class _ReplyAssembler:
         if self.finish is not None and any(delta.get(key) for key in ("content", "tool_calls", "refusal")):
             self.complaints.append("delta: content after finish_reason")
         self.annotations += delta.get("annotations") or []
-        self.logprob_tokens += _logprob_count(choice)
+        self.logprobs += _parse_logprobs(choice, self.complaints)
         details = delta.get("reasoning_details") or []
         for detail in details:
             self._detail(detail)
@@ -463,6 +464,6 @@ def _parse_stream(body: bytes, complaints: list[str], request: HttpRequest | Non
         request,
         assembler.annotations,
         len(assembler.other_choices),
-        assembler.logprob_tokens,
+        assembler.logprobs,
     )
     return replace(reply, error=error)

@@ -30,6 +30,7 @@ class _Part:
         self.start = start
         self.text = ""
         self.annotations: list[Any] = []
+        self.logprobs: list[Any] = []
         self.text_is_done = False
         self.closed = False
 
@@ -334,6 +335,7 @@ class EventSequence:
             if part.text_is_done:
                 self._complain(f"{kind}: after its done event")
             part.text += str(value.get("delta", ""))
+            part.logprobs += value.get("logprobs") or []
             return
         part.text_is_done = True
         full_text = value.get(PART_TEXT.get(part.kind, "text"))
@@ -347,7 +349,13 @@ class EventSequence:
             self._complain(f"{kind}: the part is not what the deltas say")
         if (value.get("annotations") or []) != part.annotations:
             self._complain(f"{kind}: the annotations of the part are not those that were added")
+        if _tokens(value.get("logprobs")) != _tokens(part.logprobs):
+            self._complain(f"{kind}: the log probabilities of the part are not those of the deltas")
         part.closed = True
+
+
+def _tokens(logprobs: Any) -> list[tuple[Any, Any]]:
+    return [(token.get("token"), token.get("logprob")) for token in logprobs or ()]
 
 
 def _text_keys(parts: Any) -> list[tuple[Any, Any]]:

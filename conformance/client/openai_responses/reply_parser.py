@@ -7,8 +7,16 @@ from typing import Any
 
 from crosswire.mockserver.scenarios.model import Block, Image, Refusal, Text, Thinking, ToolCall, Usage
 
-from ..protocol import HttpRequest, ParsedError, ParsedReply
-from ..reply_checks import check_content_type, check_tool_calls, check_types, cut_error, objects_in, parse_json
+from ..protocol import HttpRequest, Logprob, ParsedError, ParsedReply
+from ..reply_checks import (
+    check_content_type,
+    check_tool_calls,
+    check_types,
+    cut_error,
+    objects_in,
+    parse_json,
+    parse_logprobs,
+)
 from .citations import cited_sources
 from .error_parser import parse_error, parse_error_fields, parse_error_reply
 from .event_sequence import EventSequence
@@ -173,6 +181,15 @@ def _parse_blocks(items: Iterable[dict[str, Any]]) -> Iterable[Block]:
                 pass
 
 
+def _parse_logprobs(items: Iterable[dict[str, Any]], complaints: list[str]) -> Iterable[Logprob]:
+    """Yields the tokens of all texts, each with all of its keys. https://platform.openai.com/docs/api-reference/responses/object"""
+    for item in items:
+        for part in objects_in(item.get("content")):
+            yield from parse_logprobs(
+                part.get("logprobs"), ("bytes", "top_logprobs"), "output_text.logprobs", complaints
+            )
+
+
 def _echo(items: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:
     """Yields the items as a client that keeps its own history sends them back: without ids and status.
 
@@ -225,6 +242,7 @@ def _build_reply(
     return ParsedReply(
         blocks=blocks,
         cites=tuple(cited_sources(items, complaints)),
+        logprobs=tuple(_parse_logprobs(items, complaints)),
         stop=stop,
         native_stop=native,
         usage=_parse_usage(response.get("usage"), complaints),

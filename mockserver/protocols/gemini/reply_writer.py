@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ...framing import ARRAY, CONTENT_TYPES, JSON, SSE, sse
@@ -24,7 +24,17 @@ from ...scenarios.model import (
     in_sequence,
 )
 from ...scenarios.provider import Provider
-from ..reply_context import Failure, RenderedReply, ReplyContext, ReplyPart, derived_id, failure_of, mint_signature
+from ..reply_context import (
+    Failure,
+    RenderedReply,
+    ReplyContext,
+    ReplyPart,
+    derived_id,
+    failure_of,
+    likely_tokens,
+    mint_signature,
+    token_logprob,
+)
 from .grounding import grounding_metadata
 from .message_schema import camel
 from .tables import KEY_INVALID, SIGNING_MODELS, STATUSES, STOPS
@@ -91,6 +101,7 @@ def _error_body(error: Failure) -> dict[str, Any]:
 
 def _unary_body(context: ReplyContext) -> dict[str, Any]:
     parts: list[dict[str, Any]] = []
+    tokens: list[str] = []
     for _, found in _render_parts(context, context.items):
         for part in found:
             last = parts[-1] if parts else {}
@@ -99,8 +110,41 @@ def _unary_body(context: ReplyContext) -> dict[str, Any]:
                 parts[-1] = last | part | {"text": last["text"] + part["text"]}
             else:
                 parts.append(part)
+        tokens += [part["text"] for part in found if _is_answer(part)]
     content: dict[str, Any] = {"parts": parts, "role": "model"} if parts else {"role": "model"}
-    return _blocked_prompt(context) or _response(context, _finished_candidate(context, content), context.usage)
+    candidate = _finished_candidate(context, content) | _logprobs(context.body, tokens)
+    return _blocked_prompt(context) or _response(context, candidate, context.usage)
+
+
+def _is_answer(part: dict[str, Any]) -> bool:
+    """Returns whether a part is a piece of the answer's text."""
+    return bool(part.get("text")) and not part.get("thought")
+
+
+def _logprobs(body: Any, tokens: Sequence[str]) -> dict[str, Any]:
+    """Returns the log probability of every token if requested; a token is a text delta of the story.
+
+    https://ai.google.dev/api/generate-content#LogprobsResult
+    """
+    config = {camel(key): value for key, value in _generation_config(body).items()}
+    if config.get("responseLogprobs") is not True or not tokens:
+        return {}
+    result: dict[str, Any] = {"chosenCandidates": [_token(text, token_logprob(text)) for text in tokens]}
+    if most := config.get("logprobs"):
+        steps = [[_token(*likely) for likely in likely_tokens(text, most)] for text in tokens]
+        result["topCandidates"] = [{"candidates": step} for step in steps]
+    return {"avgLogprobs": sum(map(token_logprob, tokens)) / len(tokens), "logprobsResult": result}
+
+
+def _generation_config(body: Any) -> dict[str, Any]:
+    found = (
+        {camel(key): value for key, value in body.items()}.get("generationConfig") if isinstance(body, dict) else None
+    )
+    return found if isinstance(found, dict) else {}
+
+
+def _token(text: str, logprob: float) -> dict[str, Any]:
+    return {"token": text, "tokenId": sum(text.encode()), "logProbability": logprob}
 
 
 def _finished_candidate(context: ReplyContext, content: dict[str, Any]) -> dict[str, Any]:
@@ -250,11 +294,13 @@ def _stream(context: ReplyContext) -> Iterator[dict[str, Any] | Pause | Cut | Ga
             case _:
                 for n, part in enumerate(parts):
                     content = {"parts": [part], "role": "model"}
+                    probable = _logprobs(context.body, [part["text"]]) if _is_answer(part) else {}
                     if joined and at == last and n == len(parts) - 1:
-                        yield _response(context, _finished_candidate(context, content), context.usage)
+                        yield _response(context, _finished_candidate(context, content) | probable, context.usage)
                         return
                     output += 1
-                    yield _response(context, {"content": content, "index": 0}, _partial_usage(context.usage, output))
+                    candidate = {"content": content, "index": 0} | probable
+                    yield _response(context, candidate, _partial_usage(context.usage, output))
     yield _blocked_prompt(context) or _response(context, _finished_candidate(context, {"role": "model"}), context.usage)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from mimetypes import guess_type
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import unquote
 
 from ...framing import dump
@@ -101,24 +101,35 @@ def parse_request(path: str, headers: Mapping[str, str], body: Any) -> ParsedReq
     for key, defaults in HARMLESS.items():
         config.drop(key, *defaults)
     tools = tuple(tool for entry in top.objects("tools") for tool in _parse_tools(entry))
+    choice, validates = _parse_tool_choice(top)
     parsed = ParsedRequest(
         model=model,
         stream=method == "streamGenerateContent",
         system=_parse_system(top),
         turns=turns,
         tools=tools,
-        tool_choice=_parse_tool_choice(top),
+        tool_choice=choice,
+        validates=validates,
         sampling={name: value for key, name in SAMPLING.items() if (value := _parse_number(config, key)) is not None},
         max_tokens=_parse_integer(config, "maxOutputTokens"),
         stop=_parse_stop(config),
         show_reasoning=_parse_show_reasoning(config),
         reasoning=_parse_reasoning(config),
+        logprobs=_parse_logprobs(config),
         format=_parse_response_format(config),
         extra=extra,
     )
     config.close()
     top.close()
     return parsed
+
+
+def _parse_logprobs(config: FieldReader) -> int | None:
+    """Parses `logprobs`: "Only valid if responseLogprobs=True." https://ai.google.dev/api/generate-content"""
+    if config.peek("responseLogprobs") is not True:
+        return None
+    config.boolean("responseLogprobs")
+    return _parse_integer(config, "logprobs") or 0
 
 
 def method_of(path: str) -> tuple[str | None, str | None]:
@@ -301,18 +312,23 @@ def _normalize_schema(value: Any, names: bool = False) -> Any:
     return {camel(key): _normalize_schema(item, key == "properties") for key, item in value.items()} | words
 
 
-def _parse_tool_choice(top: FieldReader) -> ToolChoice | None:
+def _parse_tool_choice(top: FieldReader) -> tuple[ToolChoice | None, Literal["asked", "implied"] | None]:
+    """Parses the choice, and whether the arguments of every call are held to their schema.
+
+    VALIDATED "ensures function schema adherence", and ANY "guarantees" it; VALIDATED with names may ask for no more
+    than a choice among these. https://ai.google.dev/gemini-api/docs/function-calling#function-calling-modes
+    """
     outer = top.object("toolConfig")
     inner = outer.object("functionCallingConfig") if outer is not None else None
     if outer is None or inner is None:
         if outer is not None:
             outer.close()
-        return None
+        return None, None
     mode, names = inner.string("mode"), inner.list("allowedFunctionNames")
     mode_name = (mode or "AUTO").upper()
     are_names = all(isinstance(name, str) for name in names)
     found: ToolChoice | None = TOOL_CHOICES.get(mode_name)
-    if mode is not None and found is None and not (mode_name == "VALIDATED" and names and are_names):
+    if mode is not None and found is None and mode_name != "VALIDATED":
         inner.extra[f"{inner.path}.mode"] = mode
     if found == "required" and len(names) == 1 and are_names:
         found = NamedTool(names[0])
@@ -322,7 +338,9 @@ def _parse_tool_choice(top: FieldReader) -> ToolChoice | None:
         inner.extra[f"{inner.path}.allowedFunctionNames"] = names
     inner.close()
     outer.close()
-    return found
+    if mode_name not in ("VALIDATED", "ANY"):
+        return found, None
+    return found, "implied" if names or mode_name == "ANY" else "asked"
 
 
 def _parse_show_reasoning(config: FieldReader) -> bool | None:

@@ -22,7 +22,17 @@ from ...scenarios.model import (
     in_sequence,
 )
 from ...scenarios.provider import Provider
-from ..reply_context import MOCK_CREATED, Failure, RenderedReply, ReplyContext, ReplyPart, error_reply, failure_of
+from ..reply_context import (
+    MOCK_CREATED,
+    Failure,
+    RenderedReply,
+    ReplyContext,
+    ReplyPart,
+    error_reply,
+    failure_of,
+    likely_tokens,
+    token_logprob,
+)
 from .tables import STOPS
 
 NO_CALL_IDS = "no_call_ids"
@@ -74,7 +84,28 @@ def _unary_body(context: ReplyContext) -> dict[str, Any]:
         message["thinking"] = "".join(thinking)
     if calls:
         message["tool_calls"] = calls
-    return {"model": context.model, "created_at": _timestamp(0), "message": message} | _stop_fields(context)
+    head = {"model": context.model, "created_at": _timestamp(0), "message": message}
+    return head | _stop_fields(context) | _logprobs(context.body, text)
+
+
+def _logprobs(body: dict[str, Any], tokens: list[str]) -> dict[str, Any]:
+    """Returns the log probability of every token if requested; a token is a text delta of the story.
+
+    "logprobs: Log probability information for the generated tokens when logprobs are enabled"
+    https://docs.ollama.com/api/chat
+    """
+    if body.get("logprobs") is not True or not tokens:
+        return {}
+    most = body.get("top_logprobs") or 0
+    entries = []
+    for text in tokens:
+        top = [_token(*likely) for likely in likely_tokens(text, most)]
+        entries.append(_token(text, token_logprob(text)) | ({"top_logprobs": top} if top else {}))
+    return {"logprobs": entries}
+
+
+def _token(text: str, logprob: float) -> dict[str, Any]:
+    return {"token": text, "logprob": logprob, "bytes": list(text.encode())}
 
 
 def _thinking_enabled(context: ReplyContext) -> bool:
@@ -133,7 +164,7 @@ def _stream(context: ReplyContext) -> Iterator[ReplyPart]:
         match item:
             case SayText(deltas) | SayRefusal(deltas):
                 for text in deltas:
-                    yield line({"content": text}, {"done": False})
+                    yield line({"content": text}, {"done": False} | _logprobs(context.body, [text]))
             case SayThink(deltas):
                 for text in deltas if _thinking_enabled(context) else ():
                     yield line({"thinking": text}, {"done": False})

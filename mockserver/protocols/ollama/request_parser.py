@@ -38,10 +38,12 @@ def parse_request(path: str, headers: Mapping[str, str], body: Any) -> ParsedReq
         max_tokens=options.integer("num_predict"),
         stop=options.strings("stop"),
         reasoning=_parse_reasoning(top),
+        logprobs=(top.integer("top_logprobs") or 0) if top.peek("logprobs") is True else None,
         format=_parse_response_format(top),
         extra=extra,
     )
     options.close()
+    top.drop("logprobs", True)  # it is parsed with the number of likely tokens
     top.close()
     return parsed
 

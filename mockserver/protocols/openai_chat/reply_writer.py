@@ -31,7 +31,9 @@ from ..reply_context import (
     derived_id,
     error_reply,
     failure_of,
+    likely_tokens,
     mint_signature,
+    token_logprob,
 )
 from .citations import url_citations
 from .tables import ERRORS, FINGERPRINT_MODELS, STOPS
@@ -150,9 +152,16 @@ def _logprobs(context: ReplyContext, tokens: list[str]) -> dict[str, Any] | None
     """
     if context.body.get("logprobs") is not True or not tokens:
         return None
-    entries = [{"token": text, "logprob": -0.25, "bytes": list(text.encode())} for text in tokens]
     most = context.body.get("top_logprobs") or 0
-    return {"content": [token | {"top_logprobs": [token] * min(most, 1)} for token in entries], "refusal": None}
+    content = [
+        _token(text, token_logprob(text)) | {"top_logprobs": [_token(*likely) for likely in likely_tokens(text, most)]}
+        for text in tokens
+    ]
+    return {"content": content, "refusal": None}
+
+
+def _token(text: str, logprob: float) -> dict[str, Any]:
+    return {"token": text, "logprob": logprob, "bytes": list(text.encode())}
 
 
 def _reasoning_detail(text: str, signature: str | None, index: int, redacted: bool = False) -> dict[str, Any]:

@@ -65,9 +65,11 @@ def parse_request(path: str, headers: Mapping[str, str], body: Any) -> ParsedReq
         stop=top.strings("stop"),
         reasoning=_parse_reasoning(top),
         user=top.string("user"),
+        logprobs=(top.integer("top_logprobs") or 0) if top.peek("logprobs") is True else None,
         format=_parse_response_format(top),
         extra=extra,
     )
+    top.drop("logprobs", True)  # it is parsed with the number of likely tokens
     top.close()
     return parsed
 
@@ -301,6 +303,9 @@ def _parse_reasoning(top: JsonObject) -> str | int | None:
     if extension is None:
         return effort
     found = extension.string("effort") or extension.integer("max_tokens")
+    switch = extension.boolean("enabled")
+    if found is None and switch is not None:
+        found = "auto" if switch else "none"
     extension.close()
     return effort if effort is not None else found
 

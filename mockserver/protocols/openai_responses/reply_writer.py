@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ...framing import SSE, dump, sse
@@ -30,10 +30,12 @@ from ..reply_context import (
     derived_id,
     error_reply,
     failure_of,
+    likely_tokens,
     mint_signature,
+    token_logprob,
 )
 from ..strict_schema import is_strict_compatible, make_strict
-from .tables import ERRORS, FAILURE_CODES, SIGNATURE_FIELD, STOPS
+from .tables import ERRORS, FAILURE_CODES, LOGPROBS_FIELD, SIGNATURE_FIELD, STOPS
 
 OutputItem = SayText | SayRefusal | SayThink | SayCall
 
@@ -180,7 +182,10 @@ def _output_items(context: ReplyContext) -> Iterator[tuple[OutputItem, dict[str,
         match item:
             case SayText(deltas, cites=cites):
                 text = "".join(deltas)
-                yield item, _message_item(context, at, status, {"type": "output_text"} | _text_fields(text, cites))
+                part = (
+                    {"type": "output_text"} | _text_fields(text, cites) | {"logprobs": _logprobs(context.body, deltas)}
+                )
+                yield item, _message_item(context, at, status, part)
             case SayRefusal(deltas):
                 yield item, _message_item(context, at, status, {"type": "refusal", "refusal": "".join(deltas)})
             case SayThink(_, sealed):
@@ -211,6 +216,25 @@ def _text_fields(text: str, cites: tuple[Citation, ...]) -> dict[str, Any]:
     span = {"type": "url_citation", "start_index": 0, "end_index": len(text)}
     annotations = [span | {"title": cite.title or "", "url": cite.url} for cite in cites]
     return {"annotations": annotations, "logprobs": [], "text": text}
+
+
+def _logprobs(body: dict[str, Any], tokens: Iterable[str]) -> list[dict[str, Any]]:
+    """Returns the log probability of every token if requested; a token is a text delta of the story.
+
+    "message.output_text.logprobs: Include logprobs with assistant messages."
+    https://platform.openai.com/docs/api-reference/responses/create
+    """
+    if LOGPROBS_FIELD not in (body.get("include") or []):
+        return []
+    most = body.get("top_logprobs") or 0
+    return [
+        _token(text, token_logprob(text)) | {"top_logprobs": [_token(*likely) for likely in likely_tokens(text, most)]}
+        for text in tokens
+    ]
+
+
+def _token(text: str, logprob: float) -> dict[str, Any]:
+    return {"bytes": list(text.encode()), "logprob": logprob, "token": text}
 
 
 def _reasoning_item(context: ReplyContext, at: int, think: SayThink, signature: str | None) -> dict[str, Any]:
@@ -310,9 +334,12 @@ def _item_events(
     match source:
         case SayText(deltas):
             of, part = {"content_index": 0} | of, rendered_item["content"][0]
-            rendered = of | {"logprobs": []}
-            head.append(("response.content_part.added", of | {"part": part | {"text": "", "annotations": []}}))
-            head.extend(("response.output_text.delta", {"delta": text} | rendered) for text in deltas)
+            rendered = of | {"logprobs": part["logprobs"]}
+            begun = part | {"text": "", "annotations": [], "logprobs": []}
+            head.append(("response.content_part.added", of | {"part": begun}))
+            for text in deltas:
+                found = [token for token in part["logprobs"] if token["token"] == text][:1]
+                head.append(("response.output_text.delta", {"delta": text} | of | {"logprobs": found}))
             for n, annotation in enumerate(part["annotations"]):
                 fields = {"annotation_index": n, "annotation": annotation}
                 head.append(("response.output_text.annotation.added", of | fields))

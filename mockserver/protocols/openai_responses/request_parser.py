@@ -30,7 +30,7 @@ from ...scenarios.model import (
 from ..json_object import JsonObject
 from ..message_content import parse_content
 from ..protocol import MalformedRequest, ParsedRequest, parse_data_url
-from .tables import HARMLESS, SIGNATURE_FIELD
+from .tables import HARMLESS, LOGPROBS_FIELD, SIGNATURE_FIELD
 
 ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 
@@ -68,6 +68,7 @@ def parse_request(path: str, headers: Mapping[str, str], body: Any) -> ParsedReq
         show_reasoning=_parse_show_reasoning(top),
         reasoning=_parse_reasoning(top),
         user=top.string("user"),
+        logprobs=_parse_logprobs(top),
         format=None if text is None else _parse_response_format(text),
         extra=extra,
     )
@@ -283,9 +284,16 @@ def _parse_reasoning(top: JsonObject) -> str | None:
     return effort
 
 
+def _parse_logprobs(top: JsonObject) -> int | None:
+    """Takes the number of likely tokens; `include` alone asks for the probabilities of the chosen ones."""
+    most = top.integer("top_logprobs") or None
+    included = top.peek("include")
+    return most or 0 if isinstance(included, list) and LOGPROBS_FIELD in included else most
+
+
 def _parse_include(top: JsonObject) -> None:
-    """Takes `include`; values go to `extra`, except the request for signatures, which is no loss."""
-    rest = [name for name in top.list("include") or [] if name != SIGNATURE_FIELD]
+    """Takes `include`; values go to `extra`, except those for signatures and log probabilities, which are parsed."""
+    rest = [name for name in top.list("include") or [] if name not in (SIGNATURE_FIELD, LOGPROBS_FIELD)]
     if rest:
         top.extra["$.include"] = rest
 

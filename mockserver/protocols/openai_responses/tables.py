@@ -19,6 +19,9 @@ STOPS: dict[str, str | None] = {
 }
 """Neutral stop reason -> `incomplete_details.reason`; None is a response with status `completed`."""
 
+LOGPROBS_FIELD = "message.output_text.logprobs"
+"""The value of `include` that requests log probabilities."""
+
 SIGNATURE_FIELD = "reasoning.encrypted_content"
 """Value of `include` that requests signatures of reasoning.
 

@@ -101,6 +101,8 @@ def encode_request(request: Request, target: UpstreamTarget) -> UpstreamRequest:
     )
     if request.user is not None:
         losses.append(declare_loss("user", "user"))
+    if request.logprobs is not None:
+        losses.append(declare_loss("logprobs", "logprobs"))
     return UpstreamRequest(msgspec.to_builtins(mlx_request), tuple(losses), target, names.aliases)
 
 

@@ -22,6 +22,11 @@ SECTIONS: dict[str, tuple[str, str]] = {
     "retry": ("Retries", "Keys under `retry`: how often, how long and at whose cost a failed attempt is repeated."),
     "breaker": ("Circuit breakers", "Keys under `breaker`: when a backend that keeps failing is left alone."),
     "dns": ("Look-ups of names", "Keys under `dns`: how long answers are kept and how many look-ups run at once."),
+    "fetch": (
+        "Fetching media",
+        "Keys under `fetch`: what the proxy may fetch by its URL for backends that take bytes only. No redirect is "
+        "followed, and the address that was checked is the one that is connected to.",
+    ),
     "limits": (
         "Limits",
         "Keys under `limits`, which no honest client meets: a request beyond one is a 4xx that names it, and an answer "

@@ -175,6 +175,13 @@ SETTINGS_KEYS: tuple[KeyInfo, ...] = (
         ),
     ),
     KeyInfo(
+        path="fetch",
+        type="mapping",
+        default="{}",
+        example="{allow: [pictures.example.com]}",
+        meaning="From where pictures and files are fetched for backends that take no URLs; see below.",
+    ),
+    KeyInfo(
         path="relay",
         type="auto or never",
         default="auto",
@@ -319,6 +326,50 @@ SETTINGS_KEYS: tuple[KeyInfo, ...] = (
         default="86400",
         example="3600",
         meaning="How long they are used beyond that while look-ups fail or are slow.",
+    ),
+    KeyInfo(
+        path="fetch.allow",
+        type="list of hosts",
+        default="[]",
+        example='["*.example.com", "192.0.2.7:8443"]',
+        meaning="Hosts that may be fetched from, with `*.` for all below a name, and a port if it must be one; without "
+        "any, nothing is fetched.",
+    ),
+    KeyInfo(
+        path="fetch.private",
+        type="true, false, or a list of networks",
+        default="false",
+        example="[10.0.0.0/8]",
+        meaning="Whether these names may have addresses that are not on the internet: any private or loopback one, or "
+        "those of the list. Link-local ones must be listed; an address that `allow` lists needs neither.",
+    ),
+    KeyInfo(
+        path="fetch.max_bytes",
+        type="size",
+        default="10 MiB",
+        example="2 MiB",
+        meaning="The largest file that is fetched.",
+    ),
+    KeyInfo(
+        path="fetch.max_files",
+        type="integer, at least 1",
+        default="8",
+        example="2",
+        meaning="The most files that are fetched for one request.",
+    ),
+    KeyInfo(
+        path="fetch.timeout_s",
+        type="seconds",
+        default="10",
+        example="3",
+        meaning="Time limit for a file, from the look-up of its host to the last byte.",
+    ),
+    KeyInfo(
+        path="fetch.types",
+        type="list of media types",
+        default='["image/*", application/pdf, "text/*", "audio/*", "video/*"]',
+        example='["image/*"]',
+        meaning="Media types that may be fetched.",
     ),
     KeyInfo(
         path="dns.threads",

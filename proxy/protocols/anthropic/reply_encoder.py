@@ -89,7 +89,9 @@ def encode_reply(reply: Reply, context: ReplyContext) -> tuple[dict[str, Any], l
 def _block_out(block: Block, path: str, same: bool, losses: list[Loss], new_id: NewId) -> Iterator[dict[str, Any]]:
     extra = block.extra if same and not isinstance(block, Opaque) and block.extra else {}
     match block:
-        case Text(text, citations):
+        case Text(text, citations, logprobs=logprobs):
+            if logprobs:
+                losses.append(declare_loss(f"{path}.logprobs", "logprobs"))
             if text or citations:
                 yield {**text_out(extra), "text": text, **_citations_out(citations, len(text), extra, path, losses)}
         case Refusal():

@@ -348,8 +348,6 @@ def _tool_choice_in(
 def _reasoning_config_in(fields: dict[str, Any] | None, config: dict[str, Any]) -> ReasoningConfig | None:
     effort = take(config, "effort", str)
     extra: dict[str, Any] = {}
-    if effort == "max":  # above the highest effort of every other protocol
-        effort, extra["effort"] = "xhigh", "max"
     if fields is None:
         return ReasoningConfig(effort, extra=extra or None) if effort is not None else None
     kind = need(fields, "type", str)

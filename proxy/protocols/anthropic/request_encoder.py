@@ -67,6 +67,8 @@ def encode_request(request: Request, target: UpstreamTarget) -> UpstreamRequest:
     _max_tokens_out(request, target, payload)
     _reasoning_out(request, target, builder, payload, losses)
     _sampling_out(request, target, payload, losses)
+    if request.logprobs is not None:
+        losses.append(declare_loss("logprobs", "logprobs"))
     if request.user is not None:
         payload["metadata"] = {"user_id": bounded_user(request.user, target.limit("user") or USER_LIMIT, losses)}
     if not same and request.extra and (mark := cache_mark(request.extra)):

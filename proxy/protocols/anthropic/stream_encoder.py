@@ -90,6 +90,7 @@ class StreamEncoder:
         self._signatures: dict[int, Signature] = {}  # of blocks that wait for the one before to end
         self._text_signatures: list[Signature] = []  # carried at the end: most come when their text was already sent
         self._fragments: list[str] = []
+        self._improbable: set[int] = set()  # blocks whose log probabilities are lost
         self._length = 0
         self._citations: list[Citation] = []
 
@@ -97,7 +98,7 @@ class StreamEncoder:
         """Returns the frames for these events."""
         out: list[bytes] = []
         for event in events:
-            if type(event) is BlockDelta and event.index == self._open_index:
+            if type(event) is BlockDelta and event.index == self._open_index and not event.logprobs:
                 out.append(self._delta(event.text))  # fast path for most events
                 continue
             if type(event) is BlockSignature:
@@ -107,7 +108,10 @@ class StreamEncoder:
 
     def _event(self, event: Event) -> bytes:
         match event:
-            case BlockDelta(_, text):
+            case BlockDelta(index, text, logprobs):
+                if logprobs and index not in self._improbable:
+                    self._improbable.add(index)
+                    self.losses.append(declare_loss(f"blocks[{index}].logprobs", "logprobs"))
                 return self._delta(text)
             case BlockStart(index, block):
                 self._index, self._block, self._has_begun, self._signature = index, block, False, None

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from ...errors import Malformed, UpstreamError
 from ...ir import Block, Opaque, Reasoning, Reply, Signature, StopReason, Text, ToolCall, Usage
 from ...ir.repairs import Repairs
+from ...ir.token_logprobs import NATIVE, with_logprobs
 from ...ir.usage_arithmetic import agreed_usage
 from ...wire import json_fields
 from ...wire.error_bodies import error_in_body, is_error
@@ -19,6 +20,8 @@ from .errors import error_in
 from .fields import enum_names, take_list
 from .grounding import AnswerText, citations_in
 from .hosted_tools import CodeRuns, tool_uses_in
+from .logprobs import FIELD as LOGPROBS
+from .logprobs import tokens_in
 from .parts import ToolCallIds, is_empty_part, merge_blocks, part_in
 from .tables import ANSWER_FIELDS, FINISH_NUMBERS, NAME, STOPS, UNEXPECTED_CALL
 
@@ -47,6 +50,9 @@ def decode_reply(body: dict[str, Any], sent: UpstreamRequest, new_id: NewId) -> 
         text = blocks[-1].text
         citations = citations_in(candidate, AnswerText(text, _places(text, part_texts)))
         blocks = (*blocks[:-1], replace(blocks[-1], citations=citations))
+    if any(type(block) is Text for block in blocks) and (tokens := tokens_in(candidate.get(LOGPROBS))):
+        blocks = with_logprobs(blocks, tokens)
+        candidate[NATIVE] = candidate.pop(LOGPROBS)
     blocks += tuple(uses)
     usage = take_usage(body, candidate, repairs)
     id_, model = take(body, "responseId", str), take(body, "modelVersion", str)

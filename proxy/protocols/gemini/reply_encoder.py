@@ -30,11 +30,14 @@ from ...ir import (
 )
 from ...ir.losses import citation_text_losses, declare_loss, opaque_loss, reply_extra_losses
 from ...ir.readable import part_break
+from ...ir.token_logprobs import NATIVE
 from ...wire import json_fields
 from ..protocol import ReplyContext
 from .fields import restore_extra
 from .grounding import grounding_out
 from .hosted_tools import code_parts_out, metadata_out
+from .logprobs import FIELD as LOGPROBS
+from .logprobs import tokens_out
 from .tables import INEXACT_STOPS, NAME, STOP_WORDS, STOPS
 
 
@@ -70,6 +73,8 @@ def encode_reply(reply: Reply, context: ReplyContext) -> tuple[dict[str, Any], l
     if any(citations for _, citations in texts):
         candidate["groundingMetadata"] = grounding_out(texts)
     metadata_out(calls, candidate)
+    if tokens := [token for block in reply.blocks if isinstance(block, Text) for token in block.logprobs]:
+        candidate[LOGPROBS] = tokens_out(tokens)
     body: dict[str, Any] = {"candidates": [candidate]}
     if reply.usage is not None:
         body["usageMetadata"] = usage_out(reply.usage)
@@ -95,6 +100,8 @@ def extra_out(extra: Extra, body: dict[str, Any], candidate: dict[str, Any]) -> 
             body.setdefault("candidates", []).extend(value)
         elif path == "candidates[0].nativeGrounding":
             candidate["groundingMetadata"] = value
+        elif path == f"candidates[0].{NATIVE}":
+            candidate[LOGPROBS] = value
         elif path.startswith("candidates[0]."):
             restore_extra(candidate, {path[14:]: value})
         else:

@@ -47,22 +47,27 @@ def decode_request(body: dict[str, Any], url: UrlParams) -> Request:
     config = take(body, "generationConfig", dict, {})
     try:
         sampling, reasoning, form = _sampling_in(config), _reasoning_config_in(config), _format_in(config)
+        logprobs = _logprobs_in(config)
         max_tokens, stop = take_integer(config, "maxOutputTokens"), json_fields.strings(config, "stopSequences")
     except Malformed as fault:
         raise fault.under("generationConfig") from None
     repairs = Repairs()
+    tools, (choice, is_validated) = _tools_in(body), _tool_choice_in(body)
+    if is_validated:
+        tools = tuple(replace(tool, strict=True) if isinstance(tool, Tool) else tool for tool in tools)
     request = Request(
         protocol=NAME,
         model=model,
         turns=_system_in(body) + _turns_in(contents, repairs),
-        tools=_tools_in(body),
-        tool_choice=_tool_choice_in(body),
+        tools=tools,
+        tool_choice=choice,
         sampling=sampling,
         max_tokens=max_tokens,
         stop=stop,
         reasoning=reasoning,
         format=form,
         stream=METHODS[url.method],
+        logprobs=logprobs,
     )
     extra = {**body, **{f"generationConfig.{key}": value for key, value in config.items()}}
     return replace(request, extra=extra or None, repaired=repairs.names()) if extra or repairs else request
@@ -168,10 +173,16 @@ def _function_in(function: dict[str, Any]) -> Tool:
     return Tool(name, description, None if parameters is None else schema_in(parameters), extra=function or None)
 
 
-def _tool_choice_in(body: dict[str, Any]) -> ToolChoice | None:
+def _tool_choice_in(body: dict[str, Any]) -> tuple[ToolChoice | None, bool]:
+    """Returns the choice, and whether it says that all arguments must fit their schema.
+
+    "VALIDATED: Model decides to predict either a function call or a natural language response, but will validate
+    function calls with constrained decoding." Beside names it says no more than that the model may choose among them,
+    because no other mode can. https://ai.google.dev/api/caching#Mode
+    """
     config = body.get("toolConfig")
     if config is None:
-        return None
+        return None, False
     if type(config) is not dict:
         raise Malformed("toolConfig", f"must be an object, is {json_fields.describe(config)}")
     try:
@@ -181,17 +192,15 @@ def _tool_choice_in(body: dict[str, Any]) -> ToolChoice | None:
     if not config:
         del body["toolConfig"]
     if calling is None:
-        return None
+        return None, False
     wire_mode = take(calling, "mode", str, "AUTO").upper()
     mode = MODES.get(wire_mode)
     if mode is None:
         raise Malformed("toolConfig.functionCallingConfig.mode", f"'{wire_mode}' is none of {', '.join(MODES)}")
     names = json_fields.strings(calling, "allowedFunctionNames")
-    if wire_mode == "VALIDATED" and not names:
-        calling["mode"] = wire_mode
     if mode == "required" and len(names) == 1:
         mode = "named"
-    return ToolChoice(mode, names, calling or None)
+    return ToolChoice(mode, names, calling or None), wire_mode == "VALIDATED" and not names
 
 
 # ---- generationConfig ------------------------------------------------------------------------------------------------
@@ -206,6 +215,17 @@ def _sampling_in(config: dict[str, Any]) -> Sampling:
         take(config, "frequencyPenalty", float),
         take(config, "presencePenalty", float),
     )
+
+
+def _logprobs_in(config: dict[str, Any]) -> int | None:
+    """Takes how many likeliest tokens are asked for at each place.
+
+    "logprobs: Only valid if responseLogprobs=True." https://ai.google.dev/api/generate-content#generationconfig
+    """
+    if config.get("responseLogprobs") is not True:
+        return None
+    del config["responseLogprobs"]
+    return take_integer(config, "logprobs") or 0
 
 
 def _reasoning_config_in(config: dict[str, Any]) -> ReasoningConfig | None:

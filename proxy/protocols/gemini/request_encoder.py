@@ -59,8 +59,14 @@ def encode_request(request: Request, target: UpstreamTarget) -> UpstreamRequest:
     # "Function calling config is set without function_declarations" is the error of the API
     choice, gone = remaining_choice(request, [tool for tool in request.tools if isinstance(tool, Tool)])
     losses += gone
+    is_strict = any(isinstance(tool, Tool) and bool(tool.strict) for tool in request.tools)
+    if choice is None and is_strict:
+        choice = ToolChoice("auto")
     if choice is not None:
-        _tool_choice_out(choice, request, names, payload)
+        _tool_choice_out(choice, request, names, payload, is_strict)
+        if choice.mode == "none":  # the mode that makes tools strict makes calls too
+            strict = (i for i, tool in enumerate(request.tools) if isinstance(tool, Tool) and tool.strict)
+            losses += [declare_loss(f"tools[{i}].strict", "tool_strict") for i in strict]
     if runs_beside_functions(request, target):
         payload.setdefault("toolConfig", {})["includeServerSideToolInvocations"] = True
     if request.parallel is False:
@@ -76,6 +82,10 @@ def encode_request(request: Request, target: UpstreamTarget) -> UpstreamRequest:
         _reasoning_out(request.reasoning, request, target, config, losses)
     if request.format is not None:
         _format_out(request.format, same, config, losses)
+    if request.logprobs is not None:
+        config["responseLogprobs"] = True
+        if request.logprobs:
+            config["logprobs"] = request.logprobs
     if config or hint:  # what was asked in words leaves the object empty, as the SDKs send it
         payload["generationConfig"] = config
     if request.user is not None:
@@ -203,19 +213,20 @@ def _function_out(tool: Tool, path: str, names: ToolNameMap, same: bool, losses:
         # `parameters` takes a subset of keywords and answers 400 to any other; this field takes JSON Schema.
         # https://ai.google.dev/api/caching#FunctionDeclaration
         body["parametersJsonSchema"] = tool.parameters
-    if tool.strict:
-        losses.append(declare_loss(f"{path}.strict", "tool_strict"))
     if same:
         restore_extra(body, tool.extra)
     return body
 
 
-def _tool_choice_out(choice: ToolChoice, request: Request, names: ToolNameMap, payload: dict[str, Any]) -> None:
+def _tool_choice_out(
+    choice: ToolChoice, request: Request, names: ToolNameMap, payload: dict[str, Any], is_strict: bool
+) -> None:
     same = request.protocol == NAME
-    # VALIDATED: "Model is constrained to predict either function calls or natural language response. If
-    # "allowed_function_names" are set, the predicted function calls will be limited to any one of" them; AUTO takes no
-    # such names. https://ai.google.dev/api/caching#Mode
-    modes = {"auto": "VALIDATED" if choice.names else "AUTO", "none": "NONE"}
+    # "VALIDATED: Model decides to predict either a function call or a natural language response, but will validate
+    # function calls with constrained decoding. If "allowed_function_names" are set, the predicted function call will be
+    # limited to any one of" them; AUTO takes no such names, and ANY validates too: "guarantees function schema
+    # adherence". https://ai.google.dev/api/caching#Mode, https://ai.google.dev/gemini-api/docs/function-calling
+    modes = {"auto": "VALIDATED" if choice.names or is_strict else "AUTO", "none": "NONE"}
     calling: dict[str, Any] = {"mode": modes.get(choice.mode, "ANY")}
     if choice.names and choice.mode != "none":
         calling["allowedFunctionNames"] = [names.wire(name) for name in choice.names]

@@ -20,10 +20,12 @@ from ...ir import (
     ReplyEnd,
     ReplyStart,
     Text,
+    TokenLogprob,
     ToolCall,
     Usage,
 )
 from ...ir.repairs import Repairs
+from ...ir.token_logprobs import NATIVE, add_logprobs
 from ...wire import json_fields
 from ...wire.error_bodies import error_in_body, is_error
 from ...wire.framing import DONE, Frame
@@ -33,6 +35,8 @@ from .errors import error_in
 from .fields import enum_names, take_list
 from .grounding import AnswerText, citations_in
 from .hosted_tools import CodeRuns, tool_uses_in
+from .logprobs import FIELD as LOGPROBS
+from .logprobs import tokens_in
 from .parts import ToolCallIds, is_empty_part, merge_pair, signature_in
 from .reply_decoder import (
     feedback_in,
@@ -69,6 +73,7 @@ class StreamDecoder:
         self._repairs = Repairs()
         self._extra: dict[str, Any] = {}
         self._runs = CodeRuns()
+        self._tokens: tuple[TokenLogprob, ...] = ()  # log probabilities that came without a text
         self._parts = 0  # parts of the answer until now
 
     def feed(self, frame: Frame) -> list[Event]:
@@ -123,9 +128,19 @@ class StreamDecoder:
             if not is_empty_part(part):
                 self._part(part, out)
             self._parts += part.keys() != {"text"} or part["text"] != ""  # empty texts end many streams
+        self._logprobs(candidate, out)
         self._keep_extra(content, "candidates[0].content.")
         self._keep_extra(candidate, "candidates[0].")
         self._native = native or self._native
+
+    def _logprobs(self, candidate: dict[str, Any], out: list[Event]) -> None:
+        """Adds log probabilities to the text that they came with, else to the next one."""
+        if tokens := tokens_in(candidate.get(LOGPROBS)):
+            candidate[NATIVE] = candidate.pop(LOGPROBS)
+            self._tokens += tokens
+        if self._tokens and isinstance(self._open, Text):
+            add_logprobs(out, self._next_index - 1, self._tokens)
+            self._tokens = ()
 
     def _keep_extra(self, fields: dict[str, Any], prefix: str) -> None:
         """Collects extra fields; over several chunks, lists are appended and objects merged."""
@@ -234,6 +249,8 @@ class StreamDecoder:
             citations = citations_in(candidate, AnswerText("".join(self._texts), self._part_places()))
             out += [BlockCitation(self._next_index - 1, citation) for citation in citations]
             self._extra |= {f"candidates[0].{key}": value for key, value in candidate.items()}
+        if self._tokens:  # they were of no text
+            self._extra[f"candidates[0].{LOGPROBS}"] = self._extra.pop(f"candidates[0].{NATIVE}")
         self._close_block(out)
         for use in uses:
             out.append(BlockEnd(self._begin(use, out)))
@@ -256,7 +273,7 @@ class StreamDecoder:
         return [] if self.done else self._end()
 
 
-_LIST_FIELDS = ("citationMetadata", "logprobsResult")
+_LIST_FIELDS = ("citationMetadata", LOGPROBS, NATIVE)
 """Fields with lists inside that continue from chunk to chunk."""
 _CITATION_FIELDS = ("candidates[0].groundingMetadata", "candidates[0].citationMetadata")
 

@@ -26,6 +26,7 @@ from ...ir import (
     ReplyStart,
     Signature,
     Text,
+    TokenLogprob,
     ToolCall,
     Usage,
 )
@@ -38,6 +39,8 @@ from .errors import encode_failure
 from .fields import restore_extra
 from .grounding import grounding_out
 from .hosted_tools import metadata_out
+from .logprobs import FIELD as LOGPROBS
+from .logprobs import tokens_out
 from .reply_encoder import (
     call_out,
     extra_out,
@@ -83,6 +86,7 @@ class StreamEncoder:
         self._fragments: list[str] = []
         self._signature: Signature | None = None
         self._waiting_part: bytes | None = None  # the part that is held back
+        self._waiting_tokens: list[TokenLogprob] = []  # the log probabilities of that part
         self._texts: list[tuple[list[str], list[Citation]]] = []
         self._usage: Usage | None = None
         self._calls: list[HostedCall] = []  # of hosted tools, told in the last chunk's metadata
@@ -93,8 +97,11 @@ class StreamEncoder:
 
     def _event(self, event: Event) -> bytes:
         match event:
-            case BlockDelta(_, text):
-                return self._delta(text)
+            case BlockDelta(_, text, logprobs):
+                out = self._delta(text)
+                if logprobs and not self._same:  # a Gemini backend's are sent as it wrote them, at the end
+                    self._waiting_tokens += logprobs
+                return out
             case ReplyStart():
                 return self._open_stream(event)
             case BlockStart(index, block):
@@ -136,7 +143,11 @@ class StreamEncoder:
         previous, self._waiting_part = self._waiting_part, part
         if previous is None:
             return b""
-        return self._frame(b'{"candidates":[{"content":{"parts":[' + previous + _CONTENT_END + self._chunk_end)
+        end = _CONTENT_END
+        if self._waiting_tokens:
+            result = json_fields.encode(tokens_out(self._waiting_tokens))
+            end, self._waiting_tokens = b'],"role":"model"},"index":0,"logprobsResult":' + result + b"}]", []
+        return self._frame(b'{"candidates":[{"content":{"parts":[' + previous + end + self._chunk_end)
 
     def _open(self, index: int, block: Block) -> bytes:
         if not self._same:
@@ -217,6 +228,8 @@ class StreamEncoder:
         if any(citations for _, citations in texts):
             candidate["groundingMetadata"] = grounding_out(texts)
         metadata_out(self._calls, candidate)
+        if self._waiting_tokens:
+            candidate[LOGPROBS] = tokens_out(self._waiting_tokens)
         body: dict[str, Any] = {}
         usage = finish.usage or self._usage
         if usage is not None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ...errors import Malformed, UpstreamError
-from ...ir import Block, Reply, StopReason, ToolCall, Usage
+from ...ir import Block, Reply, StopReason, Text, ToolCall, Usage
 from ...ir.repairs import Repairs
+from ...ir.token_logprobs import tokens_in, with_logprobs
 from ...ir.usage_arithmetic import agreed_usage
 from ...wire import json_fields
 from ...wire.error_bodies import error_in_body, is_error
@@ -37,6 +38,9 @@ def decode_reply(body: dict[str, Any], sent: UpstreamRequest, new_id: NewId) -> 
     usage = usage_in(body, repairs)
     model = take(body, "model", str)
     message.pop("role", None)
+    if any(type(block) is Text for block in blocks) and (tokens := tokens_in(body.get("logprobs"))):
+        blocks = with_logprobs(blocks, tokens)
+        del body["logprobs"]
     return Reply(
         protocol=NAME,
         id=None,

@@ -26,6 +26,7 @@ from ...ir import (
 )
 from ...ir.losses import declare_loss, opaque_loss, reply_extra_losses
 from ...ir.readable import joined_thinking
+from ...ir.token_logprobs import tokens_out
 from ..protocol import ReplyContext
 from .fields import restore_extra
 from .request_encoder import arguments_out
@@ -68,6 +69,8 @@ def encode_reply(reply: Reply, context: ReplyContext) -> tuple[dict[str, Any], l
         "done": True,
         "done_reason": stop_out(reply.stop, reply.native, same),
     }
+    if tokens := [token for block in reply.blocks if isinstance(block, Text) for token in block.logprobs]:
+        body["logprobs"] = tokens_out(tokens)
     losses += stop_losses(reply.stop, reply.matched, same)
     if reply.usage is not None:
         body |= usage_out(reply.usage)

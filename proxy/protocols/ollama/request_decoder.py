@@ -22,6 +22,7 @@ from ...ir import (
 )
 from ...ir.data_url import media_of
 from ...ir.media_type import media_type, standard_base64
+from ...ir.token_logprobs import logprobs_in
 from ...wire import json_fields
 from ...wire.json_fields import each, need, take
 from ..protocol import UrlParams
@@ -54,6 +55,7 @@ def decode_request(body: dict[str, Any], url: UrlParams) -> Request:
         # "stream: if false the response will be returned as a single response object, rather than a stream of objects"
         # https://github.com/ollama/ollama/blob/main/docs/api.md#generate-a-chat-completion
         stream=take(body, "stream", bool, True),
+        logprobs=logprobs_in(body),
         extra=body or None,
     )
 

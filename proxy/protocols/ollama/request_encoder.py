@@ -35,6 +35,7 @@ from ...ir.hosted import foreign_hosted_tools, hosted_choice_losses, hosted_loss
 from ...ir.losses import block_feature, declare_loss, request_extra_losses
 from ...ir.model_fit import fitted
 from ...ir.readable import joined, joined_thinking, readable
+from ...ir.token_logprobs import logprobs_out
 from ...ir.tool_description import told_description
 from ...ir.tool_names import ToolNameMap
 from ...ir.tool_schema import with_fitted_tools
@@ -89,6 +90,8 @@ def encode_request(request: Request, target: UpstreamTarget) -> UpstreamRequest:
             payload["think"] = think
     if request.format is not None and request.format.kind != "text":
         payload["format"] = _format_out(request.format, losses)
+    # "logprobs: Whether to return log probabilities of the output tokens" https://docs.ollama.com/api/chat
+    payload |= logprobs_out(request.logprobs)
     if request.user is not None:
         losses.append(declare_loss("user", "user"))
     if same and request.extra:

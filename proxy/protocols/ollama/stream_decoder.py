@@ -5,8 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from ...errors import Malformed, upstream_cut
-from ...ir import Block, BlockDelta, BlockEnd, BlockStart, Event, Reasoning, ReplyEnd, ReplyStart, Text, ToolCall
+from ...ir import (
+    Block,
+    BlockDelta,
+    BlockEnd,
+    BlockStart,
+    Event,
+    Reasoning,
+    ReplyEnd,
+    ReplyStart,
+    Text,
+    TokenLogprob,
+    ToolCall,
+)
 from ...ir.repairs import Repairs
+from ...ir.token_logprobs import add_logprobs, tokens_in
 from ...wire import json_fields
 from ...wire.error_bodies import error_in_body, is_error
 from ...wire.framing import DONE, Frame
@@ -31,6 +44,8 @@ class StreamDecoder:
         self._open: tuple[type[Block], int] | None = None  # kind and index of the open text or thinking block
         self._has_calls = False
         self._repairs = Repairs()
+        self._tokens: tuple[TokenLogprob, ...] = ()  # log probabilities that came without a text
+        self._unsaid: list[Any] = []  # the same, as they came
         self._extra: dict[str, Any] = {}
 
     def feed(self, frame: Frame) -> list[Event]:
@@ -59,6 +74,7 @@ class StreamDecoder:
             self._message(message, out)
         except Malformed as fault:
             raise fault.under("message") from None
+        self._logprobs(line, out)
         if done:
             self._end(line, out)
         else:
@@ -85,6 +101,15 @@ class StreamDecoder:
             self._add_block(head, call.arguments, out)
         if message:
             self._keep_extra(message, "message.")
+
+    def _logprobs(self, line: dict[str, Any], out: list[Event]) -> None:
+        """Adds log probabilities to the text that they came with, else to the next one."""
+        if tokens := tokens_in(line.get("logprobs")):
+            self._tokens += tokens
+            self._unsaid += line.pop("logprobs")
+        if self._tokens and self._open is not None and self._open[0] is Text:
+            add_logprobs(out, self._open[1], self._tokens)
+            self._tokens, self._unsaid = (), []
 
     def _keep_extra(self, fields: dict[str, Any], prefix: str) -> None:
         """Collects extra fields; lists of the same name (logprobs) are appended."""
@@ -124,6 +149,8 @@ class StreamDecoder:
         native = take(line, "done_reason", str) or None
         usage = usage_in(line, self._repairs)
         self._keep_extra(line, "")
+        if self._unsaid:  # they were of no text
+            self._extra["logprobs"] = self._unsaid
         stop = stop_in(native, self._has_calls, self._repairs)
         out.append(ReplyEnd(stop, None, native, usage, self._extra or None, self._repairs.names()))
 

@@ -21,12 +21,14 @@ from ...ir import (
     ReplyEnd,
     ReplyStart,
     Text,
+    TokenLogprob,
     ToolCall,
     Usage,
 )
 from ...ir.losses import block_extra_losses, declare_loss, reply_field_losses
 from ...ir.readable import PART_BREAK
 from ...ir.stream_losses import StreamLosses
+from ...ir.token_logprobs import tokens_out
 from ...wire import json_fields
 from ...wire.framing import ndjson, one_line
 from ..protocol import ReplyContext
@@ -35,6 +37,12 @@ from .fields import restore_extra
 from .reply_encoder import block_losses, call_out, created_at, stop_losses, stop_out, usage_out
 from .request_encoder import arguments_out
 from .tables import NAME
+
+_LINE_END = b',"done":false}\n'
+
+
+def _logprobs_out(tokens: Sequence[TokenLogprob]) -> bytes:
+    return b',"logprobs":' + one_line(json_fields.encode(tokens_out(tokens)))
 
 
 class StreamEncoder:
@@ -56,7 +64,7 @@ class StreamEncoder:
         stamp = {"model": context.request.model, "created_at": created_at(context.created)}
         self._head = one_line(json_fields.encode(stamp))[:-1] + b',"message":{"role":"assistant","content":'
         self._thought = self._head + b'"","thinking":'
-        self._tail = b'},"done":false}\n'
+        self._tail = b"}" + _LINE_END
 
     def encode(self, events: Sequence[Event]) -> bytes:
         """Returns the lines for these events."""
@@ -64,8 +72,9 @@ class StreamEncoder:
 
     def _event(self, event: Event) -> bytes:
         match event:
-            case BlockDelta(index, text):
-                return self._delta(index, text)
+            case BlockDelta(index, text, logprobs):
+                line = self._delta(index, text)
+                return line.removesuffix(_LINE_END) + _logprobs_out(logprobs) + _LINE_END if logprobs and line else line
             case ReplyStart():
                 self._same = event.protocol == NAME
                 self._usage = event.usage

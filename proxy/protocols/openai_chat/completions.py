@@ -87,7 +87,7 @@ def to_chat(request: Request) -> tuple[Request, tuple[Loss, ...]]:
     """
     extra = request.extra or {}
     losses = tuple(declare_loss(key, feature) for key, feature in FEATURES.items() if key in extra)
-    if "echo" in extra and "logprobs" in extra:
+    if "echo" in extra and request.logprobs is not None:
         losses += (declare_loss("echo.logprobs", "logprobs"),)
     kept = {key: value for key, value in extra.items() if key not in FEATURES and key != "echo"}
     return replace(request, extra=kept or None), losses

@@ -23,15 +23,18 @@ from ...ir import (
     Request,
     StopReason,
     Text,
+    TokenLogprob,
     Usage,
 )
 from ...ir.losses import block_extra_losses, block_feature, declare_loss, reply_extra_losses, reply_field_losses
 from ...ir.stream_losses import StreamLosses
+from ...ir.token_logprobs import NATIVE
 from ...wire import json_fields
 from ...wire.framing import DONE, sse
 from ..openai.losses import stop_losses
 from ..protocol import ReplyContext
 from .errors import encode_failure
+from .reply_encoder import logprobs_out as chat_logprobs_out
 from .reply_encoder import usage_out
 from .tables import NAME, STOP_WORDS
 
@@ -53,7 +56,8 @@ def encode_reply(reply: Reply, context: ReplyContext) -> tuple[dict[str, Any], l
         if isinstance(block, Text | Refusal):
             texts.append(block.text)
     losses += stop_losses(reply.stop, reply.matched)
-    extra = _Extra(reply.extra if same else None, _prompt_of(context.request), "message")
+    tokens = [token for block in reply.blocks if isinstance(block, Text) for token in block.logprobs]
+    extra = _Extra(reply.extra if same else None, _prompt_of(context.request), "message", tokens)
     head = {"id": f"cmpl-{context.id}", "object": OBJECT, "created": context.created, "model": context.request.model}
     body = {**extra.body, **head}
     body["choices"] = [extra.choice("".join(texts), reply.stop), *extra.others]
@@ -83,17 +87,22 @@ def _block_losses(block: Block, index: int) -> list[Loss]:
 
 
 class _Extra:
-    """The extra fields of a chat's answer as a completion has them; `key` holds the text of a raw choice."""
+    """The extra fields of a chat's answer as a completion has them; `key` holds the text of a raw choice.
 
-    def __init__(self, extra: dict[str, Any] | None, prompt: str, key: str) -> None:
+    `tokens` are the log probabilities of the answer, for which those of a chat backend stand as it wrote them.
+    """
+
+    def __init__(
+        self, extra: dict[str, Any] | None, prompt: str, key: str, tokens: Sequence[TokenLogprob] = ()
+    ) -> None:
         self._prompt = prompt
         self._key = key
-        self._logprobs: Any = None
+        self._logprobs: Any = chat_logprobs_out(tokens) if tokens else None
         self.body: dict[str, Any] = {}
         self.others: list[dict[str, Any]] = []
         self.losses = StreamLosses()
         for path, value in (extra or {}).items():
-            if path == "choices[0].logprobs":
+            if path in ("choices[0].logprobs", f"choices[0].{NATIVE}"):
                 self._logprobs = value
             elif path == "n":
                 self.others = self._others(value)
@@ -169,6 +178,7 @@ class CompletionsEncoder:
         self._usage: Usage | None = None
         self._texts: set[int] = set()
         self._cited: set[int] = set()
+        self._tokens: list[TokenLogprob] = []
         head = {
             "id": f"cmpl-{context.id}",
             "object": OBJECT,
@@ -186,7 +196,8 @@ class CompletionsEncoder:
 
     def _event(self, event: Event) -> bytes:
         match event:
-            case BlockDelta(index, text):
+            case BlockDelta(index, text, logprobs):
+                self._tokens += logprobs
                 return self._text(text) if index in self._texts else b""
             case ReplyStart():
                 self._same = event.protocol == NAME
@@ -231,7 +242,7 @@ class CompletionsEncoder:
         self.losses += stop_losses(finish.stop, finish.matched)
         if not self._same:
             self.losses += reply_field_losses(finish.extra, "")
-        extra = _Extra(finish.extra if self._same else None, _prompt_of(self._context.request), "delta")
+        extra = _Extra(finish.extra if self._same else None, _prompt_of(self._context.request), "delta", self._tokens)
         self.losses += extra.losses
         fields = {key: value for key, value in extra.body.items() if key not in ("object", "created")}
         fields["choices"] = [extra.choice("", finish.stop, echoes=False), *extra.others]

@@ -7,8 +7,9 @@ from typing import Any
 from msgspec.structs import replace
 
 from ...errors import Malformed, UpstreamError
-from ...ir import Block, Citation, Failure, Refusal, Reply, StopReason, Text, ToolCall
+from ...ir import Block, Citation, Failure, Refusal, Reply, StopReason, Text, TokenLogprob, ToolCall
 from ...ir.repairs import Repairs, agreed_stop
+from ...ir.token_logprobs import NATIVE, tokens_in, with_logprobs
 from ...wire.error_bodies import error_in_body, is_error
 from ...wire.json_fields import each, maybe, need, take
 from ..openai.content import content_in, split_annotations
@@ -39,6 +40,9 @@ def decode_reply(body: dict[str, Any], sent: UpstreamRequest, new_id: NewId) -> 
         raise fault.under("choices[0]") from None
     usage = take_usage(body, choice, message, repairs)
     message.pop("role", None)
+    if any(type(block) is Text for block in blocks) and (tokens := logprobs_in(choice.get("logprobs"))):
+        blocks = with_logprobs(blocks, tokens)
+        choice[NATIVE] = choice.pop("logprobs")
     id_, model = maybe(body, "id", str), maybe(body, "model", str)
     body = {key: value for key, value in body.items() if key not in ("id", "model")}
     if blocks and type(text := blocks[-1]) is Text:
@@ -69,6 +73,11 @@ def choice_failure(choice: dict[str, Any]) -> Failure | None:
     if error:
         return error_in(error, None, None)
     return None if status is None else error_in({"message": sentence, "code": status}, None, None)
+
+
+def logprobs_in(fields: Any) -> tuple[TokenLogprob, ...]:
+    """Decodes the log probabilities of a choice's text; those of a refusal stay as they are."""
+    return tokens_in(fields.get("content")) if type(fields) is dict and not fields.get("refusal") else ()
 
 
 def take_usage(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ...ir import (
@@ -19,6 +20,7 @@ from ...ir import (
     ReplyStart,
     StopReason,
     Text,
+    TokenLogprob,
     ToolCall,
     ToolResult,
     Usage,
@@ -27,6 +29,7 @@ from ...ir import (
 )
 from ...ir.losses import citation_text_losses, opaque_loss, reply_extra_losses
 from ...ir.readable import joined_thinking
+from ...ir.token_logprobs import NATIVE, tokens_out
 from ..openai.losses import stop_losses
 from ..openai.media import url_out
 from ..protocol import ReplyContext
@@ -93,7 +96,9 @@ def encode_reply(reply: Reply, context: ReplyContext) -> tuple[dict[str, Any], l
     elif calls:
         message["tool_calls"] = calls
     losses += stop_losses(reply.stop, reply.matched)
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": stop_out(reply.stop, context)}
+    tokens = [token for block in reply.blocks if isinstance(block, Text) for token in block.logprobs]
+    logprobs = logprobs_out(tokens) if tokens else None
+    choice = {"index": 0, "message": message, "logprobs": logprobs, "finish_reason": stop_out(reply.stop, context)}
     body: dict[str, Any] = {
         "id": reply_id(reply, context),
         "object": "chat.completion",
@@ -115,12 +120,18 @@ def extra_out(extra: dict[str, Any], body: dict[str, Any], choice: dict[str, Any
             body["choices"] += value
         elif path == "host_sources":
             body |= value
+        elif path == f"choices[0].{NATIVE}":
+            choice["logprobs"] = value
         elif path.startswith("choices[0].message."):
             message[path[19:]] = value
         elif path.startswith("choices[0]."):
             choice[path[11:]] = value
         elif path != USAGE or USAGE not in body:
             body[path] = value
+
+
+def logprobs_out(tokens: Sequence[TokenLogprob]) -> dict[str, Any]:
+    return {"content": tokens_out(tokens), "refusal": None}
 
 
 def _call_out(call: ToolCall) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from ...ir import (
 from ...ir.data_url import media_of
 from ...ir.media_type import media_type
 from ...ir.repairs import Repairs
+from ...ir.token_logprobs import logprobs_in
 from ...wire import json_fields
 from ...wire.json_fields import alias, each, maybe, need, take
 from ..openai.content import arguments_in, content_in
@@ -80,6 +81,7 @@ def decode_request(body: dict[str, Any], url: UrlParams) -> Request:
         format=_format_in(take(body, "response_format", dict)),
         user=take(body, "user", str),
         stream=take(body, "stream", bool, False),
+        logprobs=logprobs_in(body),
         extra=body or None,
         repaired=repairs.names(),
     )

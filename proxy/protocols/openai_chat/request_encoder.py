@@ -35,6 +35,7 @@ from ...ir.losses import block_feature, declare_loss, extra_field_losses, is_har
 from ...ir.model_fit import fitted
 from ...ir.readable import joined, readable
 from ...ir.strict_schema import loosened
+from ...ir.token_logprobs import logprobs_out
 from ...ir.tool_choice import kept_tools, remaining_choice
 from ...ir.tool_description import told_description
 from ...ir.tool_names import ToolNameMap
@@ -100,6 +101,7 @@ def encode_request(request: Request, target: UpstreamTarget) -> UpstreamRequest:
             losses.append(declare_loss("format", "json_object"))
             others = (at for at, message in enumerate(messages) if message["role"] != "system")
             messages.insert(next(others, 0), {"role": "system", "content": JSON_HINT})
+    payload |= logprobs_out(request.logprobs)
     if request.user is not None:
         payload["user"] = bounded_user(request.user, target.limit("user"), losses)
     if sibling.get("metadata") and sibling.get("store") is not True:

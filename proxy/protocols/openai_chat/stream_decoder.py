@@ -20,9 +20,11 @@ from ...ir import (
     ReplyEnd,
     ReplyStart,
     Text,
+    TokenLogprob,
     ToolCall,
 )
 from ...ir.repairs import Repairs
+from ...ir.token_logprobs import NATIVE, add_logprobs
 from ...ir.tool_names import Alias
 from ...wire import json_fields
 from ...wire.error_bodies import error_in_body, is_error
@@ -31,7 +33,7 @@ from ...wire.json_fields import each, maybe, need, take
 from ..openai.usage import later_usage, usage_in
 from ..protocol import NewId, UpstreamRequest
 from .errors import error_in
-from .reply_decoder import choice_failure, citations_in, host_citations_in, images_in, stop_in, take_usage
+from .reply_decoder import choice_failure, citations_in, host_citations_in, images_in, logprobs_in, stop_in, take_usage
 from .request_decoder import google_signature_in, part_in, reasoning_in
 from .streamed_calls import StreamedCall, StreamedCalls
 from .tables import NAME, PLAIN_CHOICE, PLAIN_CHUNK, PLAIN_DELTA, USAGE
@@ -56,6 +58,7 @@ class StreamDecoder:
         self._repairs = Repairs()
         self._calls = StreamedCalls(self._repairs)
         self._cited: set[str] = set()  # the addresses of the sources that were told
+        self._tokens: tuple[TokenLogprob, ...] = ()  # log probabilities that came without a text
         self._native: str | None = None
         self._usage: dict[str, Any] | None = None
         self._extra: dict[str, Any] = {}
@@ -160,11 +163,23 @@ class StreamDecoder:
         if function and any(function.values()):  # some hosts send {"name": "", "arguments": ""} without a call
             self._call({"index": 0, "function": function}, out)
         self._keep_extra(delta, "choices[0].message.")
+        self._logprobs(choice, out)
         self._keep_extra(choice, "choices[0].")
         if native:
             self._native = native
         elif not self._native:  # an empty reason beside a text is a null, which some hosts write so
             self._native = "" if native == "" and len(out) == before else None
+
+    def _logprobs(self, choice: dict[str, Any], out: list[Event]) -> None:
+        """Adds log probabilities to the text that they came with, else to the next one."""
+        fields = choice.get("logprobs")
+        tokens = logprobs_in(fields)
+        if tokens or (type(fields) is dict and not fields.get("content") and not fields.get("refusal")):
+            choice[NATIVE] = choice.pop("logprobs")
+            self._tokens += tokens
+        if self._tokens and self._open is not None and self._open[0] is Text:
+            add_logprobs(out, self._open[1], self._tokens)
+            self._tokens = ()
 
     def _keep_extra(self, fields: dict[str, Any], prefix: str) -> None:
         """Keeps fields without a neutral slot; a later value replaces an earlier one, but logprobs accumulate."""
@@ -173,7 +188,7 @@ class StreamDecoder:
             if value is None or key == "obfuscation":
                 continue
             before = self._extra.get(path)
-            if key == "logprobs" and type(before) is dict and type(value) is dict:
+            if key in ("logprobs", NATIVE) and type(before) is dict and type(value) is dict:
                 tokens = (maybe(before, "content", list) or []) + (maybe(value, "content", list) or [])
                 self._extra[path] = {**before, "content": tokens}
             else:
@@ -280,6 +295,8 @@ class StreamDecoder:
         if self._open is not None and self._open[0] is Text:
             others = (citation for citation in host_citations_in(self._extra) if citation.url not in self._cited)
             out += [BlockCitation(self._open[1], citation) for citation in others]
+        if self._tokens:  # they were of no text
+            self._extra["choices[0].logprobs"] = self._extra.pop(f"choices[0].{NATIVE}")
         self._close_block(out)
         for call in self._calls.all:
             if call.block is not None:

@@ -44,7 +44,7 @@ from ...wire.framing import DONE, sse
 from ..openai.losses import stop_losses
 from ..protocol import ReplyContext
 from .errors import encode_failure
-from .reply_encoder import citation_out, extra_out, image_out, is_legacy, reply_id, stop_out, usage_out
+from .reply_encoder import citation_out, extra_out, image_out, is_legacy, logprobs_out, reply_id, stop_out, usage_out
 from .signature_carrier import carrier_out, detail_out, foreign_detail_out
 from .tables import NAME, USAGE
 
@@ -83,7 +83,10 @@ class StreamEncoder:
 
     def _event(self, event: Event) -> bytes:
         match event:
-            case BlockDelta(index, text):
+            case BlockDelta(index, text, logprobs):
+                if logprobs and not self._same:  # a chat backend's are sent as it wrote them, at the end
+                    self._length += len(text)
+                    return self._chunk({"content": text}, logprobs=logprobs_out(logprobs))
                 return self._delta(index, text)
             case ReplyStart():
                 return self._start(event)
@@ -127,8 +130,8 @@ class StreamEncoder:
         self._after = b'},"logprobs":null,"finish_reason":null}]' + self._tail
         return self._chunk({"role": "assistant", "content": "", "refusal": None})
 
-    def _chunk(self, delta: dict[str, Any], finish: str | None = None) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+    def _chunk(self, delta: dict[str, Any], finish: str | None = None, logprobs: dict[str, Any] | None = None) -> bytes:
+        choice = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
         return self._head + b',"choices":[' + json_fields.encode(choice) + b"]" + self._tail
 
     def _open(self, index: int, block: Block) -> bytes:

@@ -8,9 +8,10 @@ from typing import Any
 from msgspec.structs import replace
 
 from ...errors import UpstreamError
-from ...ir import Block, Extra, Failure, Image, Media, Opaque, Reasoning, Reply, Signature, StopReason, ToolCall
+from ...ir import Block, Extra, Failure, Image, Media, Opaque, Reasoning, Reply, Signature, StopReason, Text, ToolCall
 from ...ir.media_type import media_type
 from ...ir.repairs import Repairs
+from ...ir.token_logprobs import tokens_in
 from ...wire.error_bodies import error_in_body, is_error
 from ...wire.json_fields import each, maybe, need, take
 from ..openai.usage import usage_in
@@ -64,7 +65,7 @@ def item_in(item: dict[str, Any], index: int, sent: UpstreamRequest, new_id: New
     match kind:
         case "message":
             item.pop("status", None)
-            return message_in(item, index)
+            return [(key, with_tokens(block)) for key, block in message_in(item, index)]
         case "reasoning":
             item.pop("status", None)
             return [(key, _with_issuer(block, sent)) for key, block in reasoning_in(item, index)]
@@ -87,6 +88,14 @@ def reply_call_in(kind: str, item: dict[str, Any], sent: UpstreamRequest, new_id
     call = call_in(kind, item)
     alias = sent.names.get(call.name)
     return call if alias is None else replace(call, name=alias.name, namespace=alias.namespace)
+
+
+def with_tokens(block: Block) -> Block:
+    """Returns a text with the log probabilities of its tokens, which are an extra field of a part."""
+    if not isinstance(block, Text) or not block.extra or not (tokens := tokens_in(block.extra.get("logprobs"))):
+        return block
+    extra = {key: value for key, value in block.extra.items() if key != "logprobs"}
+    return replace(block, logprobs=tokens, extra=extra or None)
 
 
 def _with_issuer(block: Block, sent: UpstreamRequest) -> Block:

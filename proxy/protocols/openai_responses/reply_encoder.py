@@ -30,6 +30,7 @@ from ...ir import (
     Video,
 )
 from ...ir.losses import citation_text_losses, reply_extra_losses
+from ...ir.token_logprobs import tokens_out
 from ..openai.losses import stop_losses
 from ..protocol import NewId, ReplyContext
 from . import signature_carrier
@@ -116,8 +117,8 @@ def reply_message_out(blocks: list[Text | Refusal], new_id: NewId, same: bool) -
 
 def output_part(block: Text | Refusal, extra: dict[str, Any]) -> dict[str, Any]:
     part = part_out(block, extra)
-    if isinstance(block, Text):
-        part.setdefault("logprobs", [])
+    if isinstance(block, Text) and (block.logprobs or "logprobs" not in part):
+        part["logprobs"] = tokens_out(block.logprobs)
     return part
 
 
@@ -210,7 +211,7 @@ def response_out(context: ReplyContext, id_: str, status: str, extra: Extra) -> 
         "text": text,
         "tool_choice": tool_choice_out(choice, request.tools, None) if choice else "auto",
         "tools": [_tool_echo(tool) for tool in tools_out(request.tools, None, True)],
-        "top_logprobs": requested.get("top_logprobs") or 0,
+        "top_logprobs": request.logprobs or 0,
         "top_p": 1.0 if sampling.top_p is None else sampling.top_p,
         "truncation": requested.get("truncation") or "disabled",
         "usage": None,

@@ -45,7 +45,7 @@ from ..protocol import UrlParams
 from . import signature_carrier
 from .client_tools import CALL_NAMES, CLIENT_TOOLS, OUTPUTS, client_call_in, client_result_in, client_tool_in
 from .hosted_tools import hosted_tool_in
-from .tables import ADDITIONAL_TOOLS, NAME, STORE_RESPONSE, STORED_INPUT, USER_ITEMS
+from .tables import ADDITIONAL_TOOLS, LOGPROBS, NAME, STORE_RESPONSE, STORED_INPUT, USER_ITEMS
 
 
 def decode_request(body: dict[str, Any], url: UrlParams) -> Request:
@@ -84,9 +84,22 @@ def decode_request(body: dict[str, Any], url: UrlParams) -> Request:
         format=format_,
         user=take(body, "user", str),
         stream=take(body, "stream", bool, False),
+        logprobs=_logprobs_in(body),
         extra=body or None,
         repaired=repairs.names(),
     )
+
+
+def _logprobs_in(body: dict[str, Any]) -> int | None:
+    """Takes how many likeliest tokens are asked for at each place; `include` stays, for a backend of this protocol.
+
+    "message.output_text.logprobs: Include logprobs with assistant messages."
+    https://platform.openai.com/docs/api-reference/responses/create
+    """
+    include = body.get("include")
+    included = type(include) is list and LOGPROBS in include
+    most = take(body, "top_logprobs", int)
+    return (most or 0) if included else most or None
 
 
 class _InputDecoder:

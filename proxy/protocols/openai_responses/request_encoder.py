@@ -45,7 +45,7 @@ from .chat_fields import put_chat_fields
 from .client_tools import client_call_out
 from .hosted_tools import TYPES, hosted_tools_out
 from .items import call_id, call_out, completed_message, group_by_item, part_out, reasoning_out, split_item_extra
-from .tables import ADDITIONAL_TOOLS, LIMITS, NAME, STORE_RESPONSE
+from .tables import ADDITIONAL_TOOLS, LIMITS, LOGPROBS, NAME, STORE_RESPONSE
 from .tool_encoder import tool_choice_out, tools_out
 
 CARRIED = frozenset(("detail", "mediaResolution", GLOBAL_DETAIL, "namespace.description"))
@@ -104,6 +104,10 @@ def encode_request(request: Request, target: UpstreamTarget) -> UpstreamRequest:
         _format_out(request.format, same, payload, losses)
     if request.user is not None:
         payload["user"] = bounded_user(request.user, target.limit("user"), losses)
+    if request.logprobs:
+        payload["top_logprobs"] = request.logprobs
+    if request.logprobs is not None and not same:
+        payload["include"] = [*payload.get("include", []), LOGPROBS]
     if request.stream:
         payload["stream"] = True
     if same:
@@ -169,10 +173,10 @@ def _reasoning_out(request: Request, target: UpstreamTarget, payload: dict[str, 
     if reasoning is None:
         return
     fields: dict[str, Any] = {}
-    effort = reasoning_effort.effort(reasoning)
+    effort = reasoning_effort.effort_for(reasoning, target.traits.efforts, same=request.protocol == NAME)
     if effort is not None:
         fields["effort"] = effort
-        if reasoning.effort is None and effort != "none":
+        if reasoning.effort != effort and effort != "none":
             losses.append(declare_loss("reasoning", "reasoning"))
     if request.protocol == NAME:
         if reasoning.summary is not None:

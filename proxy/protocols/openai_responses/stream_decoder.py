@@ -24,9 +24,11 @@ from ...ir import (
     ReplyEnd,
     ReplyStart,
     Text,
+    TokenLogprob,
     ToolCall,
 )
 from ...ir.repairs import Repairs
+from ...ir.token_logprobs import add_logprobs, tokens_in
 from ...wire import json_fields
 from ...wire.error_bodies import error_in_body, is_error
 from ...wire.framing import DONE, Frame
@@ -34,7 +36,7 @@ from ...wire.json_fields import maybe, need, take
 from ..openai.usage import later_usage, usage_in
 from ..protocol import NewId, UpstreamRequest
 from .errors import error_in
-from .reply_decoder import extra_in, failure_in, item_in, native_in, reply_call_in, stop_in
+from .reply_decoder import extra_in, failure_in, item_in, native_in, reply_call_in, stop_in, with_tokens
 from .request_decoder import PartKey, citation_in, part_in, reasoning_part_in
 from .tables import DELTA_EVENTS, DONE_EVENTS, ECHO_KEY, END_EVENTS, ERROR_EVENTS, NAME, PART_EVENTS, START_EVENTS
 
@@ -49,6 +51,7 @@ class _Part:
         self.extra: Extra = None
         self.length = 0  # characters of its text that were emitted
         self.citations = 0  # citations that were emitted
+        self.tokens = 0  # log probabilities that were emitted
         self.closed = False
 
 
@@ -226,6 +229,13 @@ class StreamDecoder:
                 return
             part = self._open_part(item, key, template, out)
         self._add_text(part, text, out)
+        if part.kind is Text:
+            self._add_logprobs(part, tokens_in(event.get("logprobs")), out)
+
+    def _add_logprobs(self, part: _Part, tokens: tuple[TokenLogprob, ...], out: list[Event]) -> None:
+        if tokens and not part.closed:
+            part.tokens += len(tokens)
+            add_logprobs(out, part.index, tokens)
 
     def _text_done(self, kind: str, event: dict[str, Any], out: list[Event]) -> None:
         list_name, text_key = DONE_EVENTS[kind]
@@ -243,7 +253,7 @@ class StreamDecoder:
         if list_name == "summary" or fields.get("type") == "reasoning_text":
             block = reasoning_part_in(fields, item.group, list_name == "summary")
         else:
-            block = part_in(fields)
+            block = with_tokens(part_in(fields))
         if not isinstance(block, Text | Refusal | Reasoning):
             return  # it comes with the whole item
         part = item.parts.get(key)
@@ -270,6 +280,7 @@ class StreamDecoder:
         match block:
             case Text(text, citations):
                 self._add_text(part, text[part.length :], out)
+                self._add_logprobs(part, block.logprobs[part.tokens :], out)
                 out += [BlockCitation(part.index, citation) for citation in citations[part.citations :]]
                 part.citations = max(part.citations, len(citations))
             case Refusal(text) | Reasoning(text):
@@ -316,7 +327,7 @@ class StreamDecoder:
         """Starts a part that came without deltas, still without its text, citations and signature."""
         match block:
             case Text():
-                empty: Block = replace(block, text="", citations=())
+                empty: Block = replace(block, text="", citations=(), logprobs=())
             case Refusal():
                 empty = replace(block, text="")
             case Reasoning():

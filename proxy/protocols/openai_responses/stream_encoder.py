@@ -33,6 +33,7 @@ from ...ir import (
     ReplyStart,
     Signature,
     Text,
+    TokenLogprob,
     ToolCall,
     ToolResult,
     Usage,
@@ -40,6 +41,7 @@ from ...ir import (
 )
 from ...ir.losses import block_extra_losses, citation_text_losses, reply_field_losses
 from ...ir.stream_losses import StreamLosses
+from ...ir.token_logprobs import tokens_out
 from ...wire import json_fields
 from ...wire.framing import Frame
 from ..openai.losses import stop_losses
@@ -75,6 +77,7 @@ class _OpenBlock:
         self.position = 0  # among the parts of its item
         self.texts: list[str] = []
         self.citations: list[Citation] = []
+        self.tokens: list[TokenLogprob] = []
         self.whole = False  # it is written at its end, without deltas
         self.head = self.tail = b""  # a delta's frame before its sequence number and between that and its text
 
@@ -131,8 +134,8 @@ class StreamEncoder:
 
     def _event(self, event: Event, out: list[bytes]) -> None:
         match event:
-            case BlockDelta(_, text):
-                self._delta(text, out)
+            case BlockDelta(_, text, logprobs):
+                self._delta(text, logprobs, out)
             case ReplyStart():
                 self._start(event, out)
             case BlockStart(index, block):
@@ -281,7 +284,7 @@ class StreamEncoder:
             b"," + json_fields.encode(fields)[1:-1] + (b',"logprobs":[],"delta":' if logprobs else b',"delta":')
         )
 
-    def _delta(self, text: str, out: list[bytes]) -> None:
+    def _delta(self, text: str, logprobs: tuple[TokenLogprob, ...], out: list[bytes]) -> None:
         current = self._current()
         if current.whole:
             current.texts.append(text)
@@ -291,6 +294,11 @@ class StreamEncoder:
         if not current.head:
             return  # a block that the protocol cannot express
         current.texts.append(text)
+        if logprobs:
+            current.tokens += logprobs
+            fields = {**self._part_fields(current), "logprobs": tokens_out(logprobs), "delta": text}
+            self._frame("response.output_text.delta", fields, out)
+            return
         out += (current.head, str(self._number).encode(), current.tail, json_fields.encode(text), b"}\n\n")
         self._number += 1
 
@@ -338,7 +346,11 @@ class StreamEncoder:
         fields = self._part_fields(current)
         if isinstance(block, Text):
             block = replace(
-                block, text=text, citations=tuple(current.citations), extra=self._merged_extra(block.extra, extra)
+                block,
+                text=text,
+                citations=tuple(current.citations),
+                logprobs=tuple(current.tokens),
+                extra=self._merged_extra(block.extra, extra),
             )
             part = output_part(block, split_item_extra(block.extra or {})[0])
             for n, annotation in enumerate(part["annotations"]):

@@ -35,6 +35,9 @@ Chat's `store` is another thing, the provider's own records, so the two must not
 STORED_INPUT = ("previous_response_id", "conversation", "prompt")
 """Request fields that stand for input which only the provider's store holds."""
 
+LOGPROBS = "message.output_text.logprobs"
+"""The value of `include` that asks for the log probabilities of an answer's tokens."""
+
 USER_ITEMS = ("mcp_approval_response",)
 """Item types that are the client's, beside all that end in `_output`; every other type is the model's."""
 

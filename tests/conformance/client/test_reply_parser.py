@@ -199,7 +199,7 @@ def test_a_stream_cut_anywhere_is_an_error(name: str) -> None:
 
 def test_a_thinking_block_starts_with_an_empty_signature() -> None:
     events = stream_of("anthropic", thinking=True)
-    assert reply("anthropic", events).signatures == ("sig:p:s:0.0",)
+    assert reply("anthropic", events).signatures == ("sig:anthropic:s:0.0",)
     events[at(events, kind("content_block_start", 0))][1]["content_block"].pop("signature")
     assert any("`signature` is missing" in complaint for complaint in reply("anthropic", events).complaints)
 

@@ -52,6 +52,12 @@ def request_of(*turns: Turn, tools: tuple[Tool, ...] = (), choice: Any = None) -
 PATCH = Tool("patch", "Patch.", kind="custom", grammar=Grammar("regex", "a+"))
 GROUPED = (Tool("read"), Tool("read", namespace="fs"))
 THREE = (Tool("a"), Tool("b"), Tool("c"))
+OPEN: dict[str, Any] = {"type": "object", "properties": {"x": {"type": "object", "properties": {}}}}
+CLOSED: dict[str, Any] = {
+    "type": "object",
+    "properties": {"x": {"type": "object", "properties": {}, "additionalProperties": False}},
+    "additionalProperties": False,
+}
 
 TOOLS: dict[str, tuple[tuple[Tool, ...], Any, tuple[Tool, ...], Any, list[str]]] = {
     "the same": ((Tool("a", "x"),), CHAT, (Tool("a", "x"),), ANTHROPIC, []),
@@ -73,6 +79,21 @@ TOOLS: dict[str, tuple[tuple[Tool, ...], Any, tuple[Tool, ...], Any, list[str]]]
     ),
     "a custom tool becomes another function": ((PATCH,), RESPONSES, (Tool("patch", "Patch."),), GEMINI, [WRONG]),
     "strictness is lost": ((Tool("a", strict=True),), CHAT, (Tool("a"),), GEMINI, ["tool_strict"]),
+    "the objects of a strict tool are closed": (
+        (Tool("a", parameters=OPEN, strict=True),), CHAT, (Tool("a", parameters=CLOSED, strict=True),), ANTHROPIC,
+        ["tool_strict"],
+    ),
+    "the objects of a lax tool are closed": (
+        (Tool("a", parameters=OPEN),), CHAT, (Tool("a", parameters=CLOSED),), ANTHROPIC, ["json_schema"],
+    ),
+    "the objects of a strict tool are opened": (
+        (Tool("a", parameters=CLOSED, strict=True),), CHAT, (Tool("a", parameters=OPEN, strict=True),), ANTHROPIC,
+        ["json_schema"],
+    ),
+    "a strict tool loses a property as its objects are closed": (
+        (Tool("a", parameters=OPEN, strict=True),), CHAT,
+        (Tool("a", parameters=CLOSED | {"properties": {}}, strict=True),), ANTHROPIC, ["json_schema"],
+    ),
 }  # fmt: skip
 
 
@@ -262,7 +283,7 @@ OTHER_PARTS: dict[str, tuple[dict[str, Any], dict[str, Any], Any, list[str]]] = 
         ["citations"],
     ),
     "two choices are lost": ({"other_choices": 2}, {}, CHAT, ["n"]),
-    "log probabilities are lost": ({"logprob_tokens": 4}, {}, CHAT, ["logprobs"]),
+    "log probabilities are lost": ({"logprobs": (("a", -0.5, ()),)}, {}, CHAT, ["logprobs"]),
     "an image is lost": (
         {"blocks": (*REPLY.blocks, Image("image/png", "QQ=="))},
         {},

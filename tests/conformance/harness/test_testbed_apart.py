@@ -126,7 +126,7 @@ def run(code: str, *flags: str) -> tuple[int, str]:
 def test_the_command_runs_cells_apart() -> None:
     code, out = run("")
     assert code == 0, out
-    assert re.search(r"^10 cells: 10 pass, 0 lossy, 0 unsupported, 0 fail$", out, re.MULTILINE)
+    assert re.search(r"^10 cells: 10 right, 0 lossy by a vendor's limit, 0 refused, 0 failed$", out, re.MULTILINE)
 
 
 def test_the_command_ends_where_a_server_does_not_start() -> None:

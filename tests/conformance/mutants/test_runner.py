@@ -16,7 +16,7 @@ ROWS = {
     "without-effect": ("errors.py", "Exceptions of the proxy", "Errors of the proxy"),
     "no-place": ("errors.py", "there is no such text here", "1"),
     "no-import": ("errors.py", "MESSAGE_LIMIT = 2000", "MESSAGE_LIMIT = 1 / 0"),
-    "in-a-stream": ("protocols/openai_chat/stream_encoder.py", "self._length += len(text)", "text = text.upper()"),
+    "in-a-stream": ("protocols/openai_chat/stream_encoder.py", "json_fields.encode(text) + self._after", "self._after"),
     "through-an-invariant": ("gateway/relay.py", "self._named(body) if self._renames else body", "body + b' '"),
 }
 """Name of a mutant -> file, text and its replacement."""

@@ -81,9 +81,9 @@ def test_complete_reply_is_parsed(path: str) -> None:
     assert reply.complaints == ()
     assert reply.error is None
     assert reply.blocks == (
-        Thinking("Hmm.", sig("sig:g:s:0.0")),
+        Thinking("Hmm.", sig("sig:gemini:s:0.0")),
         Text("Hi you"),
-        ToolCall("", "w", '{"a":1}', sig("sig:g:s:0.1")),
+        ToolCall("", "w", '{"a":1}', sig("sig:gemini:s:0.1")),
         ToolCall("", "w", "{}"),
     )
     assert (reply.stop, reply.native_stop, reply.model) == ("tool", "STOP", "gemini-2.5-flash")
@@ -109,7 +109,7 @@ def test_signature_of_hidden_reasoning_is_on_the_next_part() -> None:
     for path in (SSE_PATH, UNARY_PATH):
         reply = round_trip(context(items, path=path, stop="end", body={}))
         assert reply.complaints == ()
-        assert reply.blocks == (Thinking("", sig("sig:g:s:0.0")), Text("Hi you"))
+        assert reply.blocks == (Thinking("", sig("sig:gemini:s:0.0")), Text("Hi you"))
 
 
 def test_newer_models_sign_the_first_call_and_send_ids() -> None:
@@ -117,7 +117,7 @@ def test_newer_models_sign_the_first_call_and_send_ids() -> None:
     reply = round_trip(context(items, provider=GEMINI_3, model="gemini-3-pro-preview"))
     assert reply.complaints == ()
     assert [call.id for call in reply.calls] == ["c1", "c2"]
-    assert [call.signature for call in reply.calls] == [sig("sig:g:s:0.0"), None]
+    assert [call.signature for call in reply.calls] == [sig("sig:gemini:s:0.0"), None]
 
 
 @pytest.mark.parametrize(
@@ -286,7 +286,8 @@ def test_client_request_is_parsed_and_accepted(ask: Ask, stream: bool) -> None:
     request = CLIENT.build_request(conversation, model="gemini-3-flash", stream=stream, key="k")
     parsed = PROTOCOL.parse_request(request.path, request.headers, request.body)
     # this client always requests reasoning summaries, which an ask cannot express
-    assert replace(parsed, show_reasoning=None) == expected_request(conversation, model="gemini-3-flash", stream=stream)
+    wanted = expected_request(conversation, model="gemini-3-flash", stream=stream)
+    assert replace(parsed, show_reasoning=None, validates=None) == wanted
     # A history of another model is only accepted with the documented placeholder signature.
     for content in request.body["contents"]:
         for part in content["parts"]:
@@ -339,6 +340,7 @@ def test_tool_loop_round_trip(provider: Provider) -> None:
                 tool_choice=NamedTool("w"),
                 sampling={"top_k": 40},
                 max_tokens=64,
+                validates="implied",
                 stop=("END",),
                 reasoning=128,
             ),
@@ -414,11 +416,11 @@ def test_tool_loop_round_trip(provider: Provider) -> None:
                 model="m",
                 turns=(Turn("user", (Text("u"),)),),
                 format=ResponseFormat({"type": "STRING"}),
+                validates="asked",
                 extra={
                     "$.contents[0].parts[0].partMetadata": {"a": 1},
                     "$.contents[0].parts[1].executableCode": {"code": "1"},
                     "$.tools[0].googleSearch": {},
-                    "$.toolConfig.functionCallingConfig.mode": "VALIDATED",
                     "$.toolConfig.retrievalConfig": {"languageCode": "e"},
                     "$.generationConfig.responseMimeType": "text/x.enum",
                     "$.cachedContent": "cachedContents/1",
@@ -485,7 +487,7 @@ GOOD: Body = {
         {
             "role": "model",
             "parts": [
-                {"functionCall": {"name": "w", "args": {}}, "thoughtSignature": sig("sig:g:s:0.0")},
+                {"functionCall": {"name": "w", "args": {}}, "thoughtSignature": sig("sig:gemini:s:0.0")},
                 {"functionCall": {"name": "w", "args": {}}},
             ],
         },

@@ -15,7 +15,7 @@ from msgspec.structs import fields as fields_of
 from crosswire.proxy.backends.mlx.model_folder import TINY
 from crosswire.proxy.backends.mlx.spec import EXTRA
 from crosswire.proxy.backends.transport import NameSettings
-from crosswire.proxy.config import KEYS, Config, load
+from crosswire.proxy.config import KEYS, Config, fetch, load
 from crosswire.proxy.config.backends import BACKEND_KEYS, PROVIDER_KEYS
 from crosswire.proxy.config.limits import Limits
 from crosswire.proxy.config.reference import KEYS_REFERENCE, REQUIRED, SECTIONS, KeyInfo, section_of
@@ -29,6 +29,7 @@ READERS: dict[str, tuple[str, ...]] = {
     "retry": tuple(field.name for field in fields_of(RetrySettings)),
     "breaker": tuple(field.name for field in fields_of(BreakerSettings)),
     "dns": tuple(field.name for field in fields_of(NameSettings)),
+    "fetch": fetch.KEYS,
     "limits": tuple(field.name for field in fields_of(Limits)),
     "backends.*": tuple(BACKEND_KEYS),
     "routes[]": ROUTE_KEYS,

@@ -45,7 +45,7 @@ ASKED: dict[str, Asked] = {
         "/v1/completions", PROMPT | {"seed": 7} | TOLD_USAGE, "anthropic", SEED, ("usage",), ("error",)
     ),
     "responses": asked(
-        "openai-responses", "anthropic", ("logprobs", "top_logprobs"), ("response",), ("response",), top_logprobs=2
+        "openai-responses", "anthropic", ("logprobs", "logprobs"), ("response",), ("response",), top_logprobs=2
     ),
     "anthropic": asked("anthropic", "openai-chat", ("top_k", "sampling.top_k"), (), (), top_k=7),
     "gemini": asked("gemini", "anthropic", SEED, ("usageMetadata",), (), generationConfig={"seed": 7}),
@@ -70,7 +70,7 @@ def lossy(backend: str) -> tuple[list[bytes], list[bytes], JSON]:
     *frames, finish, usage, done = stream(backend)
     tokens = b'"logprobs": {"content": [{"token": "a", "logprob": -1, "bytes": null, "top_logprobs": []}]}'
     finish = finish.replace(b'"logprobs": null', tokens)
-    return frames, [finish, usage, done], {"word": "logprobs", "path": "choices[0].logprobs", "how": "dropped"}
+    return frames, [finish, usage, done], {"word": "logprobs", "path": "blocks[0].logprobs", "how": "dropped"}
 
 
 def late(backend: str) -> list[Step]:
@@ -154,7 +154,7 @@ async def test_the_loss_that_strict_refuses_late_stands_in_the_error(case: Asked
     loss = lossy(case.backend)[2]
     headers = {"x-crosswire-strict": "1"}
     body = {key: value for key, value in case.body.items() if key not in (case.loss[0], case.loss[1])}
-    for key in ("generationConfig", "options"):
+    for key in ("generationConfig", "options", "top_logprobs"):
         body.pop(key, None)
     async with upstream(late(case.backend)) as up, stage(config(one(case.backend, up.url))) as it:
         answer = await it.ask(case.path, body, headers)
@@ -199,7 +199,7 @@ async def test_a_turn_of_a_websocket_tells_of_every_loss(apart: bool) -> None:
     whole = [head("text/event-stream"), chunk(b"".join([*frames, *end])), LAST]
     async with upstream(late("anthropic") if apart else whole) as up, stage(config(one("anthropic", up.url))) as it:
         events = await socket_events(it, top_logprobs=2)
-    asked_for = {"word": "logprobs", "path": "top_logprobs", "how": "dropped"}
+    asked_for = {"word": "logprobs", "path": "logprobs", "how": "dropped"}
     assert told(events, ("response",)) == [asked_for, loss]
 
 
@@ -209,4 +209,4 @@ async def test_a_turn_that_fails_after_its_first_content_tells_of_every_loss() -
     async with upstream(script) as up, stage(config(one("anthropic", up.url))) as it:
         events = await socket_events(it, top_logprobs=2)
     assert events[-1]["type"] == "response.failed"
-    assert told(events, ("response",)) == [{"word": "logprobs", "path": "top_logprobs", "how": "dropped"}]
+    assert told(events, ("response",)) == [{"word": "logprobs", "path": "logprobs", "how": "dropped"}]

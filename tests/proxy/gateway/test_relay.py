@@ -61,6 +61,10 @@ async def test_bytes_pass_unchanged_over_the_wire(protocol: str) -> None:
 FORMS: dict[str, tuple[str, Any]] = {
     "CRLF": ("openai-chat", lambda raw: raw.replace(b"\n", b"\r\n")),
     "comments": ("openai-chat", lambda raw: b": OPENROUTER PROCESSING\n\n" + raw.replace(b"\n\n", b"\n\n: c\n\n", 2)),
+    "a comment before the end": (
+        "openai-chat",
+        lambda raw: raw.replace(b"data: [DONE]", b": c\n\ndata: [DONE]").replace(b"\n", b"\r\n"),
+    ),
     "no blank after the colon": ("openai-chat", lambda raw: raw.replace(b"data: ", b"data:")),
     "ids and retries": ("openai-responses", lambda raw: raw.replace(b"event: ", b"id: 7\nretry: 10\nevent: ")),
     "padding": ("anthropic", lambda raw: raw.replace(b"}\n\n", b"}       \n\n")),

@@ -22,7 +22,7 @@ CASES: dict[str, tuple[ReasoningConfig, str | None, int | None]] = {
     "one token": (ReasoningConfig(budget=1), "minimal", 1),
     "just low": (ReasoningConfig(budget=1024), "low", 1024),
     "just above low": (ReasoningConfig(budget=1025), "medium", 1025),
-    "beyond all": (ReasoningConfig(budget=10**6), "xhigh", 10**6),
+    "beyond all": (ReasoningConfig(budget=10**6), "max", 10**6),
     "unlimited budget": (ReasoningConfig(budget=-1), None, -1),
     "a level and a budget": (ReasoningConfig(effort="low", budget=9000), "low", 9000),
 }

@@ -244,7 +244,7 @@ FIELDS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
      {"reasoning": ReasoningConfig("low", None, True, "auto"), "extra": None}),
     ("no thinking", {"thinking": {"type": "disabled"}}, {"reasoning": ReasoningConfig(enabled=False)}),
     ("the highest effort", {"output_config": {"effort": "max"}},
-     {"reasoning": ReasoningConfig("xhigh", extra={"effort": "max"})}),
+     {"reasoning": ReasoningConfig("max")}),
     ("a schema", {"output_config": {"format": {"type": "json_schema", "schema": {"type": "object"}}}},
      {"format": ResponseFormat("json_schema", {"type": "object"}), "extra": None}),
     ("the beta's schema", {"output_format": {"type": "json_schema", "schema": {"type": "object"}}},

@@ -586,7 +586,7 @@ THINKS = "thinkingConfig"
 INPUT = {"type": "string", "description": "The whole input of the tool, as plain text."}
 REQUESTS_OUT: list[tuple[str, str, dict[str, Any], dict[str, Any], list[tuple[str, str]]]] = [
     ("schemas as they are", "", {"tools": (F, G)},
-     {"tools": [{"functionDeclarations": [F_OUT, {"name": "g"}]}]}, [("tools[1].strict", "tool_strict")]),
+     {"tools": [{"functionDeclarations": [F_OUT, {"name": "g"}]}], **calling(mode="VALIDATED")}, []),
     ("a custom tool", "", {"tools": (Tool("p", kind="custom"),)},
      {"tools": [{"functionDeclarations": [{"name": "p", "parametersJsonSchema": {
          "type": "object", "required": ["input"], "properties": {"input": INPUT}}}]}]},

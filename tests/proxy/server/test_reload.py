@@ -144,7 +144,7 @@ async def watching(door: Reloader) -> AsyncIterator[asyncio.Task[None]]:
 
 
 async def until_listed(it: Stage, model: str) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while model.encode() not in (await it.get("/v1/models")).body:
             pass
 
@@ -165,7 +165,7 @@ async def test_no_broken_file_ends_the_watching(text: str, tmp_path: Path) -> No
     backends = one("ollama", "http://127.0.0.1:9", models=["old"])
     async with stage(written(file, backends, **QUICK)) as it, watching(reloader(it, file)):
         file.write_text(text)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while b"has errors" not in (await it.get("/readyz")).body:
                 pass
         await until_listed(it, "old")
@@ -199,7 +199,7 @@ async def test_no_exception_ends_the_watching(
             with monkeypatch.context() as patch:
                 patch.setattr(owner, name, fail)
                 written(file, one("ollama", "http://127.0.0.1:9", models=["new"]), **QUICK)
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(60):
                     await broken.wait()
                     while "Traceback" not in caplog.text:
                         await it.get("/livez")

@@ -87,6 +87,15 @@ CONVERTED: dict[str, Case] = {
         },
         ["reasoning"],
     ),
+    "the highest effort": (
+        "anthropic", "openai-chat", "gpt-6-astra",
+        {"thinking": {"type": "adaptive"}, "output_config": {"effort": "max"}}, {"reasoning_effort": "max"}, [],
+    ),
+    "the highest effort for a model without it": (
+        "anthropic", "openai-responses", "gpt-5.4",
+        {"thinking": {"type": "adaptive"}, "output_config": {"effort": "max"}}, {"reasoning.effort": "xhigh"},
+        ["reasoning"],
+    ),
     "functions beside JSON": (
         "openai-chat", "gemini", "gemini-2.5-flash", {"tools": [FUNCTION], "response_format": JSON_SCHEMA},
         {"generationConfig.responseMimeType": ABSENT, "tools.0.functionDeclarations.0.name": "w"}, ["json_schema"],
