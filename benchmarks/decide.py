@@ -74,12 +74,17 @@ def main() -> int:
         "no mapping": RoutingInput("nobody-maps-this", TEXT),
         "a smart model": RoutingInput("auto", TEXT, features=RequestFeatures(length=400, code=12, tools=3)),
     }
+    wide = Plan(
+        tuple(BackendConfig(name=f"b{i}", protocol="openai-chat", base_url="http://host") for i in range(args.mappings))
+    )
+    places = {name: (facts, plan) for name, facts in cases.items()}
+    places[f"no mapping, {args.mappings} backends"] = RoutingInput("anything", TEXT), wide
     print(f"{args.mappings} mappings, {args.backends} backends: checked and compiled in {built:.0f} ms")
     slow = 0
-    for name, facts in cases.items():
+    for name, (facts, where) in places.items():
 
-        def call(facts: RoutingInput = facts) -> Decision:
-            return decide(facts, plan)
+        def call(facts: RoutingInput = facts, where: Plan = where) -> Decision:
+            return decide(facts, where)
 
         cost = microseconds(call, args.rounds, args.calls)
         slow += cost >= TARGET_US

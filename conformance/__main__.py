@@ -1,4 +1,4 @@
-"""Command line of the suite: runs the matrix, plays the classic checks, replays recorded traffic, tries mutants."""
+"""Command line of the suite: runs the matrix, judges other gateways, replays recorded traffic, tries mutants."""
 
 from __future__ import annotations
 
@@ -26,6 +26,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         from .mutants.cli import main as mutants
 
         return mutants(arguments[1:])
+    if arguments[:1] == ["show"]:
+        from .target.cli import show
+
+        return show(arguments[1:])
+    if arguments[:1] == ["profile"]:
+        from .target.cli import profile
+
+        return profile(arguments[1:])
     if arguments[:1] == ["run"]:
         arguments = arguments[1:]
     return run(_parser().parse_args(arguments))
@@ -35,7 +43,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="crosswire-matrix run",
         description="Play every frontend against every provider, and check requests and replies against the stories.",
-        epilog="`replay DIR` plays recorded traffic through the protocols; `mutants` breaks the proxy on purpose.",
+        epilog="`replay DIR` plays recorded traffic through the protocols; `mutants` breaks the proxy on purpose; "
+        "`profile` and `show` belong to --target.",
     )
     for axis, plural in (("frontend", "frontends"), ("provider", "providers"), ("story", "stories")):
         parser.add_argument(f"--{axis}", default="*", metavar="GLOB", help=f"only the {plural} that match this glob")
@@ -59,6 +68,22 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="after a full run write docs/matrix.md and the README's status line",
     )
+    target = parser.add_argument_group("another gateway, judged by the client's wire and the mock's journal")
+    target.add_argument("--target", metavar="URL", help="address of the running gateway; needs --profile")
+    target.add_argument(
+        "--profile", metavar="FILE", help="profile of the gateway: a file, or the name of a shipped one"
+    )
+    target.add_argument("--start", action="store_true", help="start the gateway as its profile says")
+    target.add_argument("--house", action="store_true", help="judge by the rules of this house too")
+    target.add_argument(
+        "--mock", metavar="URL", help="the running mock that the gateway calls; by default one is served"
+    )
+    target.add_argument(
+        "--mock-port", type=int, default=8888, metavar="PORT", help="port of the served mock; default: %(default)s"
+    )
+    target.add_argument(
+        "--baseline", type=Path, metavar="FILE", help="what is known to fail: globs, or the JSON of an earlier run"
+    )
     parser.add_argument("-x", dest="first", action="store_true", help="stop at the first failure")
     return parser
 
@@ -69,6 +94,10 @@ def run(args: argparse.Namespace) -> int:
     if mistakes:
         print(*mistakes, sep="\n", file=sys.stderr)
         return USAGE
+    if args.target or args.profile:
+        from .target.cli import run_target
+
+        return run_target(args)
     try:
         import pytest
     except ImportError:
@@ -102,6 +131,12 @@ def _flag_mistakes(args: argparse.Namespace) -> Iterator[str]:
         yield f"--snapshots {args.snapshots}: not a folder"
     if args.known_failing is not None and not args.known_failing.is_file():
         yield f"--known-failing {args.known_failing}: no such file"
+    if not (args.target or args.profile):
+        for flag in ("start", "house", "mock", "baseline"):
+            if getattr(args, flag):
+                yield f"--{flag}: is about another gateway; give --profile FILE or NAME with it"
+    if args.baseline is not None and not args.baseline.is_file():
+        yield f"--baseline {args.baseline}: no such file"
     for flag in ("json", "html", "junit"):
         file = getattr(args, flag)
         if file is not None and (file.is_dir() or not file.absolute().parent.is_dir()):

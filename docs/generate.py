@@ -1,15 +1,17 @@
 """Writes the generated pages of the documentation: `python docs/generate.py`, or `--check` to only compare.
 
 The pages are configuration-keys.md, commands.md, losses.md, complaints.md, faults.md, mock-rules.md and mutants.md, and
-the sections of architecture.md between markers. They are drawn from the project's own tables. The suite writes
-the matrix's page.
+the sections of architecture.md and clients.md between markers. They are drawn from the project's own tables. The suite
+writes the matrix's page.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import json
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +23,7 @@ import yaml
 from crosswire.conformance.__main__ import main as conformance_main
 from crosswire.conformance.mutants.mutant import Mutant
 from crosswire.conformance.mutants.table import DIRECTIONS, PROTOCOLS, read_table
+from crosswire.conformance.target.cli import run_schema
 from crosswire.mockserver.__main__ import main as mock_main
 from crosswire.mockserver.protocols import MOCK_PROTOCOLS
 from crosswire.mockserver.protocols.anthropic.model_traits import FAMILIES as CLAUDE_FAMILIES
@@ -38,7 +41,8 @@ from crosswire.proxy.ir import CAPABILITIES
 from crosswire.proxy.ir.loss_tables import FIELD_FEATURES, LOSS_RULES
 from crosswire.proxy.ir.repairs import REPAIRS
 from crosswire.proxy.ir.stream_losses import EXTENSION, MOST_TOLD
-from crosswire.proxy.providers import PROVIDERS
+from crosswire.proxy.known_clients import CLIENTS, Client, fill, setup_of
+from crosswire.proxy.providers import PROVIDERS, Provider
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # for the tables of the tests
@@ -106,15 +110,19 @@ def configuration_keys() -> str:
                 table(("limit", "default"), [(code(key), f"{value:g}") for key, value in sorted(spec.limits.items())])
             )
     rows = [
-        (code(p.name), codes(p.aliases), p.protocol, p.base_url or "each account's own", code(p.key_variable))
+        (code(p.name), codes(p.aliases), spoken_by(p), p.base_url or "each account's own", code(p.key_variable))
         for p in PROVIDERS
     ]
     parts += [
         "## Providers",
         "A backend with one of these names, or with `provider: NAME`, needs no other key.",
-        table(("name", "also", "protocol", "address", "key from"), rows),
+        table(("name", "also", "protocols", "address", "key from"), rows),
     ]
     return page("Configuration keys", *parts)
+
+
+def spoken_by(provider: Provider) -> str:
+    return ", ".join((provider.protocol, *(each.protocol for each in provider.speaks)))
 
 
 def key_row(info: KeyInfo) -> tuple[str, ...]:
@@ -167,6 +175,9 @@ def commands() -> str:
     parts += command_parts("crosswire-mock check", "", parser_of(mock_main, "check"))
     parts += command_parts("crosswire-mock rules", "", parser_of(mock_main, "rules"))
     parts += ["## crosswire-matrix", *command_parts("crosswire-matrix run", "", parser_of(conformance_main, "run"))]
+    parts += command_parts("crosswire-matrix show", "", parser_of(conformance_main, "show"))
+    for verb in ("new", "check"):
+        parts += command_parts(f"crosswire-matrix profile {verb}", "", parser_of(conformance_main, "profile", verb))
     parts += command_parts("crosswire-matrix replay", "", parser_of(conformance_main, "replay"))
     parts += command_parts("crosswire-matrix mutants", "", parser_of(conformance_main, "mutants"))
     return page("Commands", *parts)
@@ -199,6 +210,8 @@ def signature(action: argparse.Action) -> str:
         value = "{" + ",".join(map(str, action.choices)) + "}"
     if action.nargs == "*":
         value = f"[{value} ...]"
+    if action.nargs == argparse.REMAINDER:
+        return value
     if action.option_strings:
         return " ".join(filter(None, (", ".join(action.option_strings), value)))
     shown = value or action.dest
@@ -476,19 +489,106 @@ def floors() -> str:
     return "\n\n".join(parts)
 
 
+def with_sections(name: str, sections: Mapping[str, Callable[[], str]]) -> str:
+    """The page with what is drawn between its markers."""
+    text = (DOCS / name).read_text("utf-8")
+    for section, draw in sections.items():
+        opening, closing = f"<!-- {section}: written by `{COMMAND}` -->", f"<!-- /{section} -->"
+        before, found, rest = text.partition(opening)
+        _, end, after = rest.partition(closing)
+        if not (found and end):
+            raise SystemExit(f"docs/{name}: needs a place between {opening} and {closing}")
+        text = f"{before}{opening}\n\n{draw()}\n\n{closing}{after}"
+    return text
+
+
 ARCHITECTURE_SECTIONS: dict[str, Callable[[], str]] = {"folders": folders, "floors": floors}
 
 
 def architecture() -> str:
-    text = (DOCS / "architecture.md").read_text("utf-8")
-    for name, draw in ARCHITECTURE_SECTIONS.items():
-        opening, closing = f"<!-- {name}: written by `{COMMAND}` -->", f"<!-- /{name} -->"
-        before, found, rest = text.partition(opening)
-        _, end, after = rest.partition(closing)
-        if not (found and end):
-            raise SystemExit(f"docs/architecture.md: needs a place between {opening} and {closing}")
-        text = f"{before}{opening}\n\n{draw()}\n\n{closing}{after}"
-    return text
+    return with_sections("architecture.md", ARCHITECTURE_SECTIONS)
+
+
+# ---- clients.md ------------------------------------------------------------------------------------------------------
+
+BASE, MODEL = "http://127.0.0.1:9001", "gpt-5"
+
+
+def client_table() -> str:
+    rows = [
+        (each.title, code(each.name), each.speaks, pointed_by(each), each.tried or "–", f"<{each.source}>")
+        for each in CLIENTS
+    ]
+    return table(("client", "name", "speaks", "pointed by", "tried", "source"), rows)
+
+
+def pointed_by(client: Client) -> str:
+    """The ways by which a client is pointed at the proxy."""
+    ways = []
+    if client.variables and any("{" in text for text in client.variables.values()):
+        ways.append("variables")
+    if client.file is not None:
+        ways.append(f"{code(client.file.usual)}")
+    if client.arguments:
+        ways.append("arguments")
+    return ", ".join(ways) or "a command of its own"
+
+
+def recipes() -> str:
+    return "\n\n".join(recipe(client) for client in CLIENTS if client.command is not None)
+
+
+def recipe(client: Client) -> str:
+    """What to copy for one client."""
+    setup = setup_of(client, BASE, MODEL)
+    by_hand = [f"export {name}={shlex.quote(text)}" for name, text in setup.variables.items() if "\n" not in text]
+    if client.file is not None and client.file.by_content:
+        by_hand = [line for line in by_hand if not line.startswith(f"export {client.file.variable}=")]
+    words = " ".join(map(shlex.quote, setup.arguments)) if client.file is None else ""
+    example = fill(client.example, BASE, MODEL)
+    command = client.command or client.name
+    if words:
+        example = example.replace(command, f"{command} {words}", 1)
+    run = f"crosswire run --model {MODEL} -- {client.example}"
+    parts = [f"### {client.title}", f"{code(client.install)}. Speaks {client.speaks}."]
+    if client.variables or client.file is not None:
+        parts.append(f"```sh\n{fill(run, BASE, MODEL)}\n```\n\nBy hand, before a proxy that runs:")
+    parts.append("```sh\n" + "\n".join([*by_hand, example]) + "\n```")
+    if client.file is not None and setup.file_text is not None:
+        language = client.file.name.rpartition(".")[2]
+        parts.append(f"with this in {code(client.file.usual)}:\n\n```{language}\n{setup.file_text.rstrip()}\n```")
+    notes = list(client.quirks)
+    if setup.aliases:
+        pairs = ", ".join(f'"{name}": {means}' for name, means in setup.aliases.items())
+        notes.append(f"in `crosswire.yaml`, for the models that it asks for by itself: `aliases: {{{pairs}}}`")
+    return "\n\n".join([*parts, *(["\n".join(f"- {note}" for note in notes)] if notes else [])])
+
+
+EXEMPTIONS = {
+    "caches": "its prompts are cached at Anthropic backends, unless `cache: off`",
+    "ends_whole": "the body of a stream that failed ends properly, behind the error",
+}
+"""What each kind of exemption does, as a reader sees it."""
+
+
+def exemption_table() -> str:
+    rows = [
+        (client.title, ", ".join(map(code, client.user_agents)), EXEMPTIONS[each.what], each.why, f"<{each.source}>")
+        for client in CLIENTS
+        for each in client.exemptions
+    ]
+    return table(("client", "user agents", "what is done", "why", "source"), rows)
+
+
+CLIENT_SECTIONS: dict[str, Callable[[], str]] = {
+    "clients": client_table,
+    "exemptions": exemption_table,
+    "recipes": recipes,
+}
+
+
+def clients() -> str:
+    return with_sections("clients.md", CLIENT_SECTIONS)
 
 
 # ---- faults.md -------------------------------------------------------------------------------------------------------
@@ -562,6 +662,7 @@ def protocol_names(names: Sequence[str]) -> str:
 # ---- the command line ------------------------------------------------------------------------------------------------
 
 PAGES: dict[str, Callable[[], str]] = {
+    "run.schema.json": lambda: json.dumps(run_schema(), indent=2) + "\n",
     "configuration-keys.md": configuration_keys,
     "commands.md": commands,
     "losses.md": losses,
@@ -570,6 +671,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "mock-rules.md": mock_rules,
     "mutants.md": mutants,
     "architecture.md": architecture,
+    "clients.md": clients,
 }
 
 

@@ -25,6 +25,7 @@ STATUS: dict[str, int] = {
     "capability": 400,
     "loss": 400,
     "authentication": 401,
+    "budget": 402,
     "permission": 403,
     "not_found": 404,
     "model_not_found": 404,
@@ -38,6 +39,7 @@ STATUS: dict[str, int] = {
     "expectation": 417,
     "upgrade_required": 426,
     "rate_limit": 429,
+    "over_limit": 429,
     "header_too_large": 431,
     "internal": 500,
     "upstream_auth": 502,
@@ -66,6 +68,13 @@ STATUS: dict[str, int] = {
 
 MESSAGE_LIMIT = 2000
 """Maximum length in characters of an upstream error message that is passed on."""
+
+CONNECTION_BROKE = "Server error: the backend's connection broke before its answer ended."
+STREAM_ENDED = "Server error: the backend's stream ended before its answer did."
+"""Several agents try a broken stream again only where its text has the words "server error", for it has no status.
+
+https://github.com/badlogic/pi-mono (isRetryableError)
+"""
 
 _FIXED_MESSAGES = {
     "upstream_auth": "The backend refused the proxy's own credentials; check the api_key of this backend.",
@@ -195,7 +204,12 @@ def upstream_failure(
 
 def upstream_cut() -> Failure:
     """The failure for a stream that ended before its reply was complete."""
-    return upstream_failure(502, kind="upstream_cut", message="The backend's stream ended before its answer did.")
+    return upstream_failure(502, kind="upstream_cut", message=STREAM_ENDED)
+
+
+def connection_cut() -> Failure:
+    """The failure for a connection that broke within an answer."""
+    return upstream_failure(502, kind="upstream_cut", message=CONNECTION_BROKE)
 
 
 def _kind_of_status(status: int) -> str:

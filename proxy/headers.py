@@ -19,6 +19,9 @@ CONTROL = (STRICT, BACKEND, MODE)
 VIA = "x-crosswire-via"
 """The ids of the proxies that a request came through, separated by commas; the sign of a loop."""
 
+USER_AGENT = "user-agent"
+"""The client's program, by which the table of agents knows it."""
+
 # ---- what a response carries -----------------------------------------------------------------------------------------
 
 REQUEST_ID = "x-request-id"
@@ -29,6 +32,9 @@ LOSS = "x-crosswire-loss"
 
 ROUTING = (BACKEND, MODEL, ROUTE, ATTEMPTS, LOSS)
 """The response headers that the config's `response_headers` chooses from."""
+
+COST = "x-crosswire-cost"
+"""The cost of the answer in dollars, where the config asks for it and the price is known."""
 
 ESTIMATE = "x-crosswire-estimate"
 """`1`: the number of tokens in this answer is an estimate."""

@@ -12,18 +12,44 @@ from typing import Any
 from msgspec import Struct
 
 
+class SpokenProtocol(Struct, frozen=True, kw_only=True):
+    """A further protocol that a provider speaks with the same key, and where.
+
+    Its base URL is the provider's without `ends_with`, and with `adds` behind it. With `bearer` the key goes into the
+    header Authorization, whatever the protocol's own is. A `secondary` one reads less than its protocol has, so that it
+    is used only where the provider's first one loses more. `host` is the name of its rows in the table of traits, where
+    the provider's own do not hold for it.
+    """
+
+    protocol: str
+    ends_with: str = ""
+    adds: str = ""
+    bearer: bool = False
+    secondary: bool = False
+    host: str = ""
+    source: str = ""
+
+    def base_url(self, url: str) -> str | None:
+        """Returns the base URL of this protocol at a host with this one; None where it is not of the known form."""
+        url = url.rstrip("/")
+        return url.removesuffix(self.ends_with) + self.adds if url.endswith(self.ends_with) else None
+
+
 class Provider(Struct, frozen=True, kw_only=True):
     """A provider. `base_url` is in the form that the protocol's official SDK takes; None if each account has its own.
 
-    `capabilities` None means all that the protocol can express. `families` are shell patterns of the provider's model
-    names, used where there is no config file; a provider without any is selected by prefix only. `host_traits` is false
-    where a config's quirks stand in place of the provider's rows in the table of traits. `own_key` is a key that a
-    config gave for it; `source` is the documentation of its address and variables.
+    `capabilities` None means all that the protocol can express. `families` are shell patterns of the provider's
+    model names, used where there is no config file; a provider without any is selected by prefix only.
+    `host_traits` is false where a config's quirks stand in place of the provider's rows in the table of traits.
+    `own_key` is a key that a config gave for it; `key_beginnings` are those of its keys, where no other provider's
+    begin so; `source` is the documentation of its address and variables. `speaks` are the protocols that it has
+    beside `protocol`.
     """
 
     name: str
     aliases: tuple[str, ...] = ()
     protocol: str
+    speaks: tuple[SpokenProtocol, ...] = ()
     base_url: str | None
     base_url_variable: str | None = None
     key_variable: str | None = None
@@ -33,6 +59,7 @@ class Provider(Struct, frozen=True, kw_only=True):
     families: tuple[str, ...] = ()
     default_model: str | None = None
     host_traits: bool = True
+    key_beginnings: tuple[str, ...] = ()
     own_key: str | None = None
     source: str = ""
 
@@ -79,6 +106,12 @@ _TEXT = _OPEN - {"vision"}
 """The same for hosts whose models accept no images."""
 
 
+_RESPONSES = SpokenProtocol(
+    protocol="openai-responses", source="https://platform.openai.com/docs/api-reference/responses"
+)
+"""OpenAI's second protocol, at the address of its first."""
+
+
 # Name families are tried in this order: the first that matches a name wins. Variables and addresses are those that each
 # provider's official SDK or documentation names.
 PROVIDERS: tuple[Provider, ...] = (
@@ -88,7 +121,12 @@ PROVIDERS: tuple[Provider, ...] = (
         base_url="https://api.openai.com/v1",
         base_url_variable="OPENAI_BASE_URL",
         key_variable="OPENAI_API_KEY",
-        families=("gpt-*", "o[0-9]*", "chatgpt-*"),
+        key_beginnings=("sk-proj-", "sk-svcacct-", "sk-admin-"),
+        speaks=(_RESPONSES,),
+        families=(
+            *("gpt-*", "o[0-9]*", "chatgpt-*", "codex-*", "computer-use-*"),
+            *("text-embedding-3-*", "text-embedding-ada-*", "davinci-*", "babbage-*"),
+        ),
         source="https://github.com/openai/openai-python#usage",
     ),
     Provider(
@@ -107,6 +145,7 @@ PROVIDERS: tuple[Provider, ...] = (
         base_url="https://api.anthropic.com",
         base_url_variable="ANTHROPIC_BASE_URL",
         key_variable="ANTHROPIC_API_KEY",
+        key_beginnings=("sk-ant-",),
         families=("claude-*",),
         source="https://github.com/anthropics/anthropic-sdk-python#usage",
     ),
@@ -117,7 +156,8 @@ PROVIDERS: tuple[Provider, ...] = (
         base_url="https://generativelanguage.googleapis.com",
         base_url_variable="GOOGLE_GEMINI_BASE_URL",
         key_variable="GEMINI_API_KEY",
-        families=("gemini-*",),
+        key_beginnings=("AIza",),
+        families=("gemini-*", "gemma-*", "text-embedding-00[0-9]", "embedding-001"),
         source="https://ai.google.dev/gemini-api/docs/api-key",
     ),
     Provider(
@@ -126,6 +166,19 @@ PROVIDERS: tuple[Provider, ...] = (
         protocol="openai-chat",
         base_url="https://openrouter.ai/api/v1",
         key_variable="OPENROUTER_API_KEY",
+        key_beginnings=("sk-or-",),
+        speaks=(
+            SpokenProtocol(
+                protocol="anthropic",
+                ends_with="/v1",
+                bearer=True,
+                source="https://openrouter.ai/docs/guides/guides/claude-code-integration",
+            ),
+            SpokenProtocol(
+                protocol="openai-responses",
+                source="https://openrouter.ai/docs/api/reference/responses/overview",
+            ),
+        ),
         families=("*/*",),
         source="https://openrouter.ai/docs/quickstart",
     ),
@@ -145,6 +198,7 @@ PROVIDERS: tuple[Provider, ...] = (
         base_url="https://api.groq.com/openai/v1",
         base_url_variable="GROQ_BASE_URL",
         key_variable="GROQ_API_KEY",
+        key_beginnings=("gsk_",),
         capabilities=_OPEN,
         source="https://console.groq.com/docs/openai",
     ),
@@ -155,6 +209,7 @@ PROVIDERS: tuple[Provider, ...] = (
         base_url="https://api.deepseek.com",
         key_variable="DEEPSEEK_API_KEY",
         capabilities=frozenset(("text", "tools", "tools.parallel", "reasoning", "json_object")),
+        families=("deepseek-*",),
         source="https://api-docs.deepseek.com/",
     ),
     Provider(
@@ -164,6 +219,7 @@ PROVIDERS: tuple[Provider, ...] = (
         base_url="https://api.mistral.ai/v1",
         key_variable="MISTRAL_API_KEY",
         capabilities=_OPEN,
+        families=("mistral-*", "ministral-*", "codestral-*", "devstral-*", "magistral-*", "pixtral-*"),
         source="https://docs.mistral.ai/api/endpoint/chat",
     ),
     Provider(
@@ -182,6 +238,7 @@ PROVIDERS: tuple[Provider, ...] = (
         protocol="openai-chat",
         base_url="https://api.fireworks.ai/inference/v1",
         key_variable="FIREWORKS_API_KEY",
+        key_beginnings=("fw_",),
         capabilities=_OPEN,
         source="https://docs.fireworks.ai/tools-sdks/openai-compatibility",
     ),
@@ -191,7 +248,9 @@ PROVIDERS: tuple[Provider, ...] = (
         protocol="openai-chat",
         base_url="https://api.x.ai/v1",
         key_variable="XAI_API_KEY",
+        key_beginnings=("xai-",),
         capabilities=_OPEN,
+        families=("grok-*",),
         source="https://docs.x.ai/docs/api-reference",
     ),
     Provider(
@@ -200,6 +259,7 @@ PROVIDERS: tuple[Provider, ...] = (
         base_url="https://api.cerebras.ai/v1",
         base_url_variable="CEREBRAS_BASE_URL",
         key_variable="CEREBRAS_API_KEY",
+        key_beginnings=("csk-",),
         capabilities=_TEXT,
         source="https://inference-docs.cerebras.ai/resources/openai",
     ),
@@ -209,6 +269,7 @@ PROVIDERS: tuple[Provider, ...] = (
         protocol="openai-chat",
         base_url="https://integrate.api.nvidia.com/v1",
         key_variable="NVIDIA_API_KEY",
+        key_beginnings=("nvapi-",),
         capabilities=_OPEN,
         source="https://docs.api.nvidia.com/nim/reference/llm-apis",
     ),
@@ -218,6 +279,7 @@ PROVIDERS: tuple[Provider, ...] = (
         protocol="openai-chat",
         base_url=None,  # https://YOUR-RESOURCE-NAME.openai.azure.com/openai/v1
         key_variable="AZURE_OPENAI_API_KEY",
+        speaks=(_RESPONSES,),
         source="https://learn.microsoft.com/azure/foundry/openai/api-version-lifecycle",
     ),
     Provider(
@@ -256,6 +318,16 @@ PROVIDERS: tuple[Provider, ...] = (
         base_url_variable="OLLAMA_HOST",
         key_variable="OLLAMA_API_KEY",
         needs_key=False,
+        speaks=(
+            # "Ollama supports a subset of the OpenAI API": https://docs.ollama.com/api/openai-compatibility
+            SpokenProtocol(
+                protocol="openai-chat",
+                adds="/v1",
+                secondary=True,
+                host="ollama-v1",
+                source="https://docs.ollama.com/api/openai-compatibility",
+            ),
+        ),
         families=("*",),
         source="https://github.com/ollama/ollama-python/blob/main/ollama/_client.py",
     ),
@@ -306,6 +378,50 @@ def ollama_address(text: str) -> str:
         if host == wildcard or host.startswith(f"{wildcard}:"):
             host = loopback + host[len(wildcard) :]
     return f"{scheme}://{host}{slash}{path}"
+
+
+class NameVendor(Struct, frozen=True, kw_only=True):
+    """A vendor whose models have names of their own: the names that are its, and who serves them for it.
+
+    `names` is a regular expression for a whole name in lower case. `providers` and `hosts` (ends of host names) are the
+    vendor's own, and the clouds that serve its models by contract.
+    """
+
+    name: str
+    names: str
+    providers: frozenset[str]
+    hosts: tuple[str, ...]
+
+
+NAME_VENDORS: tuple[NameVendor, ...] = (
+    # without gpt-oss, whose weights are open: https://openai.com/open-models/
+    NameVendor(
+        name="openai",
+        names=r"(gpt-(?!oss)|chatgpt-|codex-|o[0-9]|text-embedding-(3|ada)|dall-e-|sora-).*",
+        providers=frozenset(("openai", "openai-responses", "azure-openai")),
+        hosts=(".openai.com", ".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com"),
+    ),
+    NameVendor(
+        name="anthropic",
+        names=r"claude-.*",
+        providers=frozenset(("anthropic",)),
+        hosts=(
+            ".anthropic.com",
+            ".claude.com",
+            ".amazonaws.com",
+            "aiplatform.googleapis.com",
+            ".services.ai.azure.com",
+        ),
+    ),
+    NameVendor(
+        name="gemini",
+        names=r"(gemini|imagen|veo)-.*",
+        providers=frozenset(("gemini",)),
+        hosts=("generativelanguage.googleapis.com", "aiplatform.googleapis.com"),
+    ),
+    NameVendor(name="xai", names=r"grok-.*", providers=frozenset(("xai",)), hosts=(".x.ai",)),
+)
+"""The vendors of closed models, whose names mean nothing at any other."""
 
 
 LOCAL_PROVIDERS = ("llama.cpp", "lmstudio", "ollama", "vllm")

@@ -15,14 +15,14 @@ from .source_tree import imports, matches, modules, own_imports
 # ---- floors ----------------------------------------------------------------------------------------------------------
 
 PROXY: tuple[tuple[str, ...], ...] = (
-    ("proxy.headers", "proxy.providers", "proxy.traits.*"),
+    ("proxy.headers", "proxy.providers", "proxy.known_clients", "proxy.traits.*", "proxy.limits.*"),
     # the neutral form, what can go wrong with it, and JSON: each names the others' types
     ("proxy.ir.* proxy.errors proxy.wire.*",),
     (
-        *("proxy.routing.*", "proxy.resilience.*", "proxy.store.*"),
+        *("proxy.routing.*", "proxy.resilience.*", "proxy.store.*", "proxy.costs.*"),
         *("proxy.protocols.protocol", "proxy.protocols.schema_targets"),
     ),
-    ("proxy.protocols.openai.*", "proxy.observability.*"),
+    ("proxy.protocols.openai.*", "proxy.observability.*", "proxy.clients.*"),
     (
         "proxy.protocols.openai_chat.*",
         "proxy.protocols.openai_responses.*",
@@ -35,6 +35,7 @@ PROXY: tuple[tuple[str, ...], ...] = (
     ("proxy.config.*",),
     ("proxy.gateway.*",),
     ("proxy.endpoints.*",),
+    ("proxy.page.*",),
     ("proxy.server.*", "proxy proxy.library", "proxy.embed"),
     ("proxy.cli.*",),
     ("proxy.__main__",),
@@ -76,7 +77,7 @@ CONFORMANCE: tuple[tuple[str, ...], ...] = (
     ("conformance.comparison.*",),
     ("conformance.checks.*", "conformance.replay.*", "conformance.snapshots.views"),
     ("conformance.matrix.*",),
-    ("conformance.local_model.*",),
+    ("conformance.local_model.*", "conformance.target.*"),
     ("conformance.reports.grid", "conformance.reports.classic"),
     ("conformance.reports.*",),
     ("conformance.conftest",),
@@ -103,7 +104,9 @@ ABROAD: dict[str, dict[str, tuple[str, ...]]] = {
         "mockserver.protocols.openai_models": ("conformance.comparison.request",),
         "mockserver.protocols.gemini.message_schema": ("conformance.client.gemini.*",),
         "mockserver.protocols.gemini.parts": ("conformance.client.gemini.*",),
-        "mockserver.server": ("conformance.harness.testbed",),
+        "mockserver.server": ("conformance.harness.testbed", "conformance.harness.testbed_target"),
+        # the words of the rule by which the mock refused what a gateway sent
+        "mockserver.protocols.rule": ("conformance.target.exchange",),
         # of the proxy what runs it, and its words for losses; the replay puts recorded traffic through its protocols
         "proxy.server.app": (
             *("conformance.harness.testbed", "conformance.replay.socket_replay"),
@@ -137,7 +140,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "brotli": ("proxy.wire.content_coding",),
     "backports": ("proxy.wire.content_coding",),
     "compression": ("proxy.wire.content_coding",),  # the standard library's from 3.14 on
-    "httptools": ("proxy.backends.httptools_transport",),
+    "httptools": ("proxy.backends.httptools_transport", "proxy.server.plain_chat"),
     "uvloop": ("proxy.cli.serve",),
     # the extra `local`, imported with the first request to such a backend, on its engine's thread
     "mlx_lm": ("proxy.backends.mlx.runtime",),
@@ -146,11 +149,12 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "numpy": ("proxy.backends.mlx.logits_processor",),
     "jinja2": ("proxy.backends.mlx.runtime",),
     "prometheus_client": ("proxy.observability.metrics",),
-    "sqlalchemy": ("proxy.store.*", "proxy.cli.store"),
+    "sqlalchemy": ("proxy.store.*", "proxy.cli.store", "proxy.cli.store_access", "proxy.cli.clients"),
     "asyncpg": ("proxy.store.database",),
     "cryptography": ("proxy.store.crypto",),
+    "jwt": ("proxy.clients.tokens",),  # the extra `jwt`
     "yaml": (
-        *("proxy.config.*", "mockserver.scenarios.yaml_reader"),
+        *("proxy.config.*", "proxy.costs.price_list", "proxy.page.story", "mockserver.scenarios.yaml_reader"),
         *(
             "conformance.matrix.expectations",
             "conformance.harness.testbed",

@@ -62,8 +62,9 @@ def test_docstrings_begin_with_what_a_thing_does(top: str) -> None:
 
 # ---- protocols -------------------------------------------------------------------------------------------------------
 
-HOMES = ("proxy.protocols", "proxy.providers", "proxy.config")
-"""The modules that may name a protocol: its folder and the table, the registry of providers, the config's schema."""
+HOMES = ("proxy.protocols", "proxy.providers", "proxy.known_clients", "proxy.config")
+"""The modules that may name a protocol: its folder and the table, the registries of providers and of client programs,
+the config's schema."""
 
 
 def words_of(identifier: str) -> str:
@@ -144,11 +145,14 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "proxy.protocols.protocol": "proxy/test_sixth_protocol.py",
     "proxy.routing.decision": "proxy/routing/test_decide.py",
     "proxy.routing.refusals": "proxy/routing/test_decide.py",
+    "proxy.store.audit": "proxy/store/test_usage.py",
+    "proxy.store.clients": "proxy/store/test_usage.py",
     "proxy.store.mappings": "proxy/cli/test_store.py",
     "proxy.store.reader": "proxy/store/test_running_store.py",
     "proxy.store.settings": "proxy/cli/test_store.py",
     "proxy.store.snapshot": "proxy/store/test_running_store.py",
     "proxy.traits.row": "proxy/traits/test_trait.py",
+    "proxy.known_clients": "proxy/cli/test_client_commands.py",
     "proxy.ir.tool_schema": "proxy/ir/test_json_schema.py",
     "proxy.wire.query": "proxy/endpoints/test_models.py",
     "mockserver.framing": "mockserver/test_faults.py",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 POLL_S = 0.02
@@ -25,10 +25,14 @@ class ServerEnded(Exception):
 class ChildProcess:
     """A process whose output, both streams, goes to a file."""
 
-    def __init__(self, name: str, command: Sequence[str], output: Path) -> None:
+    def __init__(
+        self, name: str, command: Sequence[str], output: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
+        """`environment` replaces this process's own for the other one."""
         self.name = name
         self._command = command
         self._output = output
+        self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
 
     async def start(self, ready: re.Pattern[str], within_s: float) -> str:
@@ -36,10 +40,8 @@ class ChildProcess:
 
         Raises ServerEnded where it ends before, or says nothing in this time.
         """
-        with self._output.open("wb") as file:
-            self._process = subprocess.Popen(  # noqa: S603, ASYNC220 - commands of our own, started without waiting
-                self._command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
-            )
+        self.launch()
+        assert self._process is not None
         for _ in range(round(within_s / POLL_S)):
             has_ended = self._process.poll() is not None
             if found := ready.search(self.printed()):
@@ -49,6 +51,17 @@ class ChildProcess:
             await asyncio.sleep(POLL_S)
         await self.stop()
         raise ServerEnded(f"{self.name} did not listen within {within_s:g} s{self._shown()}")
+
+    def launch(self) -> None:
+        """Starts the process without waiting for it; raises OSError where there is no such program."""
+        with self._output.open("wb") as file:
+            self._process = subprocess.Popen(  # noqa: S603 - commands of our own, or of the user's profile
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env=None if self._environment is None else dict(self._environment),
+            )
 
     @property
     def pid(self) -> int | None:

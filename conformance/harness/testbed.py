@@ -10,7 +10,7 @@ from collections.abc import Coroutine, Mapping
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import aiohttp
 import yaml
@@ -109,7 +109,7 @@ class Testbed:
         self.mock_url = ""
         self.base_url = ""
 
-    def __enter__(self) -> Testbed:
+    def __enter__(self) -> Self:
         self._thread.start()
         try:
             self.wait(self._open())
@@ -125,9 +125,9 @@ class Testbed:
         self._loop.close()
         self._temporary.cleanup()
 
-    def wait(self, work: Coroutine[Any, Any, T]) -> T:
+    def wait(self, work: Coroutine[Any, Any, T], within_s: float = TIMEOUT_S * 3) -> T:
         """Runs a coroutine on the test bed's loop, from any other thread."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(TIMEOUT_S * 3)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(within_s)
 
     async def _open(self) -> None:
         self._session = aiohttp.ClientSession(

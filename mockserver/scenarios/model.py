@@ -33,6 +33,8 @@ COARSE_KINDS: dict[str, str] = {
     "capability": "bad_request",
     "loss": "internal",
     "unprocessable": "bad_request",
+    "budget": "bad_request",
+    "over_limit": "rate_limit",
     "model_not_found": "not_found",
     "method_not_allowed": "bad_request",
     "upgrade_required": "bad_request",

@@ -42,19 +42,19 @@ class Provider(Struct, frozen=True, kw_only=True):
     file: str = ""
 
     @property
+    def upstream_models(self) -> tuple[str, ...]:
+        """The model names that the provider accepts in requests."""
+        return tuple(dict.fromkeys(self.models.values()))
+
+    @property
     def signature_maker(self) -> str:
-        """The maker of its signatures: the owner of its protocol on every platform, or the host itself.
+        """The name of who reads its signatures: its protocol's owner on every platform, or the host itself.
 
         "signature values are compatible across platforms (Claude APIs, Amazon Bedrock, and Vertex AI)"
         https://platform.claude.com/docs/en/build-with-claude/extended-thinking#thinking-encryption
         Chat completions are spoken by many hosts, whose signatures are those of the models behind them.
         """
         return self.name if self.protocol == "openai-chat" else self.protocol
-
-    @property
-    def upstream_models(self) -> tuple[str, ...]:
-        """The model names that the provider accepts in requests."""
-        return tuple(dict.fromkeys(self.models.values()))
 
     def speaking(self, protocol: str) -> Provider:
         """Returns the provider as it speaks one of its dialects, or itself for its own protocol."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from io import BytesIO
 from typing import Any
@@ -24,15 +25,19 @@ from .name_resolution import (
 )
 from .transport import (
     DEFAULT_NAMES,
+    DIRECT,
     STALE_S,
     Answer,
     ConnectTimedOut,
     NameNotResolved,
     NameSettings,
+    ProxyRefused,
     TimedOut,
     Timeouts,
     Transport,
     Unreachable,
+    WayOut,
+    proxy_authorization,
 )
 
 _LARGE = 1024 * 1024
@@ -52,8 +57,17 @@ async def _note_reuse(session: aiohttp.ClientSession, context: Any, parameters: 
 class AiohttpTransport:
     """aiohttp's client without its own habits: no redirects, no cookies, no environment, no total timeout."""
 
-    def __init__(self, timeouts: Timeouts, names: NameSettings) -> None:
+    def __init__(self, timeouts: Timeouts, names: NameSettings, way_out: WayOut) -> None:
         self._timeouts = timeouts
+        self._way_out = way_out
+        self._through: dict[str, Any] = {}
+        """The arguments of a request that goes through an HTTP proxy."""
+        self._proxy_fields: dict[str, str] = {}
+        if way_out.proxy is not None:
+            url = URL(way_out.proxy)
+            given = proxy_authorization(way_out.proxy)
+            self._proxy_fields = {} if given is None else {"proxy-authorization": given}
+            self._through = {"proxy": url.with_user(None), "proxy_headers": self._proxy_fields}
         self._resolver = _Resolver(shared_resolver(names))
         self._own_error = (0, 0.0)
         """The last error of our own, and when it was."""
@@ -68,6 +82,7 @@ class AiohttpTransport:
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=0,
+                ssl=True if self._way_out.ca_file is self._way_out.client_cert is None else self._context(),
                 resolver=self._resolver,
                 use_dns_cache=False,  # the resolver has its own
                 happy_eyeballs_delay=ATTEMPT_DELAY_S,
@@ -83,6 +98,12 @@ class AiohttpTransport:
             max_field_size=self._timeouts.header,
             trace_configs=[trace],
         )
+
+    def _context(self) -> ssl.SSLContext:
+        try:
+            return self._way_out.tls_context()
+        except (OSError, ValueError) as fault:  # a certificate's file may be gone, or broken
+            raise not_connected(fault) from None
 
     def _open_descriptor(self, info: AddrInfoType) -> socket.socket:
         own: list[int] = []
@@ -133,8 +154,16 @@ class AiohttpTransport:
             # aiohttp would forward x-api-key to wherever a redirect points
             # and it warns of larger bodies in one piece
             data = body if body is None or len(body) <= _LARGE else BytesIO(body)
+            if self._proxy_fields and url.scheme == "http":  # without a tunnel the proxy reads the request itself
+                headers = {**headers, **self._proxy_fields}
             response = await session.request(
-                method, url, data=data, headers=headers, allow_redirects=False, trace_request_ctx=course
+                method,
+                url,
+                data=data,
+                headers=headers,
+                allow_redirects=False,
+                trace_request_ctx=course,
+                **self._through,
             )
         except aiohttp.ConnectionTimeoutError:
             raise ConnectTimedOut from None
@@ -144,6 +173,10 @@ class AiohttpTransport:
             raise not_resolved(fault.os_error) from None
         except aiohttp.InvalidURL as fault:
             raise NameNotResolved(str(fault)) from None
+        except aiohttp.ClientHttpProxyError as fault:
+            raise ProxyRefused(f"the HTTP proxy answered {fault.status}") from None
+        except aiohttp.ClientConnectorCertificateError as fault:
+            raise not_connected(fault.certificate_error) from None
         except aiohttp.ClientConnectorError as fault:
             own, at = self._own_error
             raise not_connected(fault.os_error, (own,) if own and at >= began else ()) from None
@@ -217,6 +250,8 @@ class _Resolver(AbstractResolver):
         """Holds nothing of its own."""
 
 
-def aiohttp_transport(timeouts: Timeouts, names: NameSettings = DEFAULT_NAMES) -> Callable[[], Transport]:
+def aiohttp_transport(
+    timeouts: Timeouts, names: NameSettings = DEFAULT_NAMES, way_out: WayOut = DIRECT
+) -> Callable[[], Transport]:
     """Returns what makes the transport at its first use."""
-    return lambda: AiohttpTransport(timeouts, names)
+    return lambda: AiohttpTransport(timeouts, names, way_out)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from typing import Protocol as Interface
 
 from msgspec import Struct
@@ -28,14 +28,26 @@ class Backend(Interface):
     """One backend. It fails with an UpstreamError; a stream after its first chunk with a Failure as its last event."""
 
     config: BackendConfig
-    busy: int
-    """Requests under way; a backend that is no longer in the config is closed when there are none."""
 
-    rate_limits: Mapping[str, tuple[RateLimit, ...]]
-    """The limits that its provider named last, by model; empty where it names none. The last entry is the newest."""
+    @property
+    def others(self) -> Sequence[Backend]:
+        """The same backend in the protocols that it speaks beside its first."""
+        ...
 
-    key: int
-    """The index of the key in use."""
+    @property
+    def busy(self) -> int:
+        """Requests under way; a backend that is no longer in the config is closed when there are none."""
+        ...
+
+    @property
+    def rate_limits(self) -> Mapping[str, tuple[RateLimit, ...]]:
+        """The limits that its provider named last, by model; empty where it names none. The last is the newest."""
+        ...
+
+    @property
+    def key(self) -> int:
+        """The index of the key in use."""
+        ...
 
     def target(self, model: str) -> UpstreamTarget:
         """This backend as an encoder sees it."""

@@ -7,16 +7,14 @@ credentials never come here.
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
-from ..errors import Malformed, UpstreamError, failure, upstream_failure
+from ..errors import Malformed, UpstreamError, connection_cut, upstream_failure
 from ..ir import Event, Failure, Reply, ReplyEnd, Request, is_committing, unfold
 from ..ir.rate_limits import RateLimit, has_limits
 from ..ir.repairs import Repairs
@@ -28,12 +26,12 @@ from ..wire.json_repair import JsonRepair
 from ..wire.text_repair import valid_utf8
 from .answer_repairs import is_body, note_repairs, with_repairs, without_mark_noted
 from .backend import StreamChunk
-from .relayed_stream import RelayedStream
+from .relayed_stream import RelayedStream, first_of
 from .retry_after import quota_reset_after, retry_after
-from .transport import Answer, NameNotResolved, OutOfResources, TimedOut, Transport, Unreachable
-
-SECRET_LENGTH = 8
-"""Characters from which a header of the config is masked as a secret; shorter ones are words that texts may hold."""
+from .secrets import bearer, secrets_of
+from .shared_state import SharedState
+from .transport import Answer, ProxyRefused, TimedOut, Transport, Unreachable
+from .unreachable import unreachable
 
 KEY_LENGTH = 16
 """Characters from which a key is masked in an answer; shorter ones (`ollama`, `not-needed`) are words of models."""
@@ -46,9 +44,6 @@ _ERROR_LIMIT = 1024 * 1024
 
 _UPSTREAM_TEXTS = ("message", "code", "param")
 """The fields of a Failure that an upstream wrote."""
-
-_MODELS = 100
-"""Models whose limits are kept; their names may come from clients."""
 
 _UNSEEN = 4
 """Reads of a relayed stream that are kept, to be decoded if it ends without a known end."""
@@ -70,33 +65,46 @@ class HttpBackend:
         linger: float,
         max_retry_after: float = 3600,
         response_limit: int = 64 * 2**20,
+        others: tuple[HttpBackend, ...] = (),
     ) -> None:
+        """`others` are the same backend in its further protocols, which share this one's connections and key."""
         self.config = config
         self.protocol = protocol
-        self._connect = connect
-        self._transport: Transport | None = None
+        self.others = others
+        self._shared = SharedState(connect)
+        for other in others:
+            other._shared = self._shared
         self._frame_limit = frame_limit
         self._linger = linger
         self._max_retry_after = max_retry_after
         self._response_limit = response_limit
         self._urls: dict[tuple[str, bool], str] = {}
         self._targets: dict[str, UpstreamTarget] = {}
-        self.busy = 0
-        self.rate_limits: Mapping[str, tuple[RateLimit, ...]] = {}
         keys = (config.api_key, *config.spare_keys) if config.api_key else (None,)
         self._headers_by_key = [
             {
                 "content-type": "application/json",
                 "accept-encoding": "identity",  # a relayed stream is passed on as it comes
                 **protocol.headers,
-                **(protocol.auth(key) if key else {}),
+                **((bearer(key) if config.bearer else protocol.auth(key)) if key else {}),
                 **config.headers,
             }
             for key in keys
         ]
-        self.key = 0
-        self._secrets = _secrets(config)
+        self._secrets = secrets_of(config)
         self._keys = [key.encode() for key in keys if key and len(key) >= KEY_LENGTH]
+
+    @property
+    def busy(self) -> int:
+        return self._shared.busy
+
+    @property
+    def key(self) -> int:
+        return self._shared.key
+
+    @property
+    def rate_limits(self) -> Mapping[str, tuple[RateLimit, ...]]:
+        return self._shared.rate_limits
 
     def next_key(self, refused: Collection[int]) -> bool:
         """Switches to a key that is not among those that were refused; False where all of them were.
@@ -108,7 +116,7 @@ class HttpBackend:
             return True  # another request switched already
         following = [(self.key + step) % keys for step in range(1, keys)]
         found = next((key for key in following if key not in refused), None)
-        self.key = found if found is not None else (self.key + 1) % keys
+        self._shared.key = found if found is not None else (self.key + 1) % keys
         return found is not None
 
     def encode(self, request: Request, target: UpstreamTarget) -> UpstreamRequest:
@@ -137,7 +145,7 @@ class HttpBackend:
         self, sent: UpstreamRequest, body: bytes, headers: Mapping[str, str], new_id: NewId
     ) -> tuple[Reply, bytes]:
         """The decoded answer, and its bytes."""
-        self.busy += 1
+        self._shared.busy += 1
         try:
             answer = await self._post(sent, False, body, headers)
             try:
@@ -145,9 +153,12 @@ class HttpBackend:
             finally:
                 answer.close()
         finally:
-            self.busy -= 1
+            self._shared.busy -= 1
         repairs = Repairs()
         try:
+            plain = self.protocol.plain_reply(raw) if sent.relayed and self._clean(raw, repairs) is raw else None
+            if plain is not None:
+                return plain, raw
             value, raw = self._parse(raw, repairs)
             if type(value) is list and len(value) == 1:
                 value = value[0]  # Google answers errors so
@@ -178,7 +189,7 @@ class HttpBackend:
         A relayed stream is decoded until the first content event; after it only frames that may hold usage or the end
         are.
         """
-        self.busy += 1
+        self._shared.busy += 1
         answer = None
         try:
             answer = await self._post(sent, True, body, headers)
@@ -210,7 +221,7 @@ class HttpBackend:
                 whole = self._clean(whole, repairs)
                 if (
                     decoder.fast_forward
-                    and not any(mark in whole for mark in watch)
+                    and first_of(watch, whole) < 0
                     and (filter_ is None or filter_.is_sound(framing, whole))
                 ):
                     if len(whole) > _UNSEEN_BYTES:
@@ -248,9 +259,9 @@ class HttpBackend:
         except TimedOut:
             yield StreamChunk([upstream_failure(504)], b"")
         except Unreachable:
-            yield StreamChunk([_cut()], b"")
+            yield StreamChunk([connection_cut()], b"")
         finally:
-            self.busy -= 1
+            self._shared.busy -= 1
             if answer is not None:
                 answer.close()
 
@@ -267,6 +278,25 @@ class HttpBackend:
             return  # the answer was complete; at worst this connection is lost
 
     def _events(
+        self, framing: Framing, decoder: StreamDecoder, whole: bytes, filter_: RelayedStream | None, mend: JsonRepair
+    ) -> tuple[list[Event], bytes]:
+        """The events in these bytes, and for a relay the bytes that the client gets.
+
+        Of a relay only the frames up to the first content, and those that may hold usage or the end, are decoded.
+        """
+        if filter_ is None:
+            return self._decoded(framing, decoder, whole, None, mend)
+        events: list[Event] = []
+        relayed: list[bytes] = []
+        for piece, matters in filter_.pieces(framing, decoder, whole):
+            found, good = self._decoded(framing, decoder, piece, filter_, mend) if matters else ([], piece)
+            events += found
+            relayed.append(good)
+            if found and type(found[-1]) is Failure:
+                break
+        return events, b"".join(relayed)
+
+    def _decoded(
         self, framing: Framing, decoder: StreamDecoder, whole: bytes, filter_: RelayedStream | None, mend: JsonRepair
     ) -> tuple[list[Event], bytes]:
         """The events in these bytes, and for a relay the bytes that the client gets: no errors, and nothing behind."""
@@ -306,7 +336,7 @@ class HttpBackend:
         """The events of a frame, which is kept where the client of a relay gets it."""
         if filter_ is None or filter_.keeps(frame, is_done=decoder.done):
             kept.append(frame)
-        if decoder.fast_forward and not any(mark in frame.data for mark in self.protocol.terminal_markers):
+        if decoder.fast_forward and first_of(self.protocol.terminal_markers, frame.data) < 0:
             return []
         return decoder.feed(frame)
 
@@ -358,7 +388,7 @@ class HttpBackend:
 
     async def send(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> bytes:
         """Calls another endpoint below the base URL; returns the whole answer's bytes."""
-        self.busy += 1
+        self._shared.busy += 1
         try:
             answer = await self._ask(method, self.config.base_url + path, body, headers, _NO_SUCH_ENDPOINT)
             try:
@@ -366,7 +396,7 @@ class HttpBackend:
             finally:
                 answer.close()
         finally:
-            self.busy -= 1
+            self._shared.busy -= 1
 
     async def _post(self, sent: UpstreamRequest, stream: bool, body: bytes, headers: Mapping[str, str]) -> Answer:
         model = sent.target.model
@@ -390,24 +420,27 @@ class HttpBackend:
         model: str = "",
     ) -> Answer:
         """Sends a request and returns a 2xx; anything else is an UpstreamError, a status of `missing` as a 404."""
-        if self._transport is None:
-            self._transport = self._connect()
-        fields = self._headers_by_key[self.key]
+        transport, fields = self._shared.transport(), self._headers_by_key[self._shared.key]
         if headers:
             fields = {**fields, **headers}
         try:
             if body is None:
-                answer = await self._transport.ask(method, url, fields)
+                answer = await transport.ask(method, url, fields)
             else:
-                answer = await self._transport.post(url, fields, body)
+                answer = await transport.post(url, fields, body)
         except TimedOut as fault:
             raise UpstreamError(upstream_failure(504), was_sent=fault.was_sent) from None
         except Unreachable as fault:
-            raise UpstreamError(self._unreachable(fault), was_sent=fault.was_sent) from None
+            raise UpstreamError(unreachable(self.config.name, fault), was_sent=fault.was_sent) from None
         if has_limits(answer.headers):
             self._note_limits(model, answer.headers)
         if 200 <= answer.status < 300:
             return answer
+        if answer.status == 407 and self.config.proxy is not None:
+            answer.close()
+            raise UpstreamError(
+                unreachable(self.config.name, ProxyRefused("the HTTP proxy answered 407")), was_sent=False
+            )
         try:
             raw = await answer.read(_ERROR_LIMIT)
         except (TimedOut, Unreachable, OverflowError):
@@ -420,11 +453,9 @@ class HttpBackend:
         raise UpstreamError(self._scrubbed(found))
 
     def _note_limits(self, model: str, headers: Mapping[str, str]) -> None:
-        """Keeps what an answer says of the limits of this model, as the last entry."""
-        found = self.protocol.read_rate_limits(headers, time.time())
-        if found:
-            older = [(name, limits) for name, limits in self.rate_limits.items() if name != model]
-            self.rate_limits = dict([*older[-_MODELS:], (model, found)])
+        """Keeps what an answer says of the limits of this model."""
+        if found := self.protocol.read_rate_limits(headers, time.time()):
+            self._shared.note_limits(model, found)
 
     async def _read(self, answer: Answer) -> bytes:
         try:
@@ -432,7 +463,7 @@ class HttpBackend:
         except TimedOut:
             raise UpstreamError(upstream_failure(504)) from None
         except Unreachable:
-            raise UpstreamError(_cut()) from None
+            raise UpstreamError(connection_cut()) from None
         except OverflowError:
             raise self._garbage(f"more than {self._response_limit} bytes, limits.response") from None
 
@@ -445,20 +476,6 @@ class HttpBackend:
         if valid is not data:
             repairs.add("utf8")
         return valid
-
-    def _unreachable(self, fault: Unreachable) -> Failure:
-        """The failure for a connection that was not made, or that broke before an answer began."""
-        name = self.config.name
-        match fault:
-            case OutOfResources():
-                text = (
-                    f"The proxy itself has no file descriptor, memory or port left ({fault}) to call backend '{name}'."
-                )
-                return failure("out_of_resources", text)
-            case NameNotResolved():
-                return failure("upstream_dns", f"The host name of backend '{name}' cannot be resolved ({fault}).")
-            case _:
-                return failure("upstream_unreachable", f"Backend '{name}' cannot be reached ({fault}).")
 
     def _garbage(self, what: object) -> UpstreamError:
         text = f"Backend '{self.config.name}' sent what is not of its protocol ({what})."
@@ -477,19 +494,4 @@ class HttpBackend:
 
     async def close(self) -> None:
         """Closes the connections; twice, or before the first use, is harmless."""
-        if self._transport is not None:
-            transport, self._transport = self._transport, None
-            await transport.close()
-
-
-def _cut() -> Failure:
-    return upstream_failure(502, kind="upstream_cut", message="The backend's connection broke before its answer ended.")
-
-
-def _secrets(config: BackendConfig) -> re.Pattern[str]:
-    """Matches the keys, the headers of the config, and the backend's address; a host that is a bare word is none."""
-    url = urlsplit(config.base_url)
-    host = url.hostname or ""
-    words = [config.api_key, *config.spare_keys, url.netloc, host if "." in host or ":" in host else None]
-    words += [value for value in config.headers.values() if len(value) >= SECRET_LENGTH]
-    return re.compile("|".join(re.escape(word) for word in sorted(filter(None, words), key=len, reverse=True)))
+        await self._shared.close()

@@ -7,10 +7,12 @@ httptools is installed (the extra `speed`).
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 import zlib
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
+from socket import socket as Socket
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -20,15 +22,19 @@ from msgspec import Struct
 from .name_resolution import connect, not_connected, shared_resolver
 from .transport import (
     DEFAULT_NAMES,
+    DIRECT,
     STALE_S,
     Answer,
     ConnectTimedOut,
     NameSettings,
     NotConnected,
+    ProxyRefused,
     TimedOut,
     Timeouts,
     Transport,
     Unreachable,
+    WayOut,
+    proxy_authorization,
 )
 
 READ = 8 * 1024
@@ -39,6 +45,8 @@ HIGH_WATER = 8 * 1024
 
 INFLATED = 16 * 2**20
 """Bytes to which one read of a compressed body may grow; a bomb does not go on."""
+
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([0-9]{3})[ \r]")
 
 IDLE_S = 15.0
 """Seconds that an unused connection is kept; servers close theirs after about as long."""
@@ -56,9 +64,13 @@ class _Address(Struct, frozen=True):
 class HttptoolsTransport:
     """A pool of connections to one backend."""
 
-    def __init__(self, timeouts: Timeouts, names: NameSettings) -> None:
+    def __init__(self, timeouts: Timeouts, names: NameSettings, way_out: WayOut) -> None:
         self._timeouts = timeouts
         self._resolver = shared_resolver(names)
+        self._way_out = way_out
+        self._proxy = None if way_out.proxy is None else urlsplit(way_out.proxy)
+        given = None if way_out.proxy is None else proxy_authorization(way_out.proxy)
+        self._proxy_fields = "" if given is None else f"proxy-authorization: {given}\r\n"
         self._idle: deque[tuple[float, _Connection]] = deque()
         self._open: set[_Connection] = set()
         self._addresses: dict[str, _Address] = {}
@@ -100,7 +112,11 @@ class HttptoolsTransport:
         parts = urlsplit(url)
         tls = parts.scheme == "https"
         path = parts.path + (f"?{parts.query}" if parts.query else "")
-        head = f"{method} {path or '/'} HTTP/1.1\r\nhost: {parts.netloc}\r\n".encode()
+        target, fields = path or "/", ""
+        if self._proxy is not None and not tls:
+            # "a client MUST send the target URI in 'absolute-form'" https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2
+            target, fields = f"http://{parts.netloc}{target}", self._proxy_fields
+        head = f"{method} {target} HTTP/1.1\r\nhost: {parts.netloc}\r\n{fields}".encode()
         address = _Address(parts.hostname or "", parts.port or (443 if tls else 80), tls, head)
         if method == "POST" and len(self._addresses) < 1000:
             self._addresses[url] = address
@@ -119,9 +135,14 @@ class HttptoolsTransport:
         try:
             async with asyncio.timeout(self._timeouts.connect):
                 if address.tls and self._tls is None:
-                    self._tls = await asyncio.to_thread(ssl.create_default_context)
-                socket = await connect(self._resolver, address.host, address.port)
+                    self._tls = await asyncio.to_thread(self._way_out.tls_context)
+                if self._proxy is None:
+                    socket = await connect(self._resolver, address.host, address.port)
+                else:
+                    socket = await connect(self._resolver, self._proxy.hostname or "", self._proxy.port or 80)
                 try:
+                    if self._proxy is not None and address.tls:
+                        await self._open_tunnel(socket, address)
                     _, connection = await self._loop.create_connection(
                         lambda: _Connection(self._loop, self._open.discard, self._timeouts.header, self._buffer),
                         sock=socket,
@@ -135,10 +156,30 @@ class HttptoolsTransport:
             raise ConnectTimedOut from None
         except NotConnected:
             raise
-        except OSError as fault:
+        except (OSError, ValueError) as fault:  # a certificate's file may be gone, or broken
             raise not_connected(fault) from None
         self._open.add(connection)
         return connection
+
+    async def _open_tunnel(self, socket: Socket, address: _Address) -> None:
+        """Asks the HTTP proxy on this socket for a connection to the backend; raises ProxyRefused.
+
+        https://www.rfc-editor.org/rfc/rfc9110#section-9.3.6
+        """
+        host = f"[{address.host}]" if ":" in address.host else address.host
+        name = f"{host}:{address.port}"
+        request = f"CONNECT {name} HTTP/1.1\r\nhost: {name}\r\n{self._proxy_fields}\r\n"
+        await self._loop.sock_sendall(socket, request.encode())
+        head = b""
+        while b"\r\n\r\n" not in head:
+            data = await self._loop.sock_recv(socket, READ)
+            head += data
+            if not data or len(head) > self._timeouts.header:
+                raise ProxyRefused("the HTTP proxy closed the connection")
+        status = _STATUS_LINE.match(head)
+        if status is None or status[1][:1] != b"2":
+            shown = "what is not HTTP" if status is None else status[1].decode()
+            raise ProxyRefused(f"the HTTP proxy answered {shown}")
 
     def give_back(self, connection: _Connection) -> None:
         """Keep a connection whose answer is whole; break any other."""
@@ -395,6 +436,8 @@ class _HttptoolsAnswer:
             self._transport.give_back(self._connection)
 
 
-def httptools_transport(timeouts: Timeouts, names: NameSettings = DEFAULT_NAMES) -> Callable[[], Transport]:
+def httptools_transport(
+    timeouts: Timeouts, names: NameSettings = DEFAULT_NAMES, way_out: WayOut = DIRECT
+) -> Callable[[], Transport]:
     """Makes a pool when it is first needed."""
-    return lambda: HttptoolsTransport(timeouts, names)
+    return lambda: HttptoolsTransport(timeouts, names, way_out)

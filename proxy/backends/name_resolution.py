@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import ipaddress
+import os
 import socket
+import ssl
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Sequence
@@ -219,4 +221,16 @@ def not_resolved(fault: OSError) -> NotConnected:
 def not_connected(fault: BaseException, failed: Sequence[int] = ()) -> NotConnected:
     """The failure for a connection that was not made; `failed` are the errors of our own that were met."""
     own = [number for number in (*failed, getattr(fault, "errno", None)) if number in OWN_ERRORS]
-    return OutOfResources(errno.errorcode[own[0]]) if own else NotConnected(type(fault).__name__)
+    return OutOfResources(errno.errorcode[own[0]]) if own else NotConnected(cause_of(fault))
+
+
+def cause_of(fault: BaseException) -> str:
+    """Returns why no connection was made, in words; without an address, for clients read it too."""
+    match fault:
+        case ssl.SSLCertVerificationError():
+            return f"its certificate cannot be verified: {fault.verify_message}"
+        case ssl.SSLError():
+            return f"TLS failed: {(fault.reason or 'handshake').replace('_', ' ').lower()}"
+        case OSError(errno=int(number)) if number > 0:
+            return os.strerror(number).lower()
+    return type(fault).__name__

@@ -6,14 +6,15 @@ answer is left out here, and what is no JSON fails, as its decoder would have sa
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import Any
+
 import msgspec
 
-from ..protocols.protocol import Protocol
+from ..protocols.protocol import Protocol, StreamDecoder
 from ..wire import json_fields
-from ..wire.framing import DONE, Frame, Framing
-
-_value = msgspec.json.Decoder(msgspec.Raw).decode
-_values = msgspec.json.Decoder(list[msgspec.Raw]).decode
+from ..wire.framing import DONE, Frame, Framing, plain_frames
 
 
 class RelayedStream:
@@ -21,26 +22,41 @@ class RelayedStream:
 
     def __init__(self, protocol: Protocol) -> None:
         self._fields = protocol.frame_fields
+        self._frames = _frames_decoder(self._fields[0].decode().strip('"') if self._fields else None)
+        self._marks = protocol.terminal_markers
         self._ends_with_done = protocol.ends_with_done
         self._passes_done = protocol.ends_with_done or protocol.ignores_done
         self._is_over = False
 
     def is_sound(self, framing: Framing, whole: bytes) -> bool:
         """Returns whether these bytes are JSON objects of the answer and nothing else; a quick check."""
-        if whole.startswith(b"data: ") and whole.find(b"\n") == len(whole) - 2:
-            data = [whole[6:-2]]  # one frame, as most hosts write and flush it
-        else:
-            data = [frame.data for frame in framing.parse(whole)]
-        if self._fields and whole.count(self._fields[0]) < len(data):
-            return False
+        plain = plain_frames(whole)
+        data = plain[0] if plain is not None else [frame.data for frame in framing.parse(whole)]
         try:
-            if len(data) == 1:
-                _value(data[0])
-            elif len(_values(b"[%b]" % b",".join(data))) != len(data):
-                return False
+            frames = self._frames(b"[%b]" % b",".join(data))
         except (msgspec.DecodeError, UnicodeError, RecursionError):
             return False
-        return all([each.startswith(b"{") for each in data])
+        if len(frames) != len(data):
+            return False
+        return not self._fields or all([frame.part is not msgspec.UNSET for frame in frames])
+
+    def pieces(self, framing: Framing, decoder: StreamDecoder, whole: bytes) -> Iterator[tuple[bytes, bool]]:
+        """Splits the bytes of whole frames; with each piece comes whether it has to be decoded.
+
+        Those are the frames up to the first content, and from the first on that may hold usage or the end.
+        """
+        while whole:
+            if decoder.fast_forward and not decoder.done:
+                end = framing.end_before(whole, first_of(self._marks, whole))
+                if end and self.is_sound(framing, whole[:end]):
+                    yield whole[:end], False
+                    whole = whole[end:]
+                if whole:
+                    yield whole, True
+                return
+            end = framing.end_of_first(whole)
+            yield whole[:end], True
+            whole = whole[end:]
 
     def keeps(self, frame: Frame, *, is_done: bool) -> bool:
         """Returns whether the client gets this frame; `is_done` once the answer was complete before it.
@@ -59,3 +75,21 @@ class RelayedStream:
 
     def _is_part(self, data: bytes) -> bool:
         return not self._fields or any(field in data for field in self._fields)
+
+
+def first_of(marks: tuple[bytes, ...], data: bytes) -> int:
+    """The position of the first of these marks; -1 where there is none."""
+    first = -1
+    for mark in marks:
+        at = data.find(mark) if first < 0 else data.find(mark, 0, first)
+        if at >= 0:
+            first = at
+    return first
+
+
+@lru_cache(maxsize=64)
+def _frames_decoder(field: str | None) -> Callable[[bytes], list[Any]]:
+    """Decodes an array of objects as far as this field of each, as `part`."""
+    part = [] if field is None else [("part", msgspec.Raw | msgspec.UnsetType, msgspec.UNSET)]
+    frame = msgspec.defstruct("Frame", part, rename={"part": field or ""})
+    return msgspec.json.Decoder(list[frame]).decode  # type: ignore[valid-type]

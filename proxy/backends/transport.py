@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ssl
+from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
 from typing import Protocol
+from urllib.parse import unquote, urlsplit
 
 from msgspec import Struct
 
@@ -32,6 +35,46 @@ class NameSettings(Struct, frozen=True, kw_only=True):
 
 DEFAULT_NAMES = NameSettings()
 
+
+class WayOut(Struct, frozen=True, kw_only=True):
+    """The way of connections to one backend: an HTTP proxy, and the certificates."""
+
+    proxy: str | None = None
+    """`http://host:port`, with a user and a password before the host where it asks for them."""
+    ca_file: str | None = None
+    """PEM file of the authorities that are trusted, in place of the system's."""
+    client_cert: str | None = None
+    """PEM file of the certificate that the proxy shows, with its key unless `client_key` names another file."""
+    client_key: str | None = None
+
+    def tls_context(self) -> ssl.SSLContext:
+        """Makes the context of these certificates; raises OSError (of which SSLError is one), or ValueError.
+
+        Reading the system's authorities takes some milliseconds.
+        """
+        context = ssl.create_default_context(cafile=self.ca_file)
+        if self.client_cert is not None:
+            # without a password OpenSSL would ask the terminal for that of an encrypted key
+            context.load_cert_chain(self.client_cert, self.client_key, password=_no_password)
+        return context
+
+
+def _no_password() -> str:
+    raise ValueError("the key is encrypted")
+
+
+DIRECT = WayOut()
+
+
+def proxy_authorization(proxy: str) -> str | None:
+    """Returns the header's value for the user and the password in a proxy's URL."""
+    parts = urlsplit(proxy)
+    if parts.username is None:
+        return None
+    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return f"Basic {b64encode(pair.encode()).decode()}"
+
+
 STALE_S = 1.0
 """Seconds within which a connection of the pool breaks if the server closed it while it was idle.
 
@@ -54,6 +97,10 @@ class NotConnected(Unreachable):
 
 class NameNotResolved(NotConnected):
     """The look-up of the host's name failed; it says nothing of the backend."""
+
+
+class ProxyRefused(NotConnected):
+    """The HTTP proxy on the way did not make the connection."""
 
 
 class OutOfResources(NotConnected):

@@ -9,12 +9,15 @@ from importlib.metadata import version
 from typing import Any
 
 from ..errors import ConfigError
-from . import check, convert, explain, serve, traits
+from . import check, convert, doctor, env, explain, run, serve, traits
 from .config_source import config_of, store_commands
 from .exit_codes import OK, USAGE
 
 COMMANDS = {
     "serve": (serve, "run the proxy"),
+    "run": (run, "run a client program behind a proxy of its own"),
+    "env": (env, "show how a client program is pointed at the proxy"),
+    "doctor": (doctor, "look whether keys, hosts, clock, ports and store are as they must be"),
     "check": (check, "report all errors of a config"),
     "explain": (explain, "show which backend a request would get, and why"),
     "traits": (traits, "show what is known of a model, and from where"),
@@ -25,6 +28,9 @@ STORE_COMMANDS = {
     "mappings": "routing rules in the store",
     "credentials": "provider keys, encrypted in the store",
     "settings": "config settings in the store",
+    "clients": "who may use the proxy: keys in the store, and what each may do",
+    "usage": "what was used and what it cost, by client, model or day",
+    "audit": "who changed the store, when and from where",
 }
 
 _DELEGATED: dict[str, Any] = {"add_help": False, "prefix_chars": "\0"}

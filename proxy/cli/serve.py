@@ -26,6 +26,7 @@ from ..server.lifecycle import serve
 from ..server.reload import Reloader
 from .config_source import add_config_arguments
 from .exit_codes import ENVIRONMENT, FAILED, OK
+from .usage_writer import keep_usage
 
 log = logging.getLogger("crosswire")
 
@@ -75,6 +76,8 @@ def run(args: argparse.Namespace) -> int:
         loader.report = partial(_report_store, gateway)
         reloader = Reloader(gateway, loader.load, config_file(args.config))
         app.cleanup_ctx.append(lambda app: _store_watch(gateway, reloader))
+        app.cleanup_ctx.append(lambda app: keep_usage(gateway))
+        app.cleanup_ctx.append(lambda app: _model_watch(gateway))
         host, port = settings.host, settings.port
         try:
             await serve(
@@ -124,6 +127,14 @@ def _report_store(gateway: Gateway, complaint: str | None) -> None:
 async def _store_watch(gateway: Gateway, reloader: Reloader) -> AsyncIterator[None]:
     """Applies changes of the store while the proxy runs, as those of the config file are."""
     task = asyncio.ensure_future(_watch_store(gateway, reloader))
+    yield
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def _model_watch(gateway: Gateway) -> AsyncIterator[None]:
+    """Asks the providers for their models while the proxy runs."""
+    task = asyncio.ensure_future(gateway.model_lists.watch())
     yield
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

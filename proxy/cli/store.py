@@ -10,37 +10,40 @@ import argparse
 import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Sequence
 from getpass import getpass
-from pathlib import Path
-from typing import TypeAlias, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..config import DEFAULT_STORE_URL, Config, store_address
-from ..config.source import config_file
 from ..config.urls import parse_base_url
 from ..config.yaml_reader import INVALID_KEY, is_valid_key
-from ..errors import ConfigError, StoreError
 from ..providers import canonical
 from ..store import credentials, mappings, settings
-from ..store.crypto import KEY_VARIABLE, key_file, new_key, write_keys
+from ..store.crypto import KEY_VARIABLE
 from ..store.database import Store
 from ..store.rotation import rotate
-from ..store.snapshot import Snapshot
+from .clients import client_parsers
 from .exit_codes import OK, USAGE
-
-T = TypeVar("T")
-
-Run = Callable[[argparse.Namespace], int]
-Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-
-Load = Callable[[argparse.Namespace, Snapshot], Config]
-"""Loads the config that these arguments name, with this over it."""
+from .store_access import (
+    Load,
+    change_store,
+    group_parser,
+    note,
+    print_table,
+    read_store,
+    ring_of,
+    store_of,
+    switch,
+    switched,
+    switches,
+    verb_parser,
+    with_store,
+    yes,
+)
 
 
 def main(command: str, argv: Sequence[str], load: Load) -> int:
-    """Run `crosswire mappings`, `credentials` or `settings`; `load` is what a change is tried on."""
+    """Run one of the commands on the store; `load` is what a change is tried on."""
     args = _parsers(load)[command].parse_args(argv)
     return int(args.run(args))
 
@@ -49,8 +52,8 @@ def main(command: str, argv: Sequence[str], load: Load) -> int:
 
 
 def _parsers(load: Load) -> dict[str, argparse.ArgumentParser]:
-    mapping, verbs = _group("mappings", "routing rules in the store", load)
-    one = _verb(verbs, "add", "add a rule", _add_mapping)
+    mapping, verbs = group_parser("mappings", "routing rules in the store", load)
+    one = verb_parser(verbs, "add", "add a rule", _add_mapping)
     one.add_argument("match", help="a model's name, or a pattern such as 'gpt-*'")
     one.add_argument("backend", help="the backend or provider that serves it")
     one.add_argument(
@@ -65,53 +68,31 @@ def _parsers(load: Load) -> dict[str, argparse.ArgumentParser]:
         help="backends to try after it, in order, each with its own model if needed",
     )
     one.add_argument("--disabled", action="store_true", help="add it disabled")
-    _verb(verbs, "list", "show all", _list_mappings)
-    for verb, what, run in _switches("mapping", _remove_mapping, _enable_mapping):
-        _verb(verbs, verb, what, run).add_argument("id", type=int, help="its number in the list")
+    verb_parser(verbs, "list", "show all", _list_mappings)
+    for verb, what, run in switches("mapping", _remove_mapping, _enable_mapping):
+        verb_parser(verbs, verb, what, run).add_argument("id", type=int, help="its number in the list")
 
-    credential, verbs = _group("credentials", "provider keys, encrypted in the store", load)
-    one = _verb(verbs, "add", "add a key, read from the terminal or standard input", _add_credential)
+    credential, verbs = group_parser("credentials", "provider keys, encrypted in the store", load)
+    one = verb_parser(verbs, "add", "add a key, read from the terminal or standard input", _add_credential)
     one.add_argument("provider", help="a known provider, one of llm_custom_providers, or a backend")
     one.add_argument("--name", default=credentials.DEFAULT, help="distinguishes several keys of one provider")
     one.add_argument("--base-url", metavar="URL", help="the address that the key belongs to, instead of the provider's")
     one.add_argument("--from-env", metavar="VARIABLE", help="take the key from this variable")
-    _verb(verbs, "list", "show all, keys masked", _list_credentials)
-    for verb, what, run in _switches("credential", _remove_credential, _enable_credential):
-        one = _verb(verbs, verb, what, run)
+    verb_parser(verbs, "list", "show all, keys masked", _list_credentials)
+    for verb, what, run in switches("credential", _remove_credential, _enable_credential):
+        one = verb_parser(verbs, verb, what, run)
         one.add_argument("provider", help="the provider of the key")
         one.add_argument("--name", default=credentials.DEFAULT, help="which of several keys")
-    _verb(verbs, "rotate", "encrypt all keys with a new master key; run it again if it was interrupted", _rotate)
+    verb_parser(verbs, "rotate", "encrypt all keys with a new master key; run it again if it was interrupted", _rotate)
 
-    setting, verbs = _group("settings", "config settings in the store", load)
-    one = _verb(verbs, "add", "set a key; it overrides the environment and the file", _add_setting)
+    setting, verbs = group_parser("settings", "config settings in the store", load)
+    one = verb_parser(verbs, "add", "set a key; it overrides the environment and the file", _add_setting)
     one.add_argument("key", help="a top-level key of the config")
     one.add_argument("value", help="as YAML, such as 5 or {home: {protocol: ollama, base_url: …}}")
-    _verb(verbs, "list", "show all", _list_settings)
-    for verb, what, run in _switches("setting", _remove_setting, _enable_setting):
-        _verb(verbs, verb, what, run).add_argument("key", help="a top-level key of the config")
-    return {"mappings": mapping, "credentials": credential, "settings": setting}
-
-
-def _group(name: str, what: str, load: Load) -> tuple[argparse.ArgumentParser, Verbs]:
-    group = argparse.ArgumentParser(prog=f"crosswire {name}", description=what)
-    group.add_argument("--config", type=Path, metavar="FILE", help="the config that names the store")
-    group.add_argument("--store", metavar="URL", help=f"the store (default: the config's, else {DEFAULT_STORE_URL})")
-    group.set_defaults(load=load, port=None, backend=None)
-    return group, group.add_subparsers(required=True, metavar="VERB")
-
-
-def _verb(verbs: Verbs, name: str, what: str, run: Run) -> argparse.ArgumentParser:
-    verb = verbs.add_parser(name, help=what, description=what)
-    verb.set_defaults(run=run)
-    return verb
-
-
-def _switches(noun: str, remove: Run, enable: Callable[[argparse.Namespace, bool], int]) -> list[tuple[str, str, Run]]:
-    return [
-        ("remove", f"delete a {noun}", remove),
-        ("enable", f"enable a {noun}", lambda args: enable(args, True)),
-        ("disable", f"disable a {noun} without deleting it", lambda args: enable(args, False)),
-    ]
+    verb_parser(verbs, "list", "show all", _list_settings)
+    for verb, what, run in switches("setting", _remove_setting, _enable_setting):
+        verb_parser(verbs, verb, what, run).add_argument("key", help="a top-level key of the config")
+    return {"mappings": mapping, "credentials": credential, "settings": setting, **client_parsers(load)}
 
 
 # ---- mappings --------------------------------------------------------------------------------------------------------
@@ -127,7 +108,7 @@ def _add_mapping(args: argparse.Namespace) -> int:
         )
         return f"mapping {number}: {args.match} -> {args.backend}"
 
-    return _change(args, change)
+    return change_store(args, change)
 
 
 def _list_mappings(args: argparse.Namespace) -> int:
@@ -137,22 +118,22 @@ def _list_mappings(args: argparse.Namespace) -> int:
         for entry in found:
             steps = (step if isinstance(step, str) else "/".join(step.values()) for step in entry.fallback)
             chain = ", ".join(steps) or "-"
-            model, on = entry.model or "-", _yes(entry.enabled)
+            model, on = entry.model or "-", yes(entry.enabled)
             rows.append((str(entry.id), entry.match, entry.backend, model, str(entry.priority), on, chain))
-        _print(rows)
+        print_table(rows)
         print(*wrong, sep="\n", end="\n" if wrong else "", file=sys.stderr)
         return OK
 
-    return _read(args, read)
+    return read_store(args, read)
 
 
 def _remove_mapping(args: argparse.Namespace) -> int:
-    return _switch(args, f"mapping {args.id}", "removed", lambda connection: mappings.remove(connection, args.id))
+    return switch(args, f"mapping {args.id}", "removed", lambda connection: mappings.remove(connection, args.id))
 
 
 def _enable_mapping(args: argparse.Namespace, enabled: bool) -> int:
-    change = _word(enabled)
-    return _switch(args, f"mapping {args.id}", change, lambda one: mappings.enable(one, args.id, enabled))
+    change = switched(enabled)
+    return switch(args, f"mapping {args.id}", change, lambda one: mappings.enable(one, args.id, enabled))
 
 
 # ---- credentials -----------------------------------------------------------------------------------------------------
@@ -171,18 +152,11 @@ def _add_credential(args: argparse.Namespace) -> int:
     provider = canonical(args.provider)
 
     async def change(store: Store, connection: AsyncConnection) -> str:
-        ring = await store.ring(connection)
-        if ring is None:
-            file = key_file(os.environ, store.key_file)
-            assert file is not None  # noqa: S101 - with the variable there would be a ring
-            write_keys(file, [new_key()])
-            print(f"created the master key in {file}; without it the credentials cannot be decrypted", file=sys.stderr)
-            ring = await store.ring(connection)
-            assert ring is not None  # noqa: S101 - it was just made
+        ring = await ring_of(store, connection)
         new = await credentials.add(connection, ring, provider, key, args.name, args.base_url)
         return f"credential {provider}/{args.name}: {'added' if new else 'changed'}"
 
-    return _change(args, change)
+    return change_store(args, change)
 
 
 def _given_key(args: argparse.Namespace) -> str:
@@ -198,34 +172,36 @@ def _list_credentials(args: argparse.Namespace) -> int:
     async def read(store: Store, connection: AsyncConnection) -> int:
         found = await credentials.list_all(connection, await store.ring(connection))
         rows = [("PROVIDER", "NAME", "KEY", "BASE URL", "ENABLED")]
-        rows += [(e.provider, e.name, e.shown, e.base_url or "-", _yes(e.enabled)) for e in found]
-        _print(rows)
+        rows += [(e.provider, e.name, e.shown, e.base_url or "-", yes(e.enabled)) for e in found]
+        print_table(rows)
         return OK
 
-    return _read(args, read)
+    return read_store(args, read)
 
 
 def _remove_credential(args: argparse.Namespace) -> int:
     provider = canonical(args.provider)
     label = f"credential {provider}/{args.name}"
-    return _switch(args, label, "removed", lambda one: credentials.remove(one, provider, args.name))
+    return switch(args, label, "removed", lambda one: credentials.remove(one, provider, args.name))
 
 
 def _enable_credential(args: argparse.Namespace, enabled: bool) -> int:
     provider = canonical(args.provider)
     label = f"credential {provider}/{args.name}"
-    return _switch(args, label, _word(enabled), lambda one: credentials.enable(one, provider, args.name, enabled))
+    return switch(args, label, switched(enabled), lambda one: credentials.enable(one, provider, args.name, enabled))
 
 
 def _rotate(args: argparse.Namespace) -> int:
     async def run(store: Store) -> int:
         done = await rotate(store, os.environ)
+        async with store.writing() as connection:
+            await note(connection, args, f"master key: {done.count} credentials encrypted anew")
         print(f"{done.count} credentials encrypted with the new key")
         if done.by_hand:
             print(f"remove the old key from {KEY_VARIABLE} once every running proxy has the new one")
         return OK
 
-    return asyncio.run(_with(_store(args), run))
+    return asyncio.run(with_store(store_of(args), run))
 
 
 # ---- settings --------------------------------------------------------------------------------------------------------
@@ -236,98 +212,23 @@ def _add_setting(args: argparse.Namespace) -> int:
         new = await settings.add(connection, args.key, args.value)
         return f"setting {args.key}: {'added' if new else 'changed'}"
 
-    return _change(args, change)
+    return change_store(args, change)
 
 
 def _list_settings(args: argparse.Namespace) -> int:
     async def read(_: Store, connection: AsyncConnection) -> int:
         rows = [("KEY", "VALUE", "ENABLED")]
-        rows += [(entry.key, entry.value, _yes(entry.enabled)) for entry in await settings.list_all(connection)]
-        _print(rows)
+        rows += [(entry.key, entry.value, yes(entry.enabled)) for entry in await settings.list_all(connection)]
+        print_table(rows)
         return OK
 
-    return _read(args, read)
+    return read_store(args, read)
 
 
 def _remove_setting(args: argparse.Namespace) -> int:
-    return _switch(args, f"setting {args.key}", "removed", lambda one: settings.remove(one, args.key))
+    return switch(args, f"setting {args.key}", "removed", lambda one: settings.remove(one, args.key))
 
 
 def _enable_setting(args: argparse.Namespace, enabled: bool) -> int:
-    change = _word(enabled)
-    return _switch(args, f"setting {args.key}", change, lambda one: settings.enable(one, args.key, enabled))
-
-
-# ---- what they share -------------------------------------------------------------------------------------------------
-
-
-def _read(args: argparse.Namespace, read: Callable[[Store, AsyncConnection], Awaitable[int]]) -> int:
-    async def run(store: Store) -> int:
-        async with store.reading() as connection:
-            return await read(store, connection)
-
-    return asyncio.run(_with(_store(args), run))
-
-
-def _switch(
-    args: argparse.Namespace, label: str, done: str, change: Callable[[AsyncConnection], Awaitable[bool]]
-) -> int:
-    async def run(_: Store, connection: AsyncConnection) -> str:
-        if not await change(connection):
-            raise StoreError(f"{label} does not exist; `list` shows all")
-        return f"{label}: {done}"
-
-    return _change(args, run)
-
-
-def _change(args: argparse.Namespace, change: Callable[[Store, AsyncConnection], Awaitable[str]]) -> int:
-    """Make a change if the config can be loaded with it, or was as wrong without it."""
-
-    async def run(store: Store) -> int:
-        async with store.writing() as connection:
-            before, _ = _tried(args, await store.read_snapshot(connection))
-            done = await change(store, connection)
-            after, warnings = _tried(args, await store.read_snapshot(connection))
-            if new := [complaint for complaint in after if complaint not in before]:
-                raise ConfigError([*new, "nothing was changed"])
-        print(done)
-        print(*(f"warning: {warning}" for warning in warnings), sep="\n", end="\n" * bool(warnings), file=sys.stderr)
-        return OK
-
-    return asyncio.run(_with(_store(args), run))
-
-
-def _tried(args: argparse.Namespace, snapshot: Snapshot) -> tuple[Sequence[str], Sequence[str]]:
-    """The complaints and the warnings of the config with this over it."""
-    try:
-        return (), args.load(args, snapshot).warnings
-    except ConfigError as fault:
-        return fault.complaints, ()
-
-
-def _store(args: argparse.Namespace) -> Store:
-    found = None if args.store else store_address(config_file(args.config), os.environ)
-    return Store(args.store or (DEFAULT_STORE_URL if found is None else found.url), os.environ)
-
-
-async def _with(store: Store, run: Callable[[Store], Awaitable[T]]) -> T:
-    try:
-        return await run(store)
-    finally:
-        await store.close()
-
-
-def _print(rows: Iterable[Sequence[str]]) -> None:
-    """A table, its columns as wide as what is in them."""
-    table = list(rows)
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for row in table:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-def _yes(flag: bool) -> str:
-    return "yes" if flag else "no"
-
-
-def _word(enabled: bool) -> str:
-    return "enabled" if enabled else "disabled"
+    change = switched(enabled)
+    return switch(args, f"setting {args.key}", change, lambda one: settings.enable(one, args.key, enabled))

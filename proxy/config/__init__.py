@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from ..backends.mlx.spec import MLX_SPEC
 from ..backends.mlx.spec import NAME as LOCAL
+from ..clients.registry import ClientRegistry
 from ..errors import ConfigError
 from ..protocols import PROTOCOLS
 from ..providers import OPENROUTER_VENDORS, Provider, index
@@ -25,12 +26,15 @@ from ..store.snapshot import EMPTY_SNAPSHOT, Snapshot
 from ..traits import Trait
 from .backends import read_backends
 from .changed_defaults import note_changed_defaults
+from .clients import read_clients
 from .credentials import with_credentials
 from .environment import complain_of_no_backend, read_environment, with_families
+from .likely_mistakes import warn_of_likely_mistakes
 from .precedence import merge_sources
 from .provider import ProtocolSpec
 from .routes import RULE_KEYS, bound_prefixes, provider_names, read_rules, routed_names
-from .settings import SETTINGS, Settings, read_settings
+from .secret_sources import SecretSource
+from .settings import SETTINGS, Settings, check_openness, read_settings
 from .smart_models import (
     SMART_MODEL_KEYS,
     VARIABLES_LOCATION,
@@ -57,7 +61,7 @@ __all__ = [
     "store_address",
 ]
 
-KEYS = ("backends", *RULE_KEYS, *SMART_MODEL_KEYS, *SETTINGS)
+KEYS = ("backends", *RULE_KEYS, *SMART_MODEL_KEYS, "clients", "jwt", *SETTINGS)
 """The top-level keys of a config."""
 
 
@@ -69,7 +73,7 @@ class Config(Struct, frozen=True):
     """A loaded config: the plan, the settings, and printable warnings.
 
     `revision` is the store's change counter at the time it was read. `notes` name the values that mean something else
-    than in an earlier version.
+    than in an earlier version. It may be from the environment alone, without a file.
     """
 
     plan: Plan
@@ -77,6 +81,11 @@ class Config(Struct, frozen=True):
     warnings: tuple[str, ...] = ()
     revision: int = 0
     notes: tuple[str, ...] = ()
+    clients: ClientRegistry | None = None
+    """The clients that may use the proxy; None where nobody needs a key."""
+    secret_sources: tuple[SecretSource, ...] = ()
+    """The files and commands that secrets came from, which are read again."""
+    is_from_environment: bool = False
 
 
 DEFAULT_STORE = Path("crosswire.db")
@@ -183,7 +192,7 @@ def from_environment(
         complain_of_no_backend(reader)
     # OpenRouter's model names begin with a vendor, which is no prefix then, even if the vendor has a backend here
     vendors = dict.fromkeys(OPENROUTER_VENDORS if any(entry.name == "openrouter" for entry in backends) else ())
-    return _build_config(raw, backends, families, vendors, port, backend)
+    return replace(_build_config(raw, backends, families, vendors, port, backend), is_from_environment=True)
 
 
 class _RawConfig(Struct, frozen=True):
@@ -232,9 +241,12 @@ def _build_config(
     routes = (*rules.routes, *stored_routes(reader, stored.mappings, resolver))
     specs = read_smart_models(reader, raw.nodes, rules.smart_models)
     smart = [model for spec in specs if (model := resolve(reader, spec, resolver)) is not None]
+    clients = read_clients(reader, raw.nodes, stored, settings)
+    check_openness(reader, raw.nodes, settings, has_clients=clients is not None)
     _reject_own_address(reader, resolver.backends, settings)
-    note_changed_defaults(reader, raw.nodes, settings)
+    note_changed_defaults(reader, raw.nodes, settings, resolver.backends)
     _warn_of_missing_keys(reader, resolver.backends, raw.providers)
+    warn_of_likely_mistakes(reader, resolver.backends, raw.providers, raw.protocols)
     reader.finish()
     providers, keys = provider_names(raw.providers)
 
@@ -252,6 +264,8 @@ def _build_config(
             mode=rules.mode,
             smart=tuple(smart),
             unmapped=rules.unmapped,
+            refuses_unmapped=rules.refuses_unmapped,
+            aliases=rules.aliases,
             pins=rules.pins,
             unlisted=rules.unlisted,
             locations=rules.locations,
@@ -264,7 +278,8 @@ def _build_config(
         plan = make_plan(model for model in smart if model.location != VARIABLES_LOCATION)
         reader.warnings += fault.complaints
     warnings = (*reader.warnings, *stored.warnings, *plan.warnings)
-    return Config(plan, settings, warnings, stored.revision, tuple(reader.notes))
+    sources = tuple(reader.secret_sources)
+    return Config(plan, settings, warnings, stored.revision, tuple(reader.notes), clients, sources)
 
 
 def _warn_of_missing_keys(

@@ -16,12 +16,15 @@ from ..ir import CAPABILITIES
 from ..protocols import PROTOCOLS
 from ..providers import Provider
 from ..routing import BackendConfig
+from ..routing.plan import QUEUE_S
 from ..traits import Trait
 from .mlx import check_local_model, read_folder_text
-from .provider import ProtocolSpec, key_of
-from .settings import Settings, read_flag, read_name, read_relay, read_secret
+from .provider import ProtocolSpec, capabilities_of, key_of
+from .rates import read_limit_fields
+from .settings import Settings, read_cache, read_flag, read_name, read_relay, read_seconds, read_secret
 from .traits import read_traits
 from .urls import parse_base_url
+from .way_out import read_way_out
 from .yaml_reader import FORBIDDEN_IN_NAMES, ConfigReader, child_path, line_of, quote_safely
 
 T = TypeVar("T")
@@ -104,6 +107,8 @@ def _read_backend(
     folder = get("folder", read_folder_text, "")
     check_local_model(reader, found, path, protocol, folder, reader.key_lines["backends", name])
     protocol_spec = protocols.get(protocol)
+    # with a protocol of its own a backend keeps to it
+    speaks = provider.speaks if provider is not None and "protocol" not in found else ()
     base_url = get("base_url", _read_base_url, "") or _provider_url(
         reader, provider if "base_url" not in found else None
     )
@@ -126,8 +131,8 @@ def _read_backend(
             reader.complain(line, child_path(f"{path}.models", model), what)
         owners.setdefault(model, (f"backends.{name}", line))
     default_capabilities = frozenset[str]() if protocol_spec is None else protocol_spec.capabilities
-    if native is not None and native.capabilities is not None and "capabilities" not in found:
-        default_capabilities = native.capabilities
+    if native is not None and "capabilities" not in found and (native.capabilities is not None or speaks):
+        default_capabilities = capabilities_of(native, protocols)
     listed = get("capabilities", _read_capabilities, default_capabilities)
     default_quirks = frozenset[str]() if native is None else native.quirks
     # quirks that are listed stand in place of all that is known of the host
@@ -137,10 +142,12 @@ def _read_backend(
     keys = get("api_key", _read_keys, no_keys)
     if key_provider is not None and "api_key" not in found:
         keys = tuple(filter(None, (key_of(reader, key_provider),)))
+    way_out = read_way_out(reader, found, path, base_url)
     is_list = isinstance(found.get("capabilities"), yaml.SequenceNode)
     return BackendConfig(
         name=name,
         protocol=protocol,
+        speaks=speaks,
         provider=provider_name if provider is None else provider.name,
         base_url=base_url,
         api_key=keys[0] if keys else None,
@@ -156,12 +163,20 @@ def _read_backend(
         limits=get("limits", lambda r, n, p: _read_limits(r, n, p, protocol_spec), {}),
         max_tokens=get("max_tokens", lambda r, n, p: r.integer(n, p, 1), None),
         max_in_flight=get("max_in_flight", lambda r, n, p: r.integer(n, p, 1), None),
+        rates=read_limit_fields(reader, {key: found[key] for key in ("requests", "tokens") if key in found}, path),
+        queue=get("queue", lambda r, n, p: r.integer(n, p, 0), 0),
+        queue_s=get("queue_s", read_seconds, QUEUE_S),
         relay=get("relay", read_relay, settings.relay),
+        cache=get("cache", read_cache, settings.cache),
         strict=get("strict", read_flag, settings.strict),
         headers=get("headers", _read_headers, {}),
         betas=get("betas", _read_betas, None),
         needs_key=key_provider is not None and key_provider.needs_key,
         folder=folder,
+        proxy=way_out.get("proxy"),
+        ca_file=way_out.get("ca_file"),
+        client_cert=way_out.get("client_cert"),
+        client_key=way_out.get("client_key"),
         local=protocol_spec is not None and protocol_spec.local,
     )
 
@@ -178,6 +193,7 @@ def read_provider(
     if "protocol" in found:
         wire_protocols = [name for name in protocols if name != LOCAL]
         given["protocol"] = reader.choice(found["protocol"], f"{path}.protocol", wire_protocols) or provider.protocol
+        given["speaks"] = ()
     protocol_spec = protocols.get(given.get("protocol", provider.protocol))
     for key, read in (("base_url", _read_base_url), ("default_model", read_name), ("capabilities", _read_capabilities)):
         if key in found and (value := read(reader, found[key], f"{path}.{key}")) is not None:
@@ -305,10 +321,19 @@ BACKEND_KEYS: dict[str, str] = {
     "limits": "bounds of this host that differ from its protocol's",
     "max_tokens": "the bound where the protocol requires one and the client set none",
     "max_in_flight": "how many requests it gets at the same time; no maximum where it is left out",
+    "queue": "how many requests may wait for a place of max_in_flight; 0 where it is left out",
+    "queue_s": "how many seconds they may wait",
+    "requests": "how many requests it gets in a period, such as 60/min",
+    "tokens": "how many tokens they may have in a period, such as 100000/min",
     "relay": "auto or never",
+    "cache": "agents, auto or off",
     "strict": "true or false",
     "headers": "what every request to this host carries",
     "folder": "the folder of a local model, of protocol mlx alone; the one that is shipped where it is left out",
+    "proxy": "an HTTP proxy as http://host:port, or environment for that of HTTPS_PROXY and NO_PROXY",
+    "ca_file": "a PEM file of the authorities that are trusted for this host, in place of the system's",
+    "client_cert": "a PEM file of the certificate that is shown to this host, with its key or client_key",
+    "client_key": "a PEM file of that certificate's key",
     "betas": "the flags of anthropic-beta that this host takes, as shell patterns; all where it is left out",
 }
 """The keys of a backend, and a description of each for error messages."""

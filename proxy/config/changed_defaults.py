@@ -5,13 +5,14 @@ Each change stands in the changelog under "Changed defaults". What a config can 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
 
 import yaml
 from msgspec import Struct
 
 from .. import headers
+from ..routing import BackendConfig
 from .settings import Settings
 from .yaml_reader import ConfigReader
 
@@ -100,12 +101,29 @@ CHANGED_DEFAULTS = (
             ("ledger.previous_response_id", "ledger.compaction", "ledger.content")
         ),
     ),
+    ChangedDefault(
+        "unmapped",
+        "gives the names of a vendor that has a backend here (gpt-*, claude-*, …) to no other now: 404; add a route",
+        lambda settings, given: "routes" not in given,
+    ),
 )
 """The changes, in the order of the changelog."""
 
 
-def note_changed_defaults(reader: ConfigReader, nodes: Mapping[str, yaml.Node], settings: Settings) -> None:
+SEVERAL_PROTOCOLS = "speaks {} too, and a request goes by the one that loses least; `protocol: {}` keeps to one"
+"""The note on a backend whose provider has several protocols, and that names none."""
+
+
+def note_changed_defaults(
+    reader: ConfigReader, nodes: Mapping[str, yaml.Node], settings: Settings, backends: Iterable[BackendConfig] = ()
+) -> None:
     """Adds a note for each value of the config that relied on an earlier default or meaning."""
+    for backend in backends:
+        line = reader.key_lines.get(("backends", backend.name))
+        if backend.speaks and line is not None:
+            others = ", ".join(each.protocol for each in backend.speaks)
+            what = SEVERAL_PROTOCOLS.format(others, backend.protocol)
+            reader.notes.append(f"{reader.file}:{line}: backends.{backend.name}: {what}")
     found = dict(nodes)
     for name in ("retry", "limits", "ledger"):
         node = nodes.get(name)

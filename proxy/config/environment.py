@@ -24,7 +24,9 @@ def read_environment(reader: ConfigReader, protocols: Mapping[str, ProtocolSpec]
 def with_families(backends: Iterable[BackendConfig]) -> tuple[tuple[BackendConfig, ...], tuple[NameFamily, ...]]:
     """Returns the backends, unreserved where their providers have name families, and those families."""
     with_patterns = {provider.name: provider for provider in PROVIDERS if provider.families}
-    found = tuple(replace(backend, reserved=backend.name not in with_patterns) for backend in backends)
+    every = tuple(backends)
+    # the only one serves every name: there is no other that could be meant
+    found = tuple(replace(each, reserved=len(every) > 1 and each.name not in with_patterns) for each in every)
     here = {backend.name for backend in found}
     owners = [provider for provider in with_patterns.values() if provider.name in here]
     return found, tuple(NameFamily(pattern, provider.name) for provider in owners for pattern in provider.families)

@@ -23,6 +23,7 @@ VARIABLES: dict[str, str] = {
 
 FILE_ONLY: dict[str, str] = {
     "admin_key": "it is a secret, and settings are not encrypted; keep it in the file as ${NAME}",
+    "clients": "they have keys; keep them in the file, or add them with: crosswire clients add",
     "backends": "keep them in the file; the store has only their credentials",
     "listen": "it changes only at a start",
     "log_buffer": "it changes only at a start",

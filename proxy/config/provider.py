@@ -27,6 +27,8 @@ class ProtocolSpec(typing.Protocol):
     def local(self) -> bool: ...
     @property
     def base_url_suffixes(self) -> tuple[str, ...]: ...
+    @property
+    def usual_base_path(self) -> str: ...
 
 
 def backend_from_provider(
@@ -42,6 +44,7 @@ def backend_from_provider(
     return BackendConfig(
         name=provider.name,
         protocol=provider.protocol,
+        speaks=provider.speaks,
         provider=provider.name,
         base_url=url,
         api_key=key_of(reader, provider),
@@ -64,7 +67,8 @@ def key_of(reader: ConfigReader, provider: Provider) -> str | None:
 
 
 def capabilities_of(provider: Provider, protocols: Mapping[str, ProtocolSpec]) -> frozenset[str]:
-    """Returns the provider's capabilities, else all of its protocol's."""
-    speech = protocols.get(provider.protocol)
-    own = frozenset[str]() if speech is None else speech.capabilities
-    return own if provider.capabilities is None else provider.capabilities
+    """Returns the provider's capabilities, else those of all its protocols together."""
+    if provider.capabilities is not None:
+        return provider.capabilities
+    names = (provider.protocol, *(each.protocol for each in provider.speaks if not each.secondary))
+    return frozenset[str]().union(*(protocols[name].capabilities for name in names if name in protocols))

@@ -13,14 +13,15 @@ import yaml
 from msgspec import Struct
 
 from ..providers import LOCAL_PROVIDERS, Provider
-from ..routing import THRESHOLDS, TIERS, WEIGHTS, BackendConfig, NamedMode, Route, RouteTarget
+from ..routing import THRESHOLDS, TIERS, WEIGHTS, BackendConfig, NamedMode, Route, RouteTarget, is_pattern
 from .settings import read_flag, read_name
 from .yaml_reader import FORBIDDEN_IN_NAMES, ConfigReader, child_path, did_you_mean, kind_of, line_of, quote_safely
 
 RULE_KEYS: dict[str, str] = {
     "routes": "a list of {match, backend}",
     "prefixes": "words before a model's first slash, and the backend of each, or false",
-    "unmapped": "where a model without a rule goes: capability, or a backend",
+    "unmapped": "where a model without a rule goes: capability, refuse, or a backend",
+    "aliases": "names or patterns that stand for another name, such as {claude-*: gpt-5}",
     "pins": "whether clients may name a backend",
     "unlisted": "models that are served and not listed, as shell patterns",
     "mode": "the mode of requests that choose none",
@@ -34,6 +35,10 @@ TARGET_KEYS = ("backend", "model")
 MODE_KEYS = ("backend", "models")
 SMART_KEYS = ("cheap", "primary", "weights", "thresholds", "cascade")
 """The keys of a route, of a target, of a mode, and of a smart model."""
+
+
+CAPABILITY, REFUSE = "capability", "refuse"
+"""The values of `unmapped` that are no backend."""
 
 
 class SmartModelSpec(Struct, frozen=True, kw_only=True):
@@ -57,6 +62,8 @@ class RoutingRules(Struct, frozen=True, kw_only=True):
     routes: tuple[Route, ...] = ()
     prefixes: Mapping[str, str | None] = {}
     unmapped: str | None = None
+    refuses_unmapped: bool = False
+    aliases: Mapping[str, str] = {}
     pins: bool = True
     unlisted: tuple[str, ...] = ()
     mode: str | None = None
@@ -73,6 +80,7 @@ def read_rules(reader: ConfigReader, found: Mapping[str, yaml.Node], backends: I
         "routes": _read_routes,
         "prefixes": _read_prefixes,
         "unmapped": _read_unmapped,
+        "aliases": _read_aliases,
         "pins": lambda r, n, p, _: read_flag(r, n, p),
         "unlisted": lambda r, n, p, _: tuple(r.text_list(n, p, None)),
         "modes": _read_modes,
@@ -82,6 +90,9 @@ def read_rules(reader: ConfigReader, found: Mapping[str, yaml.Node], backends: I
         value = read(reader, found[key], key, names) if key in found else None
         if value is not None:
             given["smart_models" if key == "smart" else key] = value
+    given["refuses_unmapped"] = given.get("unmapped") == REFUSE
+    if given.get("unmapped") in (CAPABILITY, REFUSE):
+        del given["unmapped"]
     if "mode" in found:
         given["mode"] = reader.choice(found["mode"], "mode", given.get("modes", {}))
     locations = {
@@ -188,9 +199,26 @@ def _read_prefixes(reader: ConfigReader, node: yaml.Node, path: str, names: Coll
     return prefixes
 
 
+def _read_aliases(reader: ConfigReader, node: yaml.Node, path: str, _: Collection[str]) -> dict[str, str]:
+    aliases: dict[str, str] = {}
+    for name, value in reader.mapping(node, path, None).items():
+        here = child_path(path, name)
+        means = read_name(reader, value, here)
+        if FORBIDDEN_IN_NAMES.search(name):
+            reader.complain(value, here, "has white space around it or a control character; remove it")
+        elif means is not None and is_pattern(means):
+            reader.complain(value, here, "stands for a pattern; give one model's name")
+        elif means is not None:
+            aliases[name] = means
+    for name, means in aliases.items():
+        if means in aliases and means != name:
+            what = f"stands for {quote_safely(means)}, which is an alias too; give the name that this one stands for"
+            reader.complain(node, child_path(path, name), what)
+    return aliases
+
+
 def _read_unmapped(reader: ConfigReader, node: yaml.Node, path: str, names: Collection[str]) -> str | None:
-    found = reader.choice(node, path, ("capability", *names))
-    return None if found == "capability" else found
+    return reader.choice(node, path, (CAPABILITY, REFUSE, *names))
 
 
 def _read_modes(reader: ConfigReader, node: yaml.Node, path: str, names: Collection[str]) -> dict[str, NamedMode]:

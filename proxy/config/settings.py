@@ -13,18 +13,26 @@ from msgspec.structs import fields as fields_of
 from .. import headers
 from ..backends.media_fetch import FetchSettings
 from ..backends.transport import NameSettings
+from ..costs.budget import Budget
+from ..costs.price import Price
 from ..ir.loss_tables import LOSS_RULES, Action
+from ..limits.bounds import LimitSet
 from ..resilience.circuit_breaker import BreakerSettings
 from ..resilience.retry import RetrySettings
 from ..traits import Trait
 from . import fetch
 from .limits import MIB, Limits
 from .limits import SIZES as SIZE_LIMITS
+from .prices import read_prices
+from .rates import read_model_limits, read_tag_budgets
+from .secret_sources import read_secret_source
 from .traits import read_traits
 from .urls import ascii_host, host_error, is_loopback
 from .yaml_reader import FORBIDDEN_IN_NAMES, INVALID_KEY, ConfigReader, is_valid_key
 
 Relay = Literal["auto", "never"]
+Unpriced = Literal["refuse", "allow"]
+Cache = Literal["agents", "auto", "off"]
 
 SIZES: dict[str, int] = {"": 1, "KiB": 1024, "MiB": MIB, "GiB": 1024 * MIB}
 """Unit to bytes."""
@@ -46,6 +54,15 @@ class CorsSettings(Struct, frozen=True, kw_only=True):
     """Their origins, as `Origin` says them: `https://app.example.org`."""
 
 
+class PageSettings(Struct, frozen=True, kw_only=True):
+    """The operator's page at `/ui`, which is there once there is an `admin_key`."""
+
+    bodies: bool = False
+    """True if the page shows what was said: the bodies of the last requests and answers are kept in memory."""
+    memory: int = 16 * MIB
+    """Bytes of all bodies that are kept; the oldest are dropped."""
+
+
 class Settings(Struct, frozen=True, kw_only=True):
     """Settings of the proxy. Times are in seconds, sizes in bytes."""
 
@@ -64,6 +81,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Time limit for a client to send its body."""
     limits: Limits = Limits()
     """Limits of requests, connections, streams and answers beside those that are keys of their own."""
+    model_lists_s: float = 3600
+    """Interval for asking the providers for their models; 0 means never."""
     websockets: bool = True
     """True if chats may come over a WebSocket, where their protocol has that."""
     max_in_flight: int = 2000
@@ -98,6 +117,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     relay: Relay = "auto"
     fetch: FetchSettings = FetchSettings()
     """From where pictures and files may be fetched for backends that take bytes only."""
+    cache: Cache = "agents"
+    """For whose requests providers are told what to cache: those of the known agents, all, or none."""
     traits: tuple[Trait, ...] = ()
     """Differences of single models from what the table of traits knows, for every backend."""
     ledger: Mapping[str, Action] = {}
@@ -109,10 +130,25 @@ class Settings(Struct, frozen=True, kw_only=True):
     """URL of the database of mappings, settings and credentials; it may hold a password."""
     store_create: bool = False
     """True if that database may be missing; the first row makes it."""
-    store_poll_s: float = 2
+    store_poll_s: float = 0.5
     """Interval for checking the store for changes; 0 means never."""
+    model_limits: tuple[tuple[str, LimitSet], ...] = ()
+    """Limits of all requests for the models that fit a pattern, by pattern."""
+    tag_budgets: tuple[tuple[str, tuple[Budget, ...]], ...] = ()
+    """The budgets that the clients of a tag share, by tag."""
+    prices: tuple[Price, ...] = ()
+    """Prices that come before those that are shipped."""
+    unpriced: Unpriced = "refuse"
+    """The rule for a client with a budget and a model whose price is not known."""
+    cost_header: bool = False
+    """True if answers in one piece say what they cost, as far as the price is known."""
+    usage: bool | None = None
+    """True if each request has a row in the store; None means if there are clients and a store."""
+    usage_days: int = 90
+    """Days after which a row of the usage is deleted."""
     admin_key: str | None = None
     """Key of the operator's endpoints; without one only programs on this machine may use them."""
+    ui: PageSettings = PageSettings()
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         """Returns the fields with the admin key and the store's password masked."""
@@ -138,11 +174,20 @@ def read_settings(reader: ConfigReader, found: Mapping[str, yaml.Node]) -> Setti
             given["store"], given["store_create"] = value
         else:
             given[key] = value
-    settings = Settings(**given)
-    if not is_loopback(settings.host) and not settings.open:
+    return Settings(**given)
+
+
+def check_openness(
+    reader: ConfigReader, found: Mapping[str, yaml.Node], settings: Settings, *, has_clients: bool
+) -> None:
+    """Reports an address that others can reach without a key, and `open` where clients have keys."""
+    if has_clients and settings.open:
+        what = "contradicts clients, which need keys; remove one of them"
+        reader.complain(found["open"], "open", what)
+    if not is_loopback(settings.host) and not settings.open and not has_clients:
         what = "other machines could reach it and spend the keys of these backends"
-        reader.complain(found["listen"], "listen", f"{what}; use 127.0.0.1, or allow it with the line: open: true")
-    return settings
+        fix = "use 127.0.0.1, give clients keys with `clients:`, or allow it with the line: open: true"
+        reader.complain(found["listen"], "listen", f"{what}; {fix}")
 
 
 def _read_listen(reader: ConfigReader, node: yaml.Node, path: str) -> tuple[str, int] | None:
@@ -234,7 +279,15 @@ def _read_admin_key(reader: ConfigReader, node: yaml.Node, path: str) -> str | N
     return text
 
 
-def _read_seconds(reader: ConfigReader, node: yaml.Node, path: str) -> float | None:
+def _read_page(reader: ConfigReader, node: yaml.Node, path: str) -> PageSettings:
+    found = reader.mapping(node, path, ("bodies", "memory"))
+    bodies = reader.flag(found["bodies"], f"{path}.bodies") if "bodies" in found else None
+    memory = _read_size(reader, found["memory"], f"{path}.memory") if "memory" in found else None
+    return PageSettings(bodies=bool(bodies), memory=memory or PageSettings().memory)
+
+
+def read_seconds(reader: ConfigReader, node: yaml.Node, path: str) -> float | None:
+    """Reads a time that is not 0."""
     value = reader.number(node, path, 0)
     if value == 0:
         reader.complain(node, path, "is 0; give a number of seconds above 0")
@@ -251,7 +304,7 @@ def _read_limits(reader: ConfigReader, node: yaml.Node, path: str) -> Limits:
         elif kinds[name] is int:
             found[name] = reader.integer(value, place, 1)
         else:
-            found[name] = _read_seconds(reader, value, place)
+            found[name] = read_seconds(reader, value, place)
     return Limits(**{name: value for name, value in found.items() if value is not None})
 
 
@@ -292,7 +345,7 @@ def _read_fetch(reader: ConfigReader, node: yaml.Node, path: str) -> FetchSettin
         "private": fetch.read_private,
         "max_bytes": _read_size,
         "max_files": lambda reader, node, path: reader.integer(node, path, 1),
-        "timeout_s": _read_seconds,
+        "timeout_s": read_seconds,
         "types": fetch.read_types,
     }
     found = reader.mapping(node, path, fetch.KEYS)
@@ -327,6 +380,12 @@ def read_relay(reader: ConfigReader, node: yaml.Node, path: str) -> Relay | None
     return reader.choice(node, path, choices)
 
 
+def read_cache(reader: ConfigReader, node: yaml.Node, path: str) -> Cache | None:
+    """Reads the value of the key `cache`."""
+    choices: tuple[Cache, ...] = get_args(Cache)
+    return reader.choice(node, path, choices)
+
+
 def read_name(reader: ConfigReader, node: yaml.Node, path: str) -> str | None:
     """Reads a name: text on one line that is not empty."""
     text = reader.text(node, path)
@@ -337,8 +396,11 @@ def read_name(reader: ConfigReader, node: yaml.Node, path: str) -> str | None:
 
 
 def read_secret(reader: ConfigReader, node: yaml.Node, path: str) -> str | None:
-    """Reads a secret key; returns None for a reference with an empty default, such as `${NAME:-}`."""
-    text = reader.text(node, path)
+    """Reads a secret key, or where it comes from; returns None for a reference with an empty default (`${NAME:-}`)."""
+    if isinstance(node, yaml.MappingNode):
+        text = read_secret_source(reader, node, path)
+    else:
+        text = reader.text(node, path)
     if text == "" and isinstance(node, yaml.ScalarNode) and ":-}" in node.value:
         return None
     if text is not None and not is_valid_key(text):
@@ -354,19 +416,20 @@ SETTINGS: dict[str, Callable[[ConfigReader, yaml.Node, str], Any]] = {
     "hop_limit": lambda reader, node, path: reader.integer(node, path, 1),
     "body_limit": _read_size,
     "max_frame": _read_size,
-    "body_timeout_s": _read_seconds,
+    "body_timeout_s": read_seconds,
     "limits": _read_limits,
+    "model_lists_s": lambda reader, node, path: reader.number(node, path, 0),
     "websockets": read_flag,
     "max_in_flight": lambda reader, node, path: reader.integer(node, path, 0),
-    "connect_timeout_s": _read_seconds,
-    "read_timeout_s": _read_seconds,
+    "connect_timeout_s": read_seconds,
+    "read_timeout_s": read_seconds,
     "dns": _read_dns,
-    "linger_s": _read_seconds,
-    "keepalive_s": _read_seconds,
+    "linger_s": read_seconds,
+    "keepalive_s": read_seconds,
     "drain_s": lambda reader, node, path: reader.number(node, path, 0),
     "reload_s": lambda reader, node, path: reader.number(node, path, 0),
     "reload_settle_s": lambda reader, node, path: reader.number(node, path, 0),
-    "exit_s": _read_seconds,
+    "exit_s": read_seconds,
     "log_buffer": _read_size,
     "log_end_s": lambda reader, node, path: reader.number(node, path, 0),
     "retry": _read_retry,
@@ -374,13 +437,22 @@ SETTINGS: dict[str, Callable[[ConfigReader, yaml.Node, str], Any]] = {
     "records": lambda reader, node, path: reader.integer(node, path, 0),
     "strict": read_flag,
     "relay": read_relay,
+    "cache": read_cache,
     "traits": read_traits,
     "fetch": _read_fetch,
     "ledger": _read_ledger,
     "response_headers": _read_response_headers,
     "rate_limit_headers": read_flag,
     "store": _read_store,
+    "model_limits": read_model_limits,
+    "tag_budgets": read_tag_budgets,
+    "prices": read_prices,
+    "unpriced": lambda reader, node, path: reader.choice(node, path, get_args(Unpriced)),
+    "cost_header": read_flag,
+    "usage": read_flag,
+    "usage_days": lambda reader, node, path: reader.integer(node, path, 1),
     "store_poll_s": lambda reader, node, path: reader.number(node, path, 0),
     "admin_key": _read_admin_key,
+    "ui": _read_page,
 }
 """Key of the config to its reader function."""

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from difflib import get_close_matches
 from math import isfinite
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import yaml
 
@@ -91,6 +91,8 @@ class ConfigReader:
         """Path of a mapping and a key in it, to the line of the key."""
         self.origins: dict[str, str] = {}
         """Top-level key to the source of its value, if that is not the file."""
+        self.secret_sources: list[Any] = []
+        """The files and commands that secrets came from."""
         self.locations: dict[str, tuple[int, str]] = {}
         """Backend to the line and the path of its base URL, which is checked after everything is read."""
 

@@ -12,9 +12,11 @@ from typing import Any
 import msgspec
 
 from ..config import Config
-from ..errors import Malformed
-from ..ir import CAPABILITIES, Request, Text, Tool, Turn
+from ..errors import ClientError, Malformed
+from ..gateway.protocol_choice import fits, in_order, protocols_of, target_of
+from ..ir import CAPABILITIES, Added, Request, Text, Tool, Turn
 from ..ir.capabilities import required_capabilities
+from ..ir.losses import features
 from ..protocols import DEFAULT, PROTOCOLS
 from ..routing import RoutingInput, decide, request_features
 from ..traits import describe, traits_of
@@ -32,6 +34,10 @@ KEYS: dict[str, str] = {
     "down": "backends to treat as down",
 }
 """The keys of the body, and their meaning."""
+
+
+EMPTY_TURNS = (Turn("user", (Text(""),)),)
+"""The conversation of a request of which only the model is known."""
 
 
 def explain(config: Config, body: Mapping[str, Any], down: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -56,7 +62,11 @@ def explain(config: Config, body: Mapping[str, Any], down: Mapping[str, str] | N
         near = get_close_matches(key, KEYS, 1)
         raise Malformed(key, f"unknown key; {f'did you mean {near[0]}?' if near else 'known: ' + ', '.join(KEYS)}")
     decision = msgspec.to_builtins(decide(facts, config.plan))
-    return {"model": request.model, "needs": sorted(needs), **decision, "traits": _traits(decision["chosen"], config)}
+    chosen = decision["chosen"]
+    found = {"model": request.model, "needs": sorted(needs), **decision, "traits": _traits(chosen, config)}
+    protocols = {} if chosen is None else _protocols(request, needs, chosen, config)
+    added = msgspec.to_builtins(_added(request, chosen, next(iter(protocols), None), config))
+    return found | ({"protocols": protocols} if protocols else {}) | ({"added": added} if added else {})
 
 
 def table(found: Mapping[str, Any]) -> str:
@@ -74,13 +84,31 @@ def table(found: Mapping[str, Any]) -> str:
     if (score := found["score"]) is not None:
         parts = ", ".join(f"{part} {points:g}" for part, points in score["parts"].items()) or "nothing that counts"
         lines.append(f"score: {score['total']:g} points, tier {score['tier']}: {parts}")
+    for protocol, losses in found.get("protocols", {}).items():
+        lines.append(f"by {protocol}: {'loses ' + ', '.join(losses) if losses else 'loses nothing'}")
     lines += [f"warning: {note}" for note in found["notes"]]
     lines += [f"trait: {line}" for line in found["traits"]]
+    lines += [f"added: {each['path']} = {each['value']}, {each['why']}" for each in found.get("added", ())]
     width = max((len(candidate["backend"]) for candidate in found["considered"]), default=0)
     for candidate in found["considered"]:
         mark = "✓" if candidate["taken"] else "✗"
         lines.append(f"  {mark} {candidate['backend']:{width}}  {candidate['model'] or '-'}  {candidate['why']}")
     return "\n".join(lines)
+
+
+def _added(request: Request, chosen: Mapping[str, Any] | None, by: str | None, config: Config) -> tuple[Added, ...]:
+    """Returns what the chosen backend needs by this protocol, None for its only one, and the request does not say."""
+    if chosen is None or chosen["model"] is None:
+        return ()
+    spoken = protocols_of(config.plan.by_name[chosen["backend"]])
+    backend = next((each for each in spoken if each.protocol == by), spoken[0])
+    protocol = PROTOCOLS.get(backend.protocol)
+    if protocol is None or protocol.name == request.protocol:
+        return ()
+    try:
+        return protocol.encode_request(request, target_of(backend, chosen["model"])).added
+    except ClientError:  # it cannot be sent at all, which is no addition
+        return ()
 
 
 def _traits(chosen: Mapping[str, Any] | None, config: Config) -> list[str]:
@@ -89,6 +117,32 @@ def _traits(chosen: Mapping[str, Any] | None, config: Config) -> list[str]:
         return []
     backend = config.plan.by_name[chosen["backend"]]
     return list(describe(traits_of(chosen["model"], backend.host, backend.quirks, backend.traits)))
+
+
+def _protocols(
+    request: Request, needs: frozenset[str], chosen: Mapping[str, Any], config: Config
+) -> dict[str, list[str]]:
+    """Returns what the request would lose by each protocol of the chosen backend, the one that it goes by first.
+
+    Empty where the backend speaks only one. An upstream may turn out not to have an address; that is not known here.
+    """
+    backend = config.plan.by_name[chosen["backend"]]
+    if not backend.speaks:
+        return {}
+    if request.turns == EMPTY_TURNS:  # no request but a name, and an empty text is a loss of its own
+        request = msgspec.structs.replace(request, turns=(Turn("user", (Text("Hello!"),)),))
+    found: list[tuple[str, list[str]]] = []
+    for each in in_order(protocols_of(backend), lambda each: each, request.protocol):
+        if not fits(each, needs):
+            continue
+        try:
+            sent = PROTOCOLS[each.protocol].encode_request(request, target_of(each, chosen["model"] or request.model))
+        except ClientError as fault:
+            found.append((each.protocol, [f"refused: {fault.failure.message}"]))
+        else:
+            found.append((each.protocol, list(features(sent.losses))))
+    found.sort(key=lambda each: len(each[1]) if not each[1] or not each[1][0].startswith("refused: ") else 1000)
+    return dict(found)
 
 
 def _asked(said: dict[str, Any]) -> tuple[Request, frozenset[str]]:

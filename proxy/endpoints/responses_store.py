@@ -13,9 +13,13 @@ from ..backends.backend import Backend
 from ..errors import ClientError, Refused, failure
 from ..gateway.context import HttpResponse
 from ..gateway.endpoint_handler import EndpointHandler, UpstreamCall
+from ..gateway.protocol_choice import protocols_of
 from ..gateway.relay import Relay
 from ..protocols.protocol import StoredState, UpstreamTarget
 from ..wire import json_fields
+
+REFERENCE = "item_reference"
+"""The type of an item that stands for one of a stored response."""
 
 QUERY_FIELDS = ("include", "include[]", "include_obfuscation", "limit", "order", "after", "before", "starting_after")
 """The query fields that are forwarded; a credential among the others is not."""
@@ -51,7 +55,11 @@ async def stored(handler: EndpointHandler) -> HttpResponse:
     if client.fields().get("stream") == "true":
         text = "A stored response is not streamed here; leave stream out, and ask again until its status is final."
         raise ClientError(failure("bad_request", text, param="stream"))
-    names = [each.name for each in plan.ordered if each.protocol == client.frontend.name and each.missing_key is None]
+    names = [
+        each.name
+        for each in plan.ordered
+        if each.missing_key is None and any(spoken.protocol == client.frontend.name for spoken in protocols_of(each))
+    ]
     pin = client.headers.get(headers.BACKEND)
     if pin is not None and plan.pins:
         if pin not in names:
@@ -76,8 +84,14 @@ async def stored(handler: EndpointHandler) -> HttpResponse:
 def _model_and_state(body: dict[str, Any]) -> tuple[str, StoredState | None]:
     """The model, and the stored response that the conversation goes on with."""
     model = json_fields.need(body, "model", str)
-    previous = body.get("previous_response_id")
-    return model, StoredState("previous_response_id", (previous,)) if type(previous) is str else None
+    previous, given = body.get("previous_response_id"), body.get("input")
+    items = given if type(given) is list else []
+    found: list[tuple[str, str | None]] = [("previous_response_id", previous)] if type(previous) is str else []
+    if any(type(item) is dict and item.get("type") == REFERENCE for item in items):
+        found.append((REFERENCE, None))
+    if not found:
+        return model, None
+    return model, StoredState(found[0][0], (previous,) if type(previous) is str else (), tuple(found))
 
 
 def _checked(raw: bytes) -> bytes:

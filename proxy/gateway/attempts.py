@@ -17,8 +17,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ..backends.backend import Backend
-from ..errors import RequestError, UpstreamError, failure
-from ..ir import Failure, Loss
+from ..errors import RequestError, UpstreamError, failure, upstream_failure
+from ..ir import Added, Failure, Loss
 from ..observability.request_record import Attempt
 from ..resilience.policy import RETRIABLE, rule_of
 from ..resilience.retry import backoff
@@ -51,6 +51,7 @@ class PreparedCall(Struct, frozen=True, kw_only=True):
     model: str
     body: bytes
     losses: tuple[Loss, ...] = ()
+    added: tuple[Added, ...] = ()
     relayed: bool = False
     is_local: bool = False
     fallback: Callable[[], Any] | None = None
@@ -154,6 +155,9 @@ class AttemptLoop(Generic[C, R]):
                         worst = _worse(worst, error)
                         if self._key_was_changed(error.failure, call):
                             continue
+                        if (again := self._in_another_protocol(error.failure, call)) is not None:
+                            call = again
+                            continue
                         if not self._goes_on(error, call):
                             break
                         call, worst = await self.next_attempt(worst, call)
@@ -193,7 +197,11 @@ class AttemptLoop(Generic[C, R]):
             return await self._call(call, Attempt(name, call.model), self)
         if log.isEnabledFor(logging.INFO):
             log_attempt(call.backend.config, call.model)
-        attempt = context.attempt_started(name, call.model, call.body, call.losses, relayed=call.relayed)
+        if name in runtime.limited:
+            context.held += runtime.reserve_backend(name, context.tokens)
+        attempt = context.attempt_started(name, call.model, call.body, call.losses, call.added, relayed=call.relayed)
+        if context.backends[name].others:
+            attempt.protocol = call.backend.config.protocol
         now = runtime.now()
         ticket, self._ticket = self._ticket or Ticket(name, now), None
         self._running = ticket
@@ -204,6 +212,7 @@ class AttemptLoop(Generic[C, R]):
         started = perf_counter()
         failed = None
         outcome = None
+        was_sent = True
         try:
             answer = await self._call(call, attempt, self)
             outcome = attempt.outcome
@@ -213,7 +222,7 @@ class AttemptLoop(Generic[C, R]):
             context.log_body("backend_response", error.failure)
             if call.fallback is not None and self._lacks_endpoint(kind, call):
                 return self._fall_back(call)  # no outcome: the want of an endpoint says nothing of the backend's health
-            outcome, failed = kind, error.failure
+            outcome, failed, was_sent = kind, error.failure, error.was_sent
             raise
         except RecursionError:
             outcome = attempt.outcome = "upstream_garbage"
@@ -225,10 +234,15 @@ class AttemptLoop(Generic[C, R]):
                 self._proven(ticket)
                 runtime.breakers.succeeded(name)
             elif outcome is not None:
-                runtime.breakers.failed(name, outcome, self._fingerprint, runtime.now())
+                runtime.breakers.failed(name, outcome, self._fingerprint, runtime.now(), was_sent=was_sent)
+                told = failed or context.record.error
+                if told is not None and told.kind == outcome and not self._chain.lookup:
+                    runtime.failures.note(call.backend.config, told)
             if is_probe:
                 runtime.breakers.abandon(name)  # where the outcome neither closed nor opened the breaker
             runtime.admission.leave(ticket, failed)
+            if name in runtime.queues:
+                runtime.places.freed(name)
 
     def _proven(self, ticket: Ticket) -> None:
         """The backend answers: whoever waits for it may call it, and those that failed before it were at fault."""
@@ -239,7 +253,7 @@ class AttemptLoop(Generic[C, R]):
         now = runtime.now()
         runtime.breakers.answering(ticket.backend, now)
         for attempt in self._context.record.attempts[:-1]:
-            if attempt.backend != ticket.backend and rule_of(attempt.outcome).evidence == "once":
+            if attempt.backend != ticket.backend and rule_of(attempt.outcome).evidence in ("each", "once"):
                 runtime.breakers.confirmed(attempt.backend, self._fingerprint, now)
 
     def _fall_back(self, call: C) -> R:
@@ -262,6 +276,8 @@ class AttemptLoop(Generic[C, R]):
         for attempt in self._context.record.attempts[-1:]:
             if attempt.outcome == "aborted":
                 attempt.outcome = "upstream_timeout"
+                silent = upstream_failure(504)
+                self._runtime.failures.note(self._context.backends[attempt.backend].config, silent)
                 self._runtime.breakers.failed(attempt.backend, attempt.outcome, self._fingerprint, self._runtime.now())
 
     # ---- what follows a failure --------------------------------------------------------------------------------------
@@ -273,6 +289,30 @@ class AttemptLoop(Generic[C, R]):
         refused = self._refused_keys.setdefault(call.candidate.backend, set())
         refused.add(self._key)
         return call.backend.next_key(refused)
+
+    def _in_another_protocol(self, failed: Failure, call: C) -> C | None:
+        """The same call in another protocol, where the backend turned out to have no address for this one; else None.
+
+        A request that refers to what the backend keeps may be missing that, and not the address.
+        """
+        primary = self._context.backends[call.candidate.backend]
+        if failed.kind != "not_found" or not primary.others or self._chain.state():
+            return None
+        lacking, now = self._runtime.lacking, self._runtime.now()
+        config = call.backend.config
+        if lacking.has(config, now):
+            return None
+        lacking.note(config, now)
+        again = self._prepare(call.candidate)
+        if isinstance(again, str) or again.backend is call.backend:
+            return None
+        log.warning(
+            "backend '%s' has no address for %s; it is asked by %s from now on",
+            config.name,
+            config.protocol,
+            again.backend.config.protocol,
+        )
+        return again
 
     def _goes_on(self, error: UpstreamError, call: C) -> bool:
         """Returns whether another attempt follows this failure; drops the candidates that cannot serve the request."""
@@ -345,10 +385,11 @@ class AttemptLoop(Generic[C, R]):
         return None, worst
 
     def _has_room(self, candidate: Candidate) -> bool:
-        return not self._runtime.is_full(candidate.backend)
+        return self._runtime.full_reason(candidate.backend) is None
 
     def _full(self, candidate: Candidate) -> Failure:
-        text = f"The backend {candidate.backend} was not called: {FULL}; try again later."
+        reason = self._runtime.full_reason(candidate.backend) or FULL
+        text = f"The backend {candidate.backend} was not called: {reason}; try again later."
         return replace(failure("overloaded", text), retry_after=RETRY_AFTER_S)
 
     def _rank(self, key: _Key) -> Rank:

@@ -37,6 +37,8 @@ def select_candidate(
     candidate is left.
     """
     unfit: dict[str, str] = {}
+    caller = context.caller
+    allowed = None if caller is None else caller.allowed
     while True:
         health = context.health()
 
@@ -51,6 +53,7 @@ def select_candidate(
                     mode=client_headers.get(headers.MODE),
                     down=down,
                     features=features,
+                    allowed=allowed,
                 ),
                 context.config.plan,
             )

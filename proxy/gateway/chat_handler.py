@@ -10,14 +10,19 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from .. import headers
-from ..errors import ClientError, Malformed, RequestError, failure
-from ..ir import Loss, Request
+from ..backends.backend import Backend
+from ..clients.client import Client
+from ..errors import ClientError, Malformed, Refused, RequestError, failure
+from ..ir import Added, Loss, Request
 from ..ir.capabilities import required_capabilities
 from ..ir.stop_sequences import cut_at_stops
+from ..ir.token_estimate import estimate_prompt
 from ..ir.tool_ids import with_unique_ids
+from ..known_clients import client_of
 from ..observability.request_record import Attempt
+from ..protocols import PROTOCOLS
 from ..protocols.protocol import NewId, Protocol, ReplyContext, UpstreamRequest, UrlParams
-from ..routing import Candidate, request_features
+from ..routing import BackendConfig, Candidate, request_features
 from ..wire import json_fields
 from ..wire.duplicate_keys import parse_request
 from ..wire.text_repair import BOM, without_mark
@@ -29,6 +34,8 @@ from .context import HttpResponse, RequestContext
 from .decision_log import log_decision, log_request, log_success
 from .hops import upstream_headers, with_own_headers
 from .loss_policy import LossPolicy
+from .place_queue import with_place
+from .protocol_choice import choose_protocol
 from .relay import Relay
 from .request_limits import check_request
 from .runtime import LARGE
@@ -47,6 +54,7 @@ class ChatRequest(Struct, frozen=True):
     url: UrlParams
     headers: Mapping[str, str]
     body: bytes
+    client: Client | None = None
 
 
 class ChatHandler:
@@ -66,17 +74,24 @@ class ChatHandler:
         """The answer, or None once it was streamed to the writer. Raises RequestError where nothing was sent."""
         is_large = len(self._incoming.body) >= LARGE
         request = await self._context.off_loop(self._decode_request) if is_large else self._decode_request()
+        if self._context.caller is not None:
+            await self._context.caller.check_state(self._runtime.owners, self._frontend.stored_state(request))
         settings = self._context.config.settings
         if settings.fetch.allow and has_urls(request):
             self._media = UrlMedia(settings.fetch, settings.dns)
-            chain, call = await self._route_with_media(request, self._media)
-        elif is_large:
-            chain, call = await self._context.off_loop(partial(self._route, request))
+        if self._runtime.queues:
+            chain, call = await with_place(self._context, partial(self._route_anywhere, request, is_large))
+        elif is_large or self._media is not None:
+            chain, call = await self._route_anywhere(request, is_large)
         else:
             chain, call = self._route(request)
         fetch = None if self._media is None else self._media.fetch
+        if self._context.caller is not None or self._context.runtime.limited:
+            await self._reserve(request, call)
         new_id, record = self._new_id, self._context.record
-        reply_context = ReplyContext(request, new_id(""), int(record.at), new_id, array=self._wants_array(request))
+        reply_context = ReplyContext(
+            request, new_id(""), int(record.at), new_id, self._wants_array(request), record.request_id
+        )
         context, fingerprint = self._context, hash(self._incoming.body)
         prepare = partial(self._prepare_candidate, request)
         if not request.stream:
@@ -85,7 +100,7 @@ class ChatHandler:
                 context, chain, prepare, call_unary, fingerprint, fetch
             )
             return await loop.run(call)
-        forwarder = StreamForwarder(context, reply_context, writer)
+        forwarder = StreamForwarder(context, reply_context, writer, ends_whole=self._is_exempt("ends_whole"))
         await forwarder.run(AttemptLoop(context, chain, prepare, forwarder.forward, fingerprint, fetch), call)
         return None
 
@@ -113,11 +128,36 @@ class ChatHandler:
     def _wants_array(self, request: Request) -> bool:
         return request.stream and self._incoming.url.wants_array
 
+    async def _reserve(self, request: Request, call: ChatCall) -> None:
+        """Reserves the request on the limits that count for it; raises Refused where one has no room."""
+        context = self._context
+        if call.is_local:
+            return
+        prompt = estimate_prompt(request, self._incoming.body)
+        context.tokens = prompt
+        if context.caller is not None:
+            backend = call.backend.config
+            try:
+                await context.caller.reserve(request.model, backend, call.model, prompt, request.max_tokens)
+            except Refused:
+                if backend.name in context.runtime.queues:
+                    context.runtime.places.freed(backend.name)
+                raise
+
     # ---- route -------------------------------------------------------------------------------------------------------
+
+    async def _route_anywhere(self, request: Request, is_large: bool) -> tuple[FailoverChain, ChatCall]:
+        """The same as `_route`; a large request leaves the event loop, one with URLs may wait for what they name."""
+        if self._media is not None:
+            return await self._route_with_media(request, self._media)
+        route = partial(self._route, request)
+        return await self._context.off_loop(route) if is_large else route()
 
     def _route(self, request: Request) -> tuple[FailoverChain, ChatCall]:
         """Decides, encodes, and decides again without the candidates that cannot take the request."""
         plan, needed = self._context.config.plan, required_capabilities(request)
+        if (caller := self._context.caller) is not None:
+            caller.check(self._frontend.name, request.model, self._incoming.headers)
         state = self._frontend.stored_state(request) if self._frontend.keeps_replies else None
         chosen = None
         try:
@@ -127,10 +167,13 @@ class ChatHandler:
                 request.model,
                 needed,
                 partial(self._prepare_candidate, request),
-                request_features(request) if request.model in plan.smart_names else None,
+                request_features(request) if plan.alias_table.meaning(request.model) in plan.smart_names else None,
                 None if state is None else self._runtime.owners.owner(state.ids),
             )
             chosen = call.backend.config
+            made = self._context.record.decision
+            if made is not None and made.notes and made.mode != "smart":
+                self._runtime.failures.note_name(request.model, made.notes[0])
         finally:
             if log.isEnabledFor(logging.INFO):
                 log_request(self._frontend.title, request.model)
@@ -152,9 +195,22 @@ class ChatHandler:
             await media.fetch()
 
     def _prepare_candidate(self, request: Request, candidate: Candidate) -> ChatCall | str:
-        """The request encoded for this candidate, or why its backend cannot take it."""
-        incoming, backend = self._incoming, self._context.backends[candidate.backend]
-        config = backend.config
+        """The request encoded for this candidate, or why its backend cannot take it.
+
+        Of the protocols that the backend speaks it is the one that loses least.
+        """
+        backend = self._context.backends[candidate.backend]
+        if not backend.others:
+            return self._prepare_in(request, candidate, backend)
+        return choose_protocol(
+            self._runtime.spoken(backend, self._frontend.name, required_capabilities(request)),
+            lambda each: self._prepare_in(request, candidate, each),
+            lambda call: call.losses,
+        )
+
+    def _prepare_in(self, request: Request, candidate: Candidate, backend: Backend) -> ChatCall | str:
+        """The request encoded for this candidate in one of its backend's protocols."""
+        incoming, config = self._incoming, backend.config
         target = backend.target(candidate.model or request.model)
         policy = LossPolicy(self._asks_strict or config.strict, self._runtime.loss_actions)
         # a backend of the client's own protocol gets the client's headers, relayed or converted
@@ -166,11 +222,13 @@ class ChatHandler:
         )
         own = self._frontend.local_reply(request, relay is not None)
         losses: tuple[Loss, ...] = ()
+        added: tuple[Added, ...] = ()
         if own is not None:
             sent, body, relay = UpstreamRequest({}, (), target), b"", None
         elif relay is not None:
             dialect = self._frontend if self._frontend.to_chat is not None else None
-            sent, body = UpstreamRequest({}, (), target, dialect=dialect), relay.request(incoming.body)
+            sent = UpstreamRequest({}, (), target, relayed=dialect is None, dialect=dialect)
+            body = relay.request(incoming.body)
         else:
             if self._frontend.to_chat is not None:
                 request, losses = self._frontend.to_chat(request)
@@ -185,7 +243,14 @@ class ChatHandler:
                 raise _too_deep() from None
             losses += sent.losses
             if losses and (why := policy.rejection(losses)) is not None:
+                if (code := self._frontend.refusal_code(request)) is not None:
+                    # no other backend knows what it refers to either
+                    raise Refused(failure("loss", f"The backend {config.name!r} {why}.", code=code))
                 return why
+            added = sent.added
+            spoken = PROTOCOLS.get(config.protocol)
+            if spoken is not None and spoken.place_cache_marks is not None and self._caches(config):
+                added += spoken.place_cache_marks(sent.payload)
             body = json_fields.encode(sent.payload)
             if sent.headers:
                 forwarded = with_own_headers(forwarded, sent.headers, config)
@@ -195,6 +260,7 @@ class ChatHandler:
             model=target.model,
             body=body,
             losses=losses,
+            added=added,
             relayed=relay is not None,
             is_local=own is not None,
             sent=sent,
@@ -203,6 +269,17 @@ class ChatHandler:
             policy=policy,
             reply=own,
         )
+
+    def _caches(self, config: BackendConfig) -> bool:
+        """Returns whether the proxy says what this backend is to cache, for a client whose protocol cannot say it."""
+        if config.cache == "off" or config.protocol == self._frontend.name:
+            return False
+        return config.cache == "auto" or self._is_exempt("caches")
+
+    def _is_exempt(self, what: str) -> bool:
+        """Returns whether the client is one for which this is done, by its user agent."""
+        client = client_of(self._incoming.headers.get(headers.USER_AGENT, ""))
+        return client is not None and client.is_exempt(what)
 
     def _must_convert(self, request: Request, candidate: Candidate) -> bool:
         """Returns whether the answer cannot be relayed even by a backend of the client's own protocol.
@@ -239,7 +316,7 @@ class ChatHandler:
         if call.relay is not None and unique is reply:
             body = call.relay.reply(raw)
             if self._frontend.keeps_replies:
-                self._runtime.owners.remember(reply.id, backend.config.name)
+                self._runtime.owners.remember(reply.id, backend.config.name, context.client_name)
         else:
             answer, losses = self._frontend.encode_reply(unique, reply_context)
             if losses:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from math import ceil, isfinite
 from time import perf_counter
@@ -11,14 +12,18 @@ import msgspec
 from msgspec import Struct
 
 from .. import headers
+from ..costs.price import dollars
 from ..errors import Malformed
-from ..ir import Failure, Loss, Usage
+from ..ir import Added, Failure, Loss, Usage
 from ..ir.losses import features
 from ..ir.rate_limits import RateLimit
+from ..limits.state import Held
+from ..observability.body_buffer import READ, Exchange
 from ..observability.request_record import Attempt, Record
 from ..protocols.protocol import Protocol
 from ..wire import json_fields
 from ..wire.content_coding import ACCEPTED
+from .guard import Caller
 from .runtime import BackendHealth, Runtime
 
 T = TypeVar("T")
@@ -29,7 +34,7 @@ RETRY_AFTER_S = 1.0
 FUTILE = frozenset(
     (
         *("loss", "no_credentials", "upstream_auth", "upstream_quota", "upstream_region"),
-        *("upstream_moderation", "upstream_forbidden", "loop"),
+        *("upstream_moderation", "upstream_forbidden", "loop", "budget", "over_limit"),
     )
 )
 """Kinds of failure that the same request meets again for certain."""
@@ -55,9 +60,22 @@ class RequestContext:
         self.config = runtime.config
         self.backends = runtime.backends
         self.record = Record(request_id, runtime.clock(), frontend.name, operation)
+        self.caller: Caller | None = None
+        """The client, its permissions and what is reserved for it; None where nobody has limits."""
+        self.tokens = 0
+        """The tokens of the request, by estimate, as far as a limit asks for them."""
+        self.held: list[Held] = []
+        """The amounts that are reserved of the limits of backends."""
         self._health: BackendHealth | None = None
         self._began = perf_counter()
         self._logged: set[tuple[str, int]] = set()
+        self._exchange = None if runtime.bodies is None else Exchange()
+
+    @property
+    def client_name(self) -> str | None:
+        """The name of the client; None where nobody needs a key."""
+        client = None if self.caller is None else self.caller.client
+        return None if client is None else client.name
 
     async def off_loop(self, work: Callable[[], T]) -> T:
         """Runs work on a large request in a thread, which sees the backends' health as it is now."""
@@ -81,11 +99,19 @@ class RequestContext:
         self.mark_stage("decode")
 
     def attempt_started(
-        self, backend: str, model: str, body: bytes, losses: tuple[Loss, ...], *, relayed: bool
+        self,
+        backend: str,
+        model: str,
+        body: bytes,
+        losses: tuple[Loss, ...],
+        added: tuple[Added, ...] = (),
+        *,
+        relayed: bool,
     ) -> Attempt:
-        """One backend is about to be called; the losses are those of this attempt's request alone."""
-        attempt = Attempt(backend, model, relayed=relayed)
+        """One backend is about to be called; losses and additions are those of this attempt's request alone."""
+        attempt = Attempt(backend, model, relayed=relayed, began_ms=self.elapsed_ms())
         self.record.losses = list(losses)
+        self.record.added = added
         self.record.attempts.append(attempt)
         self.log_body("backend_request", body)
         return attempt
@@ -109,6 +135,8 @@ class RequestContext:
         self.mark_stage("encode")
         self.log_body("client_response", body)
         fields = self.response_headers("application/json")
+        if self.config.settings.cost_header and (cost := self.cost()) is not None:
+            fields[headers.COST] = dollars(cost)
         if is_estimate:
             fields[headers.ESTIMATE] = "1"
         return HttpResponse(200, fields, body)
@@ -138,22 +166,64 @@ class RequestContext:
         if record.attempts:
             record.attempts[-1].outcome = failure.kind
 
-    def finish(self) -> None:
-        """The request is over: its record is kept, written and counted."""
+    def finish(self, *, is_request: bool = True) -> None:
+        """The request is over: its record is kept, written and counted. What never became one has no row of usage."""
         runtime, record = self.runtime, self.record
         for attempt in record.attempts:
             attempt.rate_limits = self._rate_limits(attempt)
         record.total_ms = self.elapsed_ms()
+        if is_request and (runtime.guard is not None or runtime.ledger is not None):
+            self._account()
+        elif self.held:
+            self._settle_backends()
         runtime.records.add(record)
         runtime.metrics.add(record)
+        if self._exchange is not None and runtime.bodies is not None:
+            runtime.bodies.add(record.request_id, self._exchange)
         if runtime.record_files is not None:
             runtime.record_files.write(record)
+
+    def cost(self) -> int | None:
+        """The cost of the answer in billionths of a dollar; None where the price or the usage is not known."""
+        record = self.record
+        if record.usage is None or record.backend_used is None:
+            return None
+        backend = self.backends[record.backend_used].config
+        price = self.runtime.prices.price_at(backend.provider, record.model_used or "", local=backend.local)
+        return None if price is None else price.cost(record.usage)
+
+    def _account(self) -> None:
+        """Settles what was reserved, and adds the request to the ledger of usage."""
+        runtime, record, caller = self.runtime, self.record, self.caller
+        record.cost = self.cost()
+        tags: tuple[str, ...] = ()
+        if caller is not None:
+            caller.settle(record)
+            if caller.client is not None:
+                record.client, tags = caller.client.name, caller.client.tags
+        if self.held:
+            self._settle_backends()
+        if runtime.ledger is not None:
+            runtime.ledger.add(record, tags)
+
+    def _settle_backends(self) -> None:
+        held, self.held = self.held, []
+        usage = self.record.usage
+        if usage is not None:
+            self.runtime.limits.settle(held, {"tokens": (usage.prompt or 0) + (usage.output or 0)})
 
     # ---- what is made of it ------------------------------------------------------------------------------------------
 
     def elapsed_ms(self) -> float:
         """Milliseconds since the request arrived."""
         return (perf_counter() - self._began) * 1000
+
+    @property
+    def kept_bytes(self) -> int:
+        """The bytes of a stream that are kept for the stage log or the page; 0 without either."""
+        if self.runtime.stages is not None:
+            return sys.maxsize
+        return 0 if self._exchange is None else READ
 
     def mark_stage(self, name: str) -> None:
         """A stage of the request ends now."""
@@ -168,7 +238,10 @@ class RequestContext:
         if not held:
             kept = self.runtime.kept_headers
             fields.update((name, text) for name, text in record.response_headers().items() if name in kept)
-            if record.attempts and self.config.settings.rate_limit_headers:
+            own = () if self.caller is None else self.caller.rate_limits(self.runtime.clock())
+            if own:
+                fields.update(self.frontend.write_rate_limits(own, self.runtime.clock()))
+            elif record.attempts and self.config.settings.rate_limit_headers:
                 limits = self._rate_limits(record.attempts[-1])
                 fields.update(self.frontend.write_rate_limits(limits, self.runtime.clock()))
         return fields
@@ -179,14 +252,18 @@ class RequestContext:
         return known.get(attempt.model if self.record.what == "chat" else "", ()) if known else ()
 
     def log_body(self, stage: str, content: bytes | Failure) -> None:
-        """Writes a line of the stage log, if there is one; of each stage of an attempt only the first is written."""
+        """Keeps a body for the stage log and the page, if they want it; of each stage of an attempt only the first."""
         stages, record = self.runtime.stages, self.record
-        if stages is None:
+        if stages is None and self._exchange is None:
             return
         key = (stage, len(record.attempts) if stage.startswith("backend") else 0)
         if key in self._logged:
             return
         self._logged.add(key)
+        if self._exchange is not None:
+            self._exchange.add(stage, len(record.attempts), self.elapsed_ms(), content, self.runtime.without_keys)
+        if stages is None:
+            return
         entry: dict[str, object] = {
             "time": self.runtime.clock(),
             "id": record.request_id,

@@ -14,8 +14,10 @@ from msgspec.structs import replace
 
 from .. import headers
 from ..backends.backend import Backend
-from ..errors import ClientError, Malformed, UpstreamError, failure
+from ..clients.client import Client
+from ..errors import ClientError, Malformed, Refused, UpstreamError, failure
 from ..ir import Failure, Loss, Usage
+from ..ir.token_estimate import estimate_text
 from ..observability.request_record import Attempt
 from ..protocols.protocol import Protocol, StoredState, UpstreamTarget, UrlParams
 from ..routing import Candidate, Plan
@@ -26,10 +28,15 @@ from .candidate_selection import select_candidate
 from .context import HttpResponse, RequestContext
 from .hops import upstream_headers
 from .loss_policy import LossPolicy
+from .place_queue import with_place
+from .protocol_choice import choose_protocol
 from .request_limits import check_model
 from .runtime import LARGE
 
 T = TypeVar("T")
+
+NOTHING: frozenset[str] = frozenset()
+"""The needs of a request beside the chat, that a protocol has or has not as a whole."""
 
 
 class EndpointRequest(Struct, frozen=True):
@@ -41,6 +48,7 @@ class EndpointRequest(Struct, frozen=True):
     headers: Mapping[str, str]
     query: tuple[tuple[str, str], ...]
     body: bytes = b""
+    client: Client | None = None
 
     def fields(self) -> dict[str, str]:
         """The query's fields; of one that stands there twice the last value."""
@@ -136,13 +144,29 @@ class EndpointHandler:
             return self._prepare_candidate(candidate, build, model)
 
         context, fields = self._context, self.request.headers
+        if context.caller is not None:
+            await context.caller.check_state(context.runtime.owners, state)
+            context.caller.check(context.frontend.name, model, fields)
         owner = None if state is None else context.runtime.owners.owner(state.ids)
-        chain, first = await self._maybe_off_loop(
-            lambda: select_candidate(context, fields, model, capabilities, prepare, owner=owner)
-        )
+
+        async def select() -> tuple[FailoverChain, _EndpointCall[T]]:
+            return await self._maybe_off_loop(
+                lambda: select_candidate(context, fields, model, capabilities, prepare, owner=owner)
+            )
+
+        chain, first = await (with_place(context, select) if context.runtime.queues else select())
         if state is not None:
             field = state.field
             chain = replace(chain, state=lambda: field)
+        if (context.caller is not None or context.runtime.limited) and not first.is_local:
+            context.tokens = estimate_text(self.request.body)
+            if context.caller is not None:
+                try:
+                    await context.caller.reserve(model, first.backend.config, first.model, context.tokens, 0)
+                except Refused:
+                    if first.backend.config.name in context.runtime.queues:
+                        context.runtime.places.freed(first.backend.config.name)
+                    raise
         return await self._loop(chain, prepare).run(first)
 
     async def look_up(self, id_: str, names: Iterable[str], call: UpstreamCall[T]) -> T:
@@ -154,8 +178,13 @@ class EndpointHandler:
         """
 
         def prepare(candidate: Candidate) -> _EndpointCall[T] | str:
-            return _prepared(candidate, self._context.backends[candidate.backend], "", call)
+            backend = self._context.backends[candidate.backend]
+            return _prepared(
+                candidate, self._context.runtime.spoken(backend, self.request.frontend.name, NOTHING)[0], "", call
+            )
 
+        if (caller := self._context.caller) is not None:
+            await caller.check_state(self._context.runtime.owners, StoredState("id", (id_,), (("id", id_),)))
         owner = self._context.runtime.owners.owner((id_,))
         names = [name for name in names if name == owner] or names
         candidates = tuple(Candidate(name, None, True, "") for name in names)
@@ -182,6 +211,15 @@ class EndpointHandler:
         """The call for this candidate, or why its backend cannot take it."""
         backend = self._context.backends[candidate.backend]
         upstream_model = candidate.model or model
+        spoken = self._context.runtime.spoken(backend, self.request.frontend.name, NOTHING)
+        return choose_protocol(
+            spoken, lambda each: self._prepare_in(candidate, each, build, upstream_model), lambda call: call.losses
+        )
+
+    def _prepare_in(
+        self, candidate: Candidate, backend: Backend, build: BuildCall[T], upstream_model: str
+    ) -> _EndpointCall[T] | str:
+        """The call for this candidate in one of its backend's protocols, or why it cannot take it."""
         call = build(backend, backend.target(upstream_model))
         if isinstance(call, str):
             return call

@@ -52,6 +52,8 @@ class Gateway(Runtime):
         """
         new_id = self.ids()
         context = RequestContext(self, request.frontend, new_id("req_"))
+        if self.guard is not None:
+            context.caller = self.guard.caller(request.client)
         return await self._handle(context, request.headers, ChatHandler(context, request, new_id).run(writer))
 
     async def handle_endpoint(
@@ -62,13 +64,15 @@ class Gateway(Runtime):
     ) -> HttpResponse:
         """Answers a request beside the chat; `operation` names it in its record."""
         context = RequestContext(self, request.frontend, self.ids()("req_"), operation)
+        if self.guard is not None:
+            context.caller = self.guard.caller(request.client)
         return await self._handle(context, request.headers, function(EndpointHandler(context, request)))
 
     def reject(self, frontend: Protocol, fault: Failure) -> HttpResponse:
         """An error for what never became a request (its body, its path), in the frontend's shape."""
         context = RequestContext(self, frontend, self.ids()("req_"))
         response = context.error_response(fault)
-        context.finish()
+        context.finish(is_request=False)
         return response
 
     def end_all(self) -> None:

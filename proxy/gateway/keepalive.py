@@ -17,11 +17,11 @@ class KeepaliveWriter:
     | held open | yes      | no          | headers and pings        | an error in band, then a break | yes      |
     | committed | yes      | yes         | content of one backend   | an error in band, then a break | no       |
 
-    `keeps_body` collects what was sent in `body`, for the stage log.
+    `kept_bytes` of what was sent are collected in `body`, for the stage log and the page.
     """
 
     def __init__(
-        self, writer: ResponseWriter, ping: bytes, interval: float, held_headers: Mapping[str, str], keeps_body: bool
+        self, writer: ResponseWriter, ping: bytes, interval: float, held_headers: Mapping[str, str], kept_bytes: int
     ) -> None:
         self._writer = writer
         self._ping = ping
@@ -35,7 +35,7 @@ class KeepaliveWriter:
         self.committed = False
         self.is_over = False
         """True once the stream was ended or aborted."""
-        self.keeps_body = keeps_body
+        self.kept_bytes = kept_bytes
         self.body: list[bytes] = []
 
     async def will_tell(self) -> bool:
@@ -51,10 +51,12 @@ class KeepaliveWriter:
             await self._writer.open(headers)
 
     async def write(self, data: bytes) -> None:
-        await self._await_ping()
+        if self._pinging is not None:
+            await self._await_ping()
         self._last_write = self._loop.time()
-        if self.keeps_body:
+        if self.kept_bytes > 0:
             self.body.append(data)
+            self.kept_bytes -= len(data)
         await self._writer.write(data)
 
     async def end(self) -> None:

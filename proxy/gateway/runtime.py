@@ -5,26 +5,37 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
 from ..backends.backend import Backend
-from ..backends.http import SECRET_LENGTH
+from ..backends.secrets import SECRET_LENGTH
 from ..config import Config
+from ..costs.price import PriceTable
+from ..costs.price_list import shipped_prices
 from ..ir.loss_tables import LOSS_RULES
+from ..limits.state import Held, Limit, MemoryState, limit_of
+from ..observability.body_buffer import BodyBuffer
+from ..observability.failure_log import FailureLog
 from ..observability.log_output import escape_messages
 from ..observability.metrics import Metrics
 from ..observability.record_log import RecordFiles, StageLog
 from ..observability.request_record import RecordBuffer
+from ..observability.usage_log import UsageLog
 from ..protocols.protocol import NewId
 from ..resilience.circuit_breaker import CircuitBreakers
 from ..resilience.retry import RetryBudget
 from ..routing import BackendConfig
 from .admission import Admission
+from .guard import Guard
 from .hops import may_be_proxy, new_instance_id
+from .model_lists import ModelLists, with_models
+from .place_queue import PlaceQueues, QueueBound
+from .protocol_choice import Lacking, fits, in_order
 from .state_owners import StateOwners
 
 T = TypeVar("T")
@@ -58,6 +69,8 @@ class BackendHealth(Struct, frozen=True):
 Ids = Callable[[], NewId]
 """Called once for each request; returns the function that makes that request's ids."""
 
+ReadUsage = Callable[[Sequence[str], float], Awaitable[list[dict[str, Any]]]]
+
 MakeBackend = Callable[[BackendConfig, Config], Backend]
 """Makes a backend; it opens no connection before its first use."""
 
@@ -88,11 +101,26 @@ class Runtime:
         self.stages = stages
         self.record_files = record_files
         self.records = RecordBuffer(config.settings.records, config.settings.limits.record_memory)
+        self.bodies: BodyBuffer | None = None
+        """The bodies of the last requests, for the page; None where none are kept."""
+        self.began = clock()
         self.metrics = Metrics()
+        self.failures = FailureLog(now)
         self.breakers = CircuitBreakers(config.settings.breaker)
         self.retry_budget = RetryBudget(config.settings.retry, now())
         self.admission = Admission(self.breakers, self.retry_budget, now)
         self.owners = StateOwners()
+        self.places = PlaceQueues()
+        self.limits = MemoryState(now, clock)
+        """The state of every limit, which outlives a config."""
+        self.ledger: UsageLog | None = None
+        """Takes a row of usage for each request; None where none are kept."""
+        self.read_usage: ReadUsage | None = None
+        """Reads the sums of that ledger by columns since a unix time; None where none is kept."""
+        self.lacking = Lacking()
+        self.model_lists = ModelLists(lambda: self.config, lambda: self.backends, self._offer_models, now)
+        self._loaded = config
+        """The config without the models that the providers list."""
         self.config_complaints: tuple[str, ...] = ()
         """The errors for which the newest config was refused, while the one before it serves."""
         self.store_complaint: str | None = None
@@ -120,8 +148,24 @@ class Runtime:
         self.loss_actions = {word: rule.action for word, rule in LOSS_RULES.items()} | dict(settings.ledger)
         self.kept_headers = settings.response_headers
         self._secrets = _secrets(self.config)
+        if not settings.ui.bodies or settings.admin_key is None:
+            self.bodies = None
+        elif self.bodies is None:
+            self.bodies = BodyBuffer(settings.ui.memory)
+        else:
+            self.bodies.memory = settings.ui.memory
         self._proxies = frozenset(backend.name for backend in self.config.plan.backends if may_be_proxy(backend))
-        self._bounded = {b.name: b.max_in_flight for b in self.config.plan.backends if b.max_in_flight is not None}
+        backends = self.config.plan.backends
+        self.prices = PriceTable((*settings.prices, *shipped_prices()))
+        self.guard = (
+            Guard(self.config, self.limits, self.prices, self.clock())
+            if self.config.clients is not None or settings.model_limits
+            else None
+        )
+        self.queues = {b.name: QueueBound(b.queue, b.queue_s) for b in backends if b.queue and b.max_in_flight}
+        """The bounds of the queues of those backends that have one."""
+        self.limited = {b.name: _backend_limits(b) for b in backends if b.rates}
+        self._bounded = {b.name: b.max_in_flight for b in backends if b.max_in_flight is not None or b.rates}
 
     def hop_of(self, backend: str) -> str | None:
         """The id that tells this backend where a request came through; None for a provider of the registry."""
@@ -132,6 +176,7 @@ class Runtime:
 
         A backend whose config is unchanged keeps its connections, and every backend keeps its circuit breaker.
         """
+        self._loaded, config = config, with_models(config, self.model_lists.offered)
         old = self.backends
         same_connections = _connection_settings(config) == _connection_settings(self.config)
         backends: dict[str, Backend] = {}
@@ -146,7 +191,12 @@ class Runtime:
         self.records.memory = config.settings.limits.record_memory
         self.config_complaints = ()
         self._derive()
+        self.limits.forget_unused()
         self.close_unused_backends()
+
+    def _offer_models(self, offered: Mapping[str, tuple[str, ...]]) -> None:
+        """Lists these models of the backends from now on."""
+        self.config = with_models(self._loaded, offered)
 
     async def off_loop(self, work: Callable[[], T]) -> T:
         """Runs work on a large request in a thread, so that other requests get their turn meanwhile."""
@@ -154,13 +204,45 @@ class Runtime:
 
     def health(self) -> BackendHealth:
         """The backends that are not to be called now."""
-        full = {name: FULL for name in self._bounded if self.is_full(name)} if self._bounded else NO_BACKENDS
+        full = (
+            {name: reason for name in self._bounded if (reason := self.full_reason(name)) is not None}
+            if self._bounded
+            else NO_BACKENDS
+        )
         return BackendHealth(self.breakers.open_reasons(self.now()), full)
 
-    def is_full(self, name: str) -> bool:
-        """Returns whether the backend has as many requests under way as its `max_in_flight`."""
-        most = self._bounded.get(name)
-        return most is not None and self.backends[name].busy >= most
+    def spoken(self, backend: Backend, frontend: str, needs: frozenset[str]) -> Sequence[Backend]:
+        """The backend in each of its protocols that can say what is needed, in the order of trial for this frontend.
+
+        Those that its host turned out not to speak are left out, unless there is no other.
+        """
+        if not backend.others:
+            return (backend,)
+        every = in_order((backend, *backend.others), lambda each: each.config, frontend)
+        found = [each for each in every if fits(each.config, needs)] or every[:1]
+        now = self.now()
+        return [each for each in found if not self.lacking.has(each.config, now)] or found
+
+    def full_reason(self, name: str) -> str | None:
+        """The reason why the backend takes no request now: its `max_in_flight` or one of its limits; else None."""
+        if name not in self._bounded:
+            return None
+        most = self._bounded[name]
+        if most is not None and self.backends[name].busy + self.places.promised.get(name, 0) >= most:
+            return FULL
+        for limit in self.limited.get(name, ()):
+            if self.limits.counter(limit).wait(1, limit.bound.limit):
+                return f"it has had as many {limit.unit} in {limit.bound.kind} as it gets ({limit.unit})"
+        return None
+
+    def reserve_backend(self, name: str, tokens: int) -> list[Held]:
+        """Counts a call of a backend on its limits, of which `full_reason` has found that there is room."""
+        held: list[Held] = []
+        for limit in self.limited.get(name, ()):
+            amount = 1 if limit.unit == "requests" else tokens
+            counter = self.limits.counter(limit)
+            held.append((limit, counter, counter.add(amount), amount))
+        return held
 
     def close_unused_backends(self) -> None:
         """Closes the backends that are no longer in the config and have no request under way."""
@@ -188,6 +270,11 @@ class Runtime:
         }
         self.metrics.store_good = self.store_complaint is None
         self.metrics.dropped = {log.what: log.dropped for log in (self.stages, self.record_files) if log is not None}
+        if self.ledger is not None:
+            self.metrics.dropped = {**self.metrics.dropped, "usage": self.ledger.dropped}
+            self.metrics.usage_waiting = self.ledger.waiting
+        if self.guard is not None:
+            self.metrics.budgets = self.guard.spent_budgets()
         return self.metrics.render()
 
     async def close(self) -> None:
@@ -213,6 +300,11 @@ def _connection_settings(config: Config) -> tuple[object, ...]:
     )
 
 
+def _backend_limits(backend: BackendConfig) -> tuple[Limit, ...]:
+    named = (("requests", backend.rates.requests), ("tokens", backend.rates.tokens))
+    return tuple(limit_of(f"backend {backend.name}", unit, rate) for unit, rate in named if rate is not None)
+
+
 def _secrets(config: Config) -> re.Pattern[bytes] | None:
     """A pattern that matches every secret of the config; None without secrets.
 
@@ -220,6 +312,7 @@ def _secrets(config: Config) -> re.Pattern[bytes] | None:
     """
     settings, backends = config.settings, config.plan.backends
     keys = {settings.admin_key, *(key for b in backends for key in (b.api_key, *b.spare_keys))}
+    keys |= {urlsplit(b.proxy).password for b in backends if b.proxy is not None}
     keys |= {value for b in backends for value in b.headers.values() if len(value) >= SECRET_LENGTH}
     patterns = [
         re.escape(key.encode()) if len(key) >= SECRET_LENGTH else rb"(?<![\w-])%b(?![\w-])" % re.escape(key.encode())

@@ -36,8 +36,17 @@ class StreamForwarder:
     is sent in band and the connection is closed without a proper end.
     """
 
-    def __init__(self, context: RequestContext, reply_context: ReplyContext, writer: ResponseWriter) -> None:
+    def __init__(
+        self,
+        context: RequestContext,
+        reply_context: ReplyContext,
+        writer: ResponseWriter,
+        *,
+        ends_whole: bool = False,
+    ) -> None:
+        """`ends_whole` where the client must get a whole body even of a stream that failed."""
         self._context = context
+        self._ends_whole = ends_whole
         self._frontend = context.frontend
         self._reply_context = reply_context
         self._limits = context.config.settings.limits
@@ -47,7 +56,7 @@ class StreamForwarder:
             self._frontend.ping,
             context.config.settings.keepalive_s,
             context.response_headers(self._content_type(), held=True),
-            context.runtime.stages is not None,
+            context.kept_bytes,
         )
 
     async def run(self, loop: AttemptLoop[ChatCall, None], first: ChatCall) -> None:
@@ -95,7 +104,7 @@ class StreamForwarder:
         try:
             is_judged = call.reply is None and loop.may_escalate(call)
             source = _buffer_until_judged(chunks) if is_judged else chunks
-            await self._forward_chunks(source, transcoder, call, loop, received if writer.keeps_body else None)
+            await self._forward_chunks(source, transcoder, call, loop, received if context.kept_bytes else None)
         except RequestError as error:
             if not writer.committed:
                 raise
@@ -137,14 +146,15 @@ class StreamForwarder:
             size += len(chunk.raw)
             if size > self._limits.stream or context.elapsed_ms() > latest:
                 raise UpstreamError(self._too_long(size))
-            if received is not None:
+            if received is not None and size - len(chunk.raw) < context.kept_bytes:
                 received.append(chunk.raw)
-            failed = next((event for event in chunk.events if type(event) is Failure), None)
+            events = chunk.events  # none of most chunks of a relay
+            failed = next((event for event in events if type(event) is Failure), None) if events else None
             if committed:
                 data = transcoder.transcode(chunk)
             else:
                 waiting.append(chunk)
-                if not any(is_committing(event) for event in chunk.events):
+                if not any(is_committing(event) for event in events):
                     if failed is not None:
                         raise UpstreamError(failed)
                     if size > HANDSHAKE:
@@ -159,10 +169,11 @@ class StreamForwarder:
                 if call.relayed and self._frontend.keeps_replies:
                     self._remember_owner(waiting, call.backend.config.name)
                 data = b"".join([transcoder.transcode(part) for part in waiting])
-            fresh, recorded = transcoder.losses[recorded:], len(transcoder.losses)
-            if fresh:
+            if len(transcoder.losses) > recorded:
+                fresh, recorded = transcoder.losses[recorded:], len(transcoder.losses)
                 call.policy.record_losses(fresh, context.record)
-            self._record_facts(chunk)
+            if events:
+                self._record_facts(chunk)
             if not writer.committed:
                 writer.committed = True
                 loop.commit()
@@ -176,7 +187,7 @@ class StreamForwarder:
                 # a converted chunk has the error in it already; of a relayed one it was left out
                 await self._fail(failed, transcoder if transcoder.relayed else None, is_sent=not transcoder.relayed)
                 return
-            if not finished and any(type(event) is ReplyEnd for event in chunk.events):
+            if events and not finished and any(type(event) is ReplyEnd for event in events):
                 finished = True
                 self._finished(call)
                 if not transcoder.relayed:
@@ -188,13 +199,13 @@ class StreamForwarder:
         """Notes which backend keeps this answer, for the requests that go on with it."""
         for event in (event for chunk in chunks for event in chunk.events):
             if type(event) is ReplyStart:
-                self._context.runtime.owners.remember(event.id, backend)
+                self._context.runtime.owners.remember(event.id, backend, self._context.client_name)
 
     def _record_facts(self, chunk: StreamChunk) -> None:
         """Notes the usage in these events, and what was repaired."""
         record = self._context.record
         for event in chunk.events:
-            if isinstance(event, ReplyStart | ReplyEnd) and event.usage is not None:
+            if (type(event) is ReplyStart or type(event) is ReplyEnd) and event.usage is not None:
                 record.usage = (record.usage or Usage()).merge(event.usage)
             if type(event) is ReplyEnd and event.repaired:
                 self._context.repaired(event.repaired)
@@ -210,7 +221,10 @@ class StreamForwarder:
     async def _fail(
         self, failure: Failure, transcoder: StreamTranscoder | None = None, *, is_sent: bool = False
     ) -> None:
-        """Sends the error in band, then closes without the last chunk: a failed stream must not look whole."""
+        """Sends the error in band, then closes without the last chunk: a failed stream must not look whole.
+
+        The clients of the table of agents that read the error only from a whole body get the last chunk.
+        """
         self._context.stream_failed(failure)
         if not is_sent:
             if transcoder is None:
@@ -218,7 +232,10 @@ class StreamForwarder:
                 transcoder = StreamTranscoder(None, self._frontend, encoder)
                 self._headers_told_nothing(transcoder)  # nothing is committed, so the response is held open
             await self._writer.write(transcoder.failure(failure))
-        self._writer.abort()
+        if self._ends_whole:
+            await self._writer.end()
+        else:
+            self._writer.abort()
 
     def _headers_told_nothing(self, transcoder: StreamTranscoder) -> None:
         """The client knows of no loss yet: the response was held open, or it has no headers."""

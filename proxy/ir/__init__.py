@@ -2,6 +2,7 @@
 
 from .capabilities import CAPABILITIES
 from .model import (
+    Added,
     Audio,
     Block,
     Citation,
@@ -52,6 +53,7 @@ from .stream import (
 
 __all__ = [
     "CAPABILITIES",
+    "Added",
     "Audio",
     "Block",
     "BlockCitation",

@@ -378,3 +378,14 @@ class Loss(Struct, frozen=True, gc=False):
     path: str
     feature: str
     how: How
+
+
+class Added(Struct, frozen=True, gc=False):
+    """Something that the target needs, or the config asks for, and that the client did not say; it is no loss.
+
+    `path` locates it in the request of the target's protocol; `why` quotes only the config and the table of traits.
+    """
+
+    path: str
+    value: int | str
+    why: str

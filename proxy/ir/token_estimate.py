@@ -35,6 +35,15 @@ def estimate_request(request: Request) -> int:
     return max(1, total)
 
 
+SMALL = 16_000
+"""Bytes of a body up to which its size alone is a good estimate: it holds no images or documents."""
+
+
+def estimate_prompt(request: Request, body: bytes) -> int:
+    """Tokens of a request that are reserved before it is sent: by the size of a small body, which is never too few."""
+    return -(-len(body) // BYTES_PER_TOKEN) if len(body) <= SMALL else estimate_request(request)
+
+
 def estimate_text(text: str | bytes) -> int:
     """Tokens of a text: a quarter of its bytes in UTF-8, rounded up."""
     size = len(text) if isinstance(text, bytes) else len(text.encode("utf-8", "surrogatepass"))

@@ -11,10 +11,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate, pairwise
 
+from msgspec import Struct
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from ..costs.price import NANO
 from ..ir.rate_limits import RateLimit
 from ..resilience.circuit_breaker import STATES, State
 from .request_record import Record
@@ -59,6 +61,16 @@ class _Histogram:
         return family
 
 
+class Totals(Struct, frozen=True, kw_only=True):
+    """Sums over all requests: how many, how many that failed, how often what was lost, and tokens as backends say."""
+
+    requests: int
+    failed: int
+    losses: Mapping[str, int]
+    input_tokens: int
+    output_tokens: int
+
+
 class Metrics(Collector):
     """One registry an app, so that two apps in one process do not mix."""
 
@@ -90,6 +102,12 @@ class Metrics(Collector):
             "crosswire_failovers", "Tries at another backend than the one before", ("from", "to")
         )
         self._tokens = _Counter("crosswire_tokens", "Tokens as backends say", ("backend", "direction"))
+        self._clients = _Counter("crosswire_client_requests", "Requests by client and outcome", ("client", "outcome"))
+        self._costs = _Counter("crosswire_cost_dollars", "What answers cost", ("backend", "client"))
+        self.budgets: Iterable[tuple[str, str, float, float]] = ()
+        """The owner and the period of each budget, what is spent of it, and its size, in dollars."""
+        self.usage_waiting = 0
+        """Rows of usage that wait to be written."""
         self._reloads = _Counter("crosswire_config_reloads", "New configs by how they ended", ("outcome",))
         self._seconds = _Histogram("crosswire_request_seconds", "From arrival to end", "frontend")
         self._first = _Histogram(
@@ -118,6 +136,10 @@ class Metrics(Collector):
             for before, after in pairwise(record.attempts):
                 if before.backend != after.backend:
                     self._failovers[before.backend, after.backend] += 1
+        if record.client is not None:
+            self._clients[record.client, record.outcome] += 1
+        if record.cost:
+            self._costs[backend, record.client or "none"] += record.cost / NANO
         if record.total_ms is not None:
             self._seconds.observe(record.frontend, record.total_ms / 1000)
         if record.backend_used is None:
@@ -127,6 +149,18 @@ class Metrics(Collector):
         if record.usage is not None:
             self._tokens[backend, "input"] += record.usage.prompt or 0
             self._tokens[backend, "output"] += record.usage.output or 0
+
+    def totals(self) -> Totals:
+        """Returns the sums since the start."""
+        tokens = {way: int(sum(n for (_, to), n in self._tokens.items() if to == way)) for way in ("input", "output")}
+        requests = {key: int(number) for key, number in self._requests.items()}
+        return Totals(
+            requests=sum(requests.values()),
+            failed=sum(number for (*_, outcome), number in requests.items() if outcome not in ("answered", "aborted")),
+            losses={feature: int(number) for (feature,), number in self._losses.items()},
+            input_tokens=tokens["input"],
+            output_tokens=tokens["output"],
+        )
 
     def loop_lagged(self, seconds: float) -> None:
         """The event loop was late by so much."""
@@ -156,6 +190,14 @@ class Metrics(Collector):
         for name, number in self.dropped.items():
             dropped.add_metric((name,), number)
         yield dropped
+        labels = ("owner", "period")
+        spent = GaugeMetricFamily("crosswire_budget_spent_dollars", "What is spent of a budget", labels=labels)
+        size = GaugeMetricFamily("crosswire_budget_dollars", "The size of a budget", labels=labels)
+        for owner, period, used, most in self.budgets:
+            spent.add_metric((owner, period), used)
+            size.add_metric((owner, period), most)
+        yield from (spent, size)
+        yield GaugeMetricFamily("crosswire_usage_waiting", "Rows of usage not written yet", value=self.usage_waiting)
         yield GaugeMetricFamily("crosswire_websockets", "Open WebSockets", value=self.sockets)
         yield GaugeMetricFamily("crosswire_requests_in_flight", "Requests under way", value=self.in_flight)
 
@@ -174,7 +216,7 @@ class Metrics(Collector):
     def _counters(self) -> Iterable[_Counter]:
         return (
             *(self._requests, self._decisions, self._losses, self._attempts, self._failovers),
-            *(self._tokens, self._reloads),
+            *(self._tokens, self._clients, self._costs, self._reloads),
         )
 
     def render(self) -> bytes:

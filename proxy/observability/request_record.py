@@ -11,7 +11,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from .. import headers
-from ..ir import Failure, Loss, Usage
+from ..costs.price import NANO
+from ..ir import Added, Failure, Loss, Usage
 from ..ir.losses import features
 from ..ir.rate_limits import RateLimit
 from ..routing import Decision
@@ -29,6 +30,10 @@ class Attempt(Struct):
     relayed: bool = False
     ms: float = 0.0
     rate_limits: tuple[RateLimit, ...] = ()
+    protocol: str | None = None
+    """The protocol that it was asked by, of a backend that speaks several."""
+    began_ms: float = 0.0
+    """Milliseconds from the arrival of the request to the beginning of the attempt."""
 
 
 class Record(Struct):
@@ -52,6 +57,8 @@ class Record(Struct):
     losses: list[Loss] = []
     losses_left_out: int = 0
     """Number of losses beyond those that a record in memory keeps."""
+    added: tuple[Added, ...] = ()
+    """Additions that the backend needs, or the config asks for, and that the client did not say."""
     repaired: list[str] = []
     usage: Usage | None = None
     status: int | None = None
@@ -60,6 +67,10 @@ class Record(Struct):
     ttft_ms: float | None = None
     stages: list[tuple[str, float]] = []
     total_ms: float | None = None
+    client: str | None = None
+    """The name of the client that asked; None where nobody needs a key."""
+    cost: int | None = None
+    """The cost in billionths of a dollar; None where it is not counted, or the price is not known."""
 
     @property
     def id(self) -> str:
@@ -79,12 +90,21 @@ class Record(Struct):
         ]
         attempts = msgspec.to_builtins(self.attempts)
         for attempt in attempts:
-            if not attempt["rate_limits"]:
-                del attempt["rate_limits"]
+            for key in ("rate_limits", "protocol"):
+                if not attempt[key]:
+                    del attempt[key]
+            del attempt["began_ms"]
         shown: dict[str, Any] = {"id": self.id, **msgspec.to_builtins(self), "mode": None, "stages": stages}
         shown["attempts"] = attempts
         if not self.losses_left_out:
             del shown["losses_left_out"]
+        del shown["cost"]
+        if self.client is None:
+            del shown["client"]
+        if self.cost is not None:
+            shown["cost_usd"] = self.cost / NANO
+        if not self.added:
+            del shown["added"]
         if self.decision is not None:
             shown["mode"] = self.decision.mode
             for key in ("notes", "score", "cascade"):
@@ -104,7 +124,9 @@ class Record(Struct):
         if self.model_used is not None:
             out[headers.MODEL] = headers.printable(self.model_used)
         if self.decision is not None:
-            out[headers.ROUTE] = headers.printable(f"{self.decision.mode}; {self.decision.because}")
+            protocol = self.attempts[-1].protocol if self.attempts else None
+            spoken = "" if protocol is None else f"; by {protocol}"
+            out[headers.ROUTE] = headers.printable(f"{self.decision.mode}; {self.decision.because}{spoken}")
         if self.losses:
             out[headers.LOSS] = ",".join(features(self.losses))
         return out
@@ -123,9 +145,12 @@ class RecordBuffer:
     def __init__(self, size: int, memory: int) -> None:
         self._size = size
         self.memory = memory
-        self._records: OrderedDict[str, tuple[Record, int]] = OrderedDict()
+        self._records: OrderedDict[str, tuple[Record, int, int]] = OrderedDict()
+        """A record, its bytes and its number, by the id of its request."""
         self.used = 0
         """Bytes of the records, by estimate."""
+        self.added = 0
+        """Records that were ever added, which is the number of the last one."""
 
     def add(self, record: Record) -> None:
         if not self._size:
@@ -136,7 +161,8 @@ class RecordBuffer:
         taken = memory_of(record)
         if (before := self._records.pop(record.request_id, None)) is not None:
             self.used -= before[1]
-        self._records[record.request_id] = record, taken
+        self.added += 1
+        self._records[record.request_id] = record, taken, self.added
         self.used += taken
         while self._records and (len(self._records) > self._size or self.used > self.memory):
             self.used -= self._records.popitem(last=False)[1][1]
@@ -144,9 +170,18 @@ class RecordBuffer:
     def get(self, id_: str) -> Record | None:
         """The record with this request id or execution id."""
         if id_.startswith("exec_"):
-            return next((record for record, _ in self._records.values() if record.id == id_), None)
+            return next((record for record, *_ in self._records.values() if record.id == id_), None)
         found = self._records.get(id_)
         return None if found is None else found[0]
+
+    def newest(self, after: int = 0) -> list[tuple[int, Record]]:
+        """The records with a number above this one, each with its number, the newest first."""
+        found = []
+        for record, _, number in reversed(self._records.values()):
+            if number <= after:
+                break
+            found.append((number, record))
+        return found
 
 
 def memory_of(record: Record) -> int:

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
 
-from ..ir import Event, Failure, Loss, Reply, Request
+from ..ir import Added, Event, Failure, Loss, Reply, Request
 from ..ir.embeddings import EmbeddingsReply, EmbeddingsRequest
 from ..ir.model_fit import fitted
 from ..ir.rate_limits import RateLimit
@@ -86,6 +86,10 @@ class UpstreamRequest(Struct, frozen=True):
     names: Mapping[str, Alias] = {}
     headers: Mapping[str, str] = {}
     stops: tuple[str, ...] = ()
+    added: tuple[Added, ...] = ()
+    """Additions that the target needs and the client did not say."""
+    relayed: bool = False
+    """True if the body is the client's own and of the backend's own protocol, so that the reply is relayed too."""
     dialect: Protocol | None = None
     """The dialect whose address and forms a relayed request has; None for the backend's own protocol."""
 
@@ -101,6 +105,8 @@ class ReplyContext(Struct, frozen=True):
     created: int
     new_id: NewId
     array: bool = False
+    request_id: str = ""
+    """The id of the request itself, which errors in a stream name."""
 
 
 class StreamDecoder(typing.Protocol):
@@ -196,6 +202,15 @@ class ModelList(Struct, frozen=True, kw_only=True):
     """The content type and the body that say that a model is there already, as a stream or in one piece."""
 
 
+class ProviderModels(Struct, frozen=True, kw_only=True):
+    """Asks a backend of one protocol which models it has."""
+
+    path: str
+    """The path of the first page below the base URL."""
+    read: Callable[[dict[str, Any]], tuple[list[str], str | None]]
+    """The names on a page, and the path of the next one; raises Malformed where the body is no such list."""
+
+
 class TokenCount(Struct, frozen=True, kw_only=True):
     """Counts of tokens in one protocol, both directions."""
 
@@ -238,10 +253,14 @@ class EmbeddingsCodec(Struct, frozen=True, kw_only=True):
 
 
 class StoredState(Struct, frozen=True):
-    """A request's reference to what one account of a provider keeps: the field that refers to it, and the ids in it."""
+    """A request's reference to what one account of a provider keeps: the field that refers to it, and the ids in it.
+
+    `references` are all that it refers to, each with its field, and its id where that is one of a whole response.
+    """
 
     field: str
     ids: tuple[str, ...] = ()
+    references: tuple[tuple[str, str | None], ...] = ()
 
 
 class Protocol(Struct, frozen=True, kw_only=True):
@@ -276,8 +295,8 @@ class Protocol(Struct, frozen=True, kw_only=True):
     """The client's headers that a backend of the same protocol gets; no credential is among them."""
     beta_header: str | None = None
     """The one of them that lists beta flags, which a backend's `betas` filters."""
-    takes_forms: bool = False
-    """True if a body of JSON may have a form's content type, or none, as the protocol's documentation sends it."""
+    takes_untyped: bool = False
+    """True if a body of JSON may have no content type, or one that nobody chose, as the protocol's clients send it."""
     path_prefixes: tuple[str, ...] = ()
     """Beginnings of paths at which an error has this protocol's shape, whatever the client sends."""
     request_id_header: str | None = None
@@ -286,6 +305,8 @@ class Protocol(Struct, frozen=True, kw_only=True):
     """Raises Malformed with the wire path of what is wrong."""
     stored_state: Callable[[Request], StoredState | None] = lambda request: None
     """The references of a request to an account's own store; another account would answer them with a 404."""
+    refusal_code: Callable[[Request], str | None] = lambda request: None
+    """The error's code by which a client whose request no backend can take in full learns to ask in another way."""
     keeps_replies: bool = False
     """True if a later request may refer to a reply by its id."""
     encode_reply: Callable[[Reply, ReplyContext], tuple[dict[str, Any], list[Loss]]]
@@ -308,9 +329,13 @@ class Protocol(Struct, frozen=True, kw_only=True):
     # as a backend
     base_url_suffixes: tuple[str, ...] = ()
     """Versions that people write at the end of a base URL though the protocol's paths have them already."""
+    usual_base_path: str = ""
+    """The path at which the base URLs of most hosts end; empty where they have none."""
     encode_request: Callable[[Request, UpstreamTarget], UpstreamRequest]
     decode_reply: Callable[[dict[str, Any], UpstreamRequest, NewId], Reply]
     """Raises Malformed where the body is not of this protocol."""
+    plain_reply: Callable[[bytes], Reply | None] = lambda body: None
+    """A quick reader of the most frequent replies for a relay, without extra fields; None for any other."""
     stream_decoder: Callable[[UpstreamRequest, NewId], StreamDecoder]
     decode_failure: Callable[[int, bytes, float | None], Failure]
     """HTTP status, body and retry-after in seconds of a non-2xx."""
@@ -341,6 +366,9 @@ class Protocol(Struct, frozen=True, kw_only=True):
     """
     ends_with_done: bool = False
     """True if the sentinel `[DONE]` ends a stream, and chunks may follow the one that completes the answer."""
+    place_cache_marks: Callable[[dict[str, Any]], tuple[Added, ...]] | None = None
+    """Marks in an encoded request what the provider is to cache, where it caches only that and the client said nothing.
+    """
     ignores_done: bool = False
     """True if clients of this protocol ignore that sentinel, so that a relay passes it on."""
     terminal_markers: tuple[bytes, ...]
@@ -363,6 +391,7 @@ class Protocol(Struct, frozen=True, kw_only=True):
     methods: Mapping[str, Endpoint] = {}
     """Operations that share the chat's own path, by the method behind its last colon."""
     model_list: ModelList | None = None
+    provider_models: ProviderModels | None = None
     token_count: TokenCount | None = None
     embeddings: EmbeddingsCodec | None = None
 

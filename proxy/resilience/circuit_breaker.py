@@ -120,11 +120,12 @@ class CircuitBreakers:
             breaker.opened_at, breaker.probing = None, False
             breaker.failures = [(now, None)] * (self.settings.failures - 1)
 
-    def failed(self, name: str, kind: str, fingerprint: int, now: float) -> None:
-        """A request failed at the backend with this kind.
+    def failed(self, name: str, kind: str, fingerprint: int, now: float, *, was_sent: bool = False) -> None:
+        """A request failed at the backend with this kind; `was_sent` where the backend may have read it before.
 
         Failures of requests with one fingerprint count once, so that one request that breaks every backend opens no
-        breaker, however often it is sent; `confirmed` says that the request was not the cause.
+        breaker, however often it is sent; `confirmed` says that the request was not the cause. A connection that was
+        not made is no request's doing; one that broke after the request was sent may be.
         """
         evidence = rule_of(kind).evidence
         if evidence == "alive":
@@ -138,7 +139,7 @@ class CircuitBreakers:
             if breaker.probing or now - breaker.opened_at >= self.settings.open_s:
                 breaker.opened_at, breaker.probing = now, False
             return
-        mark = None if evidence == "each" else fingerprint
+        mark = None if evidence == "each" and not was_sent else fingerprint
         breaker.failures = [(at, other) for at, other in breaker.failures if other is None or other != mark]
         self._add(breaker, mark, now)
 

@@ -19,6 +19,7 @@ from .decision import (
     Mode,
     RoutingInput,
 )
+from .patterns import is_pattern
 from .plan import BackendConfig, NamedMode, NameFamily, Plan, Route, RouteTarget, SmartModel
 from .score import THRESHOLDS, TIERS, WEIGHTS, RequestFeatures, Score, Tier, request_features, score
 
@@ -51,6 +52,7 @@ __all__ = [
     "backend_supports_capabilities",
     "decide",
     "find_backend_for_model",
+    "is_pattern",
     "missing_capabilities",
     "request_features",
     "score",

@@ -9,10 +9,31 @@ from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
-from .decision import BEHIND, FIRST, RESERVED, RESORT, UNSERVED, Candidate, Decision, Mode, RoutingInput
+from ..providers import NameVendor
+from .decision import (
+    BEHIND,
+    FIRST,
+    FORBIDDEN,
+    OTHER_VENDOR,
+    RESERVED,
+    RESORT,
+    UNSERVED,
+    Candidate,
+    Decision,
+    Mode,
+    RoutingInput,
+)
 from .plan import BackendConfig, Plan
 from .refusals import Rejection, refuse
-from .rule_lookup import MatchedRule, RuleTarget, find_pattern_route, find_rule, matching_families
+from .rule_lookup import (
+    MAX_NAME_LENGTH,
+    MatchedRule,
+    RuleTarget,
+    find_pattern_route,
+    find_rule,
+    matching_families,
+)
+from .vendors import own_backends, vendor_of_name
 
 SUFFIX = "[1m]"
 """Suffix that clients append to a model name for their own use and that no provider knows: Claude Code's long context.
@@ -22,9 +43,14 @@ Anthropic model id." https://github.com/OnlyTerp/UltraCode-Shim/pull/8
 """
 
 
+KEPT_CANDIDATES = 20_000
+"""Candidates of all kept decisions for names without a rule."""
+
+
 def decide(inputs: RoutingInput, plan: Plan) -> Decision:
     """Decides which backends serve this request: those of the matching rule if they can, else by capability, priority.
 
+    A name that is an alias stands for another one, whose rule is looked for; of aliases there is no second.
     Rules are tried in this order: exact name, prefix, pattern, a mode's alias, smart model, name family, vendor prefix,
     the mode's backend, `unmapped`; a pin comes before all of them. The last resort serves even if it lacks the model or
     a capability, which are only declared in the config, but not if it is unfit, because strict mode and the loss rules
@@ -32,14 +58,24 @@ def decide(inputs: RoutingInput, plan: Plan) -> Decision:
     tried.
     """
     if inputs.model.endswith(SUFFIX) and inputs.model not in plan.exact_names:
-        inputs = replace(inputs, model=inputs.model.removesuffix(SUFFIX) or inputs.model)
+        inputs = replace(inputs, model=without_suffix(inputs.model))
+    if plan.aliases and (alias := plan.alias_table.find(inputs.model)) is not None:
+        decision = _decide_for_name(replace(inputs, model=plan.aliases[alias]), plan)
+        why = f"the alias {alias!r} means {plan.aliases[alias]!r}: {decision.because}"
+        return replace(decision, because=why)
+    return _decide_for_name(inputs, plan)
+
+
+def _decide_for_name(inputs: RoutingInput, plan: Plan) -> Decision:
+    """Decides for a name that is no alias."""
     cached = plan.decision_cache.get(inputs.model)
+    if cached is None and inputs.mode is None:
+        cached = plan.unmapped_cache.get(inputs.model)
     if cached is not None and inputs.pin is None and (inputs.mode is None or inputs.mode in plan.modes):
         capabilities, names, decision = cached
-        available = (not inputs.unfit and not inputs.down) or not any(
-            name in inputs.unfit or name in inputs.down for name in names
-        )
-        if available and inputs.capabilities <= capabilities:
+        allowed = inputs.allowed is None or inputs.allowed.issuperset(names)
+        available = names.isdisjoint(inputs.unfit) and names.isdisjoint(inputs.down)
+        if available and allowed and inputs.capabilities <= capabilities:
             return decision
     rule = find_rule(inputs, plan)
     if isinstance(rule, Decision):
@@ -56,13 +92,18 @@ def decide(inputs: RoutingInput, plan: Plan) -> Decision:
         decision = _decide_by_rule(inputs, plan, rule, eligible, rejections)
         if not rejections and rule.mode == "model_mapping" and inputs.model in plan.exact_names:
             capabilities = frozenset.intersection(*(target.backend.capabilities for target in rule.targets))
-            names = tuple(target.backend.name for target in rule.targets)
+            names = frozenset(target.backend.name for target in rule.targets)
             plan.decision_cache[inputs.model] = capabilities, names, decision
         return decision
     temporary = any(rejection.kind in ("overloaded", "no_credentials") for rejection in rejections.values())
     if rule.exclusive or temporary:
-        return refuse(inputs, rejections, _rejected_candidates(plan, rule, rejections))
+        return refuse(inputs, plan, rejections, _rejected_candidates(plan, rule, rejections))
     return _decide_by_capability(inputs, plan, rule, rejections)
+
+
+def without_suffix(model: str) -> str:
+    """Returns the model's name without the suffix that only clients know."""
+    return model.removesuffix(SUFFIX) or model
 
 
 def find_backend_for_model(model: str, plan: Plan) -> BackendConfig | None:
@@ -95,6 +136,8 @@ def backend_supports_capabilities(backend: BackendConfig, required: frozenset[st
 def _rejection(backend: BackendConfig, inputs: RoutingInput) -> Rejection | None:
     """Returns the reason why this backend cannot serve the request, permanent reasons first; None where it can."""
     name = backend.name
+    if inputs.allowed is not None and name not in inputs.allowed:
+        return Rejection("permission", FORBIDDEN)
     if not inputs.capabilities <= backend.capabilities:
         return Rejection("capability", f"lacks {', '.join(missing_capabilities(backend, inputs.capabilities))}")
     if name in inputs.unfit:
@@ -178,6 +221,8 @@ def _decide_by_capability(
     families = matching_families(inputs.model, plan) if plan.families else {}
     rejections = dict(rule_rejections)
     eligible: list[str] = []
+    vendor = vendor_of_name(inputs.model) if rule is None else None
+    own = frozenset[str]() if vendor is None else own_backends(vendor, plan.backends)
     considered = []
     for backend in plan.ordered:
         name = backend.name
@@ -185,17 +230,20 @@ def _decide_by_capability(
         if name not in rejections:
             if upstream is None:
                 rejections[name] = Rejection("model_not_found", RESERVED if backend.reserved else UNSERVED)
+            elif own and name not in own:
+                rejections[name] = Rejection("model_not_found", OTHER_VENDOR)
             elif (rejection := _rejection(backend, inputs)) is not None:
                 rejections[name] = rejection
             else:
                 eligible.append(name)
         elif rule is not None:
             upstream = next((target.model for target in rule.targets if target.backend is backend), upstream)
-        why = rejections[name].why if name in rejections else FIRST if name == eligible[0] else BEHIND
-        considered.append(Candidate(name, upstream, name in eligible[:1], why))
+        is_first = name not in rejections and name == eligible[0]
+        why = rejections[name].why if name in rejections else FIRST if is_first else BEHIND
+        considered.append(Candidate(name, upstream, is_first, why))
     if not eligible:
         return _use_last_resort(inputs, plan, considered, rejections)
-    chain = tuple(candidate for candidate in considered if candidate.backend in eligible)
+    chain = tuple(candidate for candidate in considered if candidate.backend not in rejections)
     winner = plan.by_name[eligible[0]]
     mode: Mode = winner.capabilities_from
     because = f"no mapping; {winner.name!r} is the first by priority that fits"
@@ -204,7 +252,28 @@ def _decide_by_capability(
         first = rule.targets[0].backend.name
         reason = _config_reason(rejections[first], "is unfit for this request")
         because = f"mapped to {first!r}, which {reason}; {winner.name!r} is the first that fits"
-    return Decision(chain[0], mode, because, tuple(considered), chain=chain)
+    notes = () if vendor is None or own else (_elsewhere(vendor, winner),)
+    decision = Decision(chain[0], mode, because, tuple(considered), chain=chain, notes=notes)
+    if rule is None and inputs.mode is None and all(each.kind == "model_not_found" for each in rejections.values()):
+        _keep_unmapped(plan, inputs.model, decision)
+    return decision
+
+
+def _elsewhere(vendor: NameVendor, backend: BackendConfig) -> str:
+    """Returns the warning that another vendor answers for a name, which no rule says."""
+    return f"no backend is of {vendor.name}, whose name this is; {backend.name!r} answers, by no rule of the config"
+
+
+def _keep_unmapped(plan: Plan, model: str, decision: Decision) -> None:
+    """Keeps a decision for a name without a rule; such names come from clients, so there may be any number of them."""
+    cache = plan.unmapped_cache
+    if len(model) > MAX_NAME_LENGTH:
+        return
+    if (len(cache) + 1) * len(plan.backends) > KEPT_CANDIDATES:
+        cache.clear()
+    names = frozenset(candidate.backend for candidate in decision.chain)
+    capabilities = frozenset.intersection(*(plan.by_name[name].capabilities for name in names))
+    cache[model] = capabilities, names, decision
 
 
 def _use_last_resort(
@@ -213,14 +282,16 @@ def _use_last_resort(
     """Decides for the last resort if it is configured and available; else refuses."""
     resort = plan.by_name.get(plan.last_resort or "")
     if resort is None:
-        return refuse(inputs, rejections, considered)
+        return refuse(inputs, plan, rejections, considered)
     # its models and capabilities are ignored, so only the other reasons can reject it
-    rejection = _rejection(resort, RoutingInput(inputs.model, frozenset(), "", inputs.unfit, down=inputs.down))
+    rejection = _rejection(
+        resort, RoutingInput(inputs.model, frozenset(), "", inputs.unfit, down=inputs.down, allowed=inputs.allowed)
+    )
     if rejection is not None:
         considered = [
             Candidate(c.backend, c.model, False, rejection.why) if c.backend == resort.name else c for c in considered
         ]
-        return refuse(inputs, {**rejections, resort.name: rejection}, considered)
+        return refuse(inputs, plan, {**rejections, resort.name: rejection}, considered)
     served = [
         Candidate(c.backend, inputs.model if c.model is None else c.model, True, RESORT)
         if c.backend == resort.name

@@ -48,6 +48,7 @@ RESORT = "nothing fits, and it is the last resort"
 ELSEWHERE = "the model is mapped to another backend"
 BEHIND = "fits, but another comes before it"
 UNSERVED = "does not serve this model"
+OTHER_VENDOR = "is of another vendor than the name, whose own backend is here"
 RESERVED = "serves only rules that name it"
 ROUTED = "the route names it"
 FALLBACK = "the route falls back to it"
@@ -58,7 +59,9 @@ BY_DEFAULT = "takes the models that no rule names"
 BY_SCORE = "the score asks for it"
 NOT_BY_SCORE = "the score asks for the other model"
 CASCADED = "takes over where the cheap model will not do"
+UNMAPPED = "no rule names this model"
 OTHER_BACKEND_NAMED = "the request names another backend"
+FORBIDDEN = "this client may not use it"
 INVALID_REQUEST = "the request was not understood, so nobody is asked"
 
 
@@ -66,7 +69,8 @@ class RoutingInput(Struct, frozen=True):
     """Everything that routing uses of a request.
 
     `unfit` maps backends that strict mode or a loss rule excludes to the reason, `down` those that are unavailable now.
-    `pin` and `mode` are from the client's headers. `features` is used for smart models only.
+    `pin` and `mode` are from the client's headers. `features` is used for smart models only. `allowed` are the backends
+    that the client may use, None for all.
     """
 
     model: str
@@ -77,6 +81,7 @@ class RoutingInput(Struct, frozen=True):
     mode: str | None = None
     down: Mapping[str, str] = {}
     features: RequestFeatures | None = None
+    allowed: frozenset[str] | None = None
 
 
 class Candidate(Struct, frozen=True):

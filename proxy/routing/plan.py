@@ -7,15 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import force_setattr
 
 from ..errors import ConfigError
+from ..limits.bounds import NO_LIMITS, LimitSet
+from ..providers import SpokenProtocol
 from ..traits import Trait
+from .alias_table import AliasTable
 from .decision import Decision
 from .patterns import Patterns, is_pattern, literal_length, literal_prefix, placeholders, wildcard_count
+
+QUEUE_S = 5.0
+"""Seconds that a request waits in a backend's queue, where the config says no others."""
 
 
 class BackendConfig(Struct, frozen=True, kw_only=True):
@@ -26,12 +32,18 @@ class BackendConfig(Struct, frozen=True, kw_only=True):
     flags of `anthropic-beta`, as shell patterns; None means all. A `reserved` backend serves only if a rule names it.
     `host` is the provider whose rows of the table of traits apply, empty for none; `traits` are the config's own.
     `spare_keys` are tried when `api_key` is rejected; a backend that `needs_key` and has none cannot serve. `folder` is
-    that of a local model; empty means the bundled one. `max_in_flight` is the most that it gets at the same time.
+    that of a local model; empty means the bundled one. `max_in_flight` is the most that it gets at the same time;
+    beyond it `queue` requests may wait, each for `queue_s`. `rates` are its limits of requests and tokens.
+    `proxy` is the URL of an HTTP proxy on the way to it, which may hold a password; the files are of certificates.
+    `speaks` are the protocols that it has beside `protocol`; `capabilities` are those of all of them together. A
+    `bearer` gets its key in the header Authorization, whatever its protocol's own is.
     """
 
     name: str
     protocol: str
     base_url: str
+    speaks: tuple[SpokenProtocol, ...] = ()
+    bearer: bool = False
     provider: str = ""
     api_key: str | None = None
     models: Mapping[str, str] = {}
@@ -45,7 +57,11 @@ class BackendConfig(Struct, frozen=True, kw_only=True):
     limits: Mapping[str, float] = {}
     max_tokens: int | None = None
     max_in_flight: int | None = None
+    queue: int = 0
+    queue_s: float = QUEUE_S
+    rates: LimitSet = NO_LIMITS
     relay: Literal["auto", "never"] = "auto"
+    cache: Literal["agents", "auto", "off"] = "agents"
     strict: bool = False
     headers: Mapping[str, str] = {}
     betas: tuple[str, ...] | None = None
@@ -53,6 +69,10 @@ class BackendConfig(Struct, frozen=True, kw_only=True):
     needs_key: bool = False
     reserved: bool = False
     folder: str = ""
+    proxy: str | None = None
+    ca_file: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
     local: bool = False
 
     def __post_init__(self) -> None:
@@ -69,6 +89,7 @@ class BackendConfig(Struct, frozen=True, kw_only=True):
         shown = {field: getattr(self, field) for field in self.__struct_fields__}
         shown["api_key"] = None if self.api_key is None else "…"
         shown["spare_keys"] = tuple("…" for _ in self.spare_keys)
+        shown["proxy"] = None if self.proxy is None else "…"
         shown["headers"] = dict.fromkeys(self.headers, "…")
         return list(shown.items())
 
@@ -139,15 +160,21 @@ class SmartModel(Struct, frozen=True, kw_only=True):
     location: str = "smart"
 
 
+KeptDecision: TypeAlias = tuple[frozenset[str], frozenset[str], Decision]
+"""Capabilities that all backends of a decision have, the names of those backends, and the decision."""
+
+
 class Plan(Struct, frozen=True, dict=True):
     """All backends in the order of the config, and the routing rules.
 
-    `families` are tried in order, after every other rule that names models. `last_resort` and `unmapped` are backend
-    names; models without a rule go to `unmapped`, or by capability if it is None. `prefixes` binds a word before the
-    first slash of a name to a backend, or to None if it is no prefix. `providers` maps aliases in lower case to
-    provider names, `key_variables` providers to the variable of their key, `vendors` first words of model names to the
-    provider that resells them. `mode` is the default mode; `pins` is whether clients may name a backend; `unlisted` are
-    shell patterns of names that model lists omit; `locations` are the positions of keys in the config, for messages.
+    `families` are tried in order, after every other rule that names models. `last_resort` and `unmapped` are
+    backend names; models without a rule go to `unmapped`, or by capability if it is None, unless the plan
+    `refuses_unmapped`. `prefixes` binds a word before the first slash of a name to a backend, or to None if it is no
+    prefix. `providers` maps aliases in lower case to provider names, `key_variables` providers to the variable of their
+    key, `vendors` first words of model names to the provider that resells them. `aliases` maps names and shell patterns
+    of names to the name that each stands for, unless a rule has exactly the name. `mode` is the default mode; `pins` is
+    whether clients may name a backend; `unlisted` are shell patterns of names that model lists omit; `offered` are the
+    models that backends themselves list, by backend; `locations` are the positions of keys in the config, for messages.
 
     Raises ConfigError where rules contradict each other, can never apply, or name unknown backends.
     """
@@ -164,8 +191,11 @@ class Plan(Struct, frozen=True, dict=True):
     mode: str | None = None
     smart: tuple[SmartModel, ...] = ()
     unmapped: str | None = None
+    refuses_unmapped: bool = False
     pins: bool = True
     unlisted: tuple[str, ...] = ()
+    aliases: Mapping[str, str] = {}
+    offered: Mapping[str, tuple[str, ...]] = {}
     locations: Mapping[str, str] = {}
 
     def __post_init__(self) -> None:
@@ -274,12 +304,22 @@ class Plan(Struct, frozen=True, dict=True):
         return frozenset((*self.by_model, *self.by_exact, *self.smart_by_name))
 
     @cached_property
-    def decision_cache(self) -> dict[str, tuple[frozenset[str], tuple[str, ...], Decision]]:
+    def alias_table(self) -> AliasTable:
+        """The aliases, with the names that are never taken for one."""
+        return AliasTable(self.aliases, self.exact_names)
+
+    @cached_property
+    def decision_cache(self) -> dict[str, KeptDecision]:
         """Exact model name to the capabilities that all of its backends have, those backends, and the decision.
 
         Filled by `decide`. The decision holds for every request that needs only these capabilities while none of the
         backends is excluded, so that the most frequent case is a dict lookup.
         """
+        return {}
+
+    @cached_property
+    def unmapped_cache(self) -> dict[str, KeptDecision]:
+        """The same for names without a rule, as long as the client chooses no mode. Filled by `decide`, and bounded."""
         return {}
 
     def split_prefix(self, model: str) -> tuple[str, str] | None:
@@ -310,6 +350,11 @@ class Plan(Struct, frozen=True, dict=True):
                     f"{route.location}: {route.match!r} serves only once {place}, of higher priority, is disabled"
                 )
             first.setdefault(route.match, route)
+        wild = self.alias_table.wild
+        for route in self.by_pattern:
+            if (above := Patterns([*wild, route.match]).shadowed().get(len(wild))) is not None:
+                what = f"{route.match!r} is never reached: the alias {wild[above]!r} takes all of its names"
+                found.append(f"{route.location}: {what}; remove one of them")
         return tuple(found)
 
     # ---- validation --------------------------------------------------------------------------------------------------
@@ -398,6 +443,7 @@ class Plan(Struct, frozen=True, dict=True):
                 what = f"{route.match!r} is never reached: the prefix {word!r} names a backend"
                 yield f"{route.location}: {what}; set prefixes: {{{word}: false}} to keep such names whole"
         virtual = [(smart.location, smart.name) for smart in self.smart]
+        virtual += [(self._location("aliases"), name) for name in self.aliases if not is_pattern(name)]
         virtual += [(mode.location, alias) for mode in self.modes.values() for alias in mode.models]
         for place, name in virtual:
             if (earlier := self._earlier_rule(name)) is not None:

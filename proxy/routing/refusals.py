@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from fnmatch import fnmatchcase
 
 from msgspec import Struct
 
 from ..errors import failure
-from .decision import INVALID_REQUEST, Candidate, Decision, RoutingInput
+from .decision import INVALID_REQUEST, UNMAPPED, Candidate, Decision, RoutingInput
 from .plan import Plan
 
 MAX_SHOWN_LENGTH = 200
 """Maximum length in characters of a client's model name in a message."""
 
+MAX_NEAREST = 3
+"""Maximum number of similar names in a message."""
+
 MAX_LISTED = 12
 """Maximum number of backends in a message; the decision has all of them."""
+
+
+MAX_COMPARED = 200
+"""Maximum number of names of providers' own lists that are compared with a client's."""
+
+SAME_BEGINNING = 3
+"""Characters in which those agree."""
 
 
 class Rejection(Struct, frozen=True):
@@ -39,11 +50,17 @@ _REFUSALS: dict[str, tuple[str, str]] = {
         "no backend that serves this model has the capabilities",
         "No backend can serve the model {} as this request asks: {}.",
     ),
+    "permission": (
+        "the client may use no backend that serves this model",
+        "This client may use no backend that serves the model {}.",
+    ),
 }
 """Kind of rejection to the decision's reason and the client's message; the most temporary kind comes first and wins."""
 
 
-def refuse(inputs: RoutingInput, rejections: Mapping[str, Rejection], considered: Sequence[Candidate]) -> Decision:
+def refuse(
+    inputs: RoutingInput, plan: Plan, rejections: Mapping[str, Rejection], considered: Sequence[Candidate]
+) -> Decision:
     """Builds the refusal of a request that no backend can serve; `rejections` are by backend name."""
     serving = [
         each for each in considered if each.backend in rejections and rejections[each.backend].kind != "model_not_found"
@@ -55,7 +72,7 @@ def refuse(inputs: RoutingInput, rejections: Mapping[str, Rejection], considered
             refusal = failure(kind, message.format(model, _join_reasons(serving)))
             return Decision(None, "failed", because, tuple(considered), refusal)
     each = f" ({_join_reasons(considered)})" if considered else ""
-    message = f"The model {model} is served by no backend{each}; /v1/models lists those that are."
+    message = f"The model {model} is served by no backend{each}; {nearest(inputs.model, plan)}"
     refusal = failure("model_not_found", message, param="model")
     return Decision(None, "failed", "no backend serves this model", tuple(considered), refusal)
 
@@ -69,6 +86,39 @@ def refuse_missing_provider(provider: str, word: str, model: str, plan: Plan) ->
     considered = tuple(Candidate(backend.name, None, False, f"is not of {provider}") for backend in plan.ordered)
     because = f"the prefix {word!r} is of {provider!r}, and no backend is"
     return Decision(None, "failed", because, considered, failure("model_not_found", message, param="model"))
+
+
+def refuse_unmapped(model: str, plan: Plan) -> Decision:
+    """Builds the refusal of a model without a rule, where the config says so."""
+    message = (
+        f"The model {shorten(model)!r} is named by no rule of this proxy (unmapped: refuse); {nearest(model, plan)}"
+    )
+    considered = tuple(Candidate(backend.name, None, False, UNMAPPED) for backend in plan.ordered)
+    refusal = failure("model_not_found", message, param="model")
+    return Decision(None, "failed", "no rule names this model, and `unmapped` is refuse", considered, refusal)
+
+
+def nearest(model: str, plan: Plan, backends: Collection[str] | None = None) -> str:
+    """Returns the most similar names that these backends serve, or all of them, as the end of a message."""
+    known = [name for name in plan.exact_names if backends is None or _owner(name, plan) in backends]
+    known += _offered_alike(model, plan, backends)
+    names = {name for name in known if not any(fnmatchcase(name, hidden) for hidden in plan.unlisted)}
+    near = get_close_matches(model[:MAX_SHOWN_LENGTH], sorted(names), MAX_NEAREST)
+    return f"did you mean {' or '.join(near)}?" if near else "/v1/models lists those that are."
+
+
+def _offered_alike(model: str, plan: Plan, backends: Collection[str] | None) -> list[str]:
+    """Returns the models that these backends themselves list and that begin the same; of many only some, for time."""
+    listed = (names for backend, names in plan.offered.items() if backends is None or backend in backends)
+    start = model[:SAME_BEGINNING]
+    return [name for names in listed for name in names if name.startswith(start)][:MAX_COMPARED]
+
+
+def _owner(name: str, plan: Plan) -> str | None:
+    """Returns the first backend of an exact name's rule, None for a smart model."""
+    if (route := plan.by_exact.get(name)) is not None:
+        return route.targets[0].backend
+    return plan.by_model[name].name if name in plan.by_model else None
 
 
 def refuse_bad_request(plan: Plan, because: str, message: str) -> Decision:

@@ -30,7 +30,7 @@ from .decision import (
 )
 from .patterns import fill_placeholders
 from .plan import BackendConfig, NamedMode, Plan, Route, RouteTarget, SmartModel
-from .refusals import refuse_bad_request, refuse_missing_provider, shorten, suggest
+from .refusals import refuse_bad_request, refuse_missing_provider, refuse_unmapped, shorten, suggest
 from .score import CHEAP_TIERS, RequestFeatures, Score, score
 
 MAX_NAME_LENGTH = 512
@@ -104,6 +104,8 @@ def _rule_for_name(
         return MatchedRule(
             "mode", f"no mapping; in the mode {mode.name!r} such models go to {backend.name!r}", (target,)
         )
+    if plan.refuses_unmapped:
+        return refuse_unmapped(model, plan)
     if plan.unmapped is not None:
         backend = plan.by_name[plan.unmapped]
         target = RuleTarget(backend, _model_for_any_name(backend, model), BY_DEFAULT)

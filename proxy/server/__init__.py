@@ -1,1 +1,1 @@
-"""The HTTP server on aiohttp: routes, request and response bodies, operator endpoints, reload and shutdown."""
+"""The HTTP server: plain chats, all else on aiohttp, bodies, operator endpoints, reload and shutdown."""

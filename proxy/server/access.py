@@ -7,7 +7,7 @@ another origin, unless its own name is made to resolve to loopback (DNS rebindin
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from hmac import compare_digest
 
@@ -21,10 +21,17 @@ from ..ir import Failure
 from ..protocols import detect_client_protocol, protocol_of_path
 from ..protocols.protocol import Protocol
 from .responses import to_aiohttp
-from .state import GATEWAY
+from .state import CLIENT, GATEWAY
 
-PROBES = ("/livez", "/readyz")
+HEALTH = ("/health", "/healthz")
+
+PROBES = ("/livez", "/readyz", *HEALTH)
 """Paths that any host may be named for: load balancers and orchestrators name the machine as they like."""
+
+OPEN_PATHS = (*PROBES, "/metrics", "/admin/", "/crosswire/", "/ui")
+"""Beginnings of paths that need no client's key: those of probes, and those of the operator, who has another."""
+
+NO_QUERY: Mapping[str, str] = {}
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 """Methods that change nothing and spend nothing."""
@@ -40,8 +47,8 @@ LOOPBACK_PEERS = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
 FORWARDING_HEADERS = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
 """Headers by which a reverse proxy says that the caller is somebody else."""
 
-FORM = "application/x-www-form-urlencoded"
-"""The content type of `curl -d` without a header."""
+UNTYPED = ("application/x-www-form-urlencoded", "application/octet-stream")
+"""Content types that nobody chose: of `curl -d` without a header, and of bytes sent with aiohttp."""
 
 PREFLIGHT_S = 600
 """Seconds for which a browser may remember the answer to a preflight."""
@@ -65,6 +72,13 @@ async def check_access(
         return to_aiohttp(gateway.reject(protocol, fault))
     if request.method == "OPTIONS" and _is_preflight(request, gateway):
         return _preflight_answer(request)
+    if gateway.config.clients is not None and not request.path.startswith(OPEN_PATHS):
+        query = request.query if request.query_string else NO_QUERY
+        found = gateway.config.clients.identify(request.headers, query, gateway.clock())
+        if isinstance(found, Failure):
+            protocol = protocol_of_path(request.path) or detect_client_protocol(request.headers, request.query)
+            return to_aiohttp(gateway.reject(protocol, found))
+        request[CLIENT] = found
     return await handler(request)
 
 
@@ -74,7 +88,7 @@ async def check_access(
 def host_failure(request: web.Request, hosts: frozenset[str], exempt: tuple[str, ...] = PROBES) -> Failure | None:
     """Checks that `Host` is loopback, the socket's own address, or one of `hosts`; on an exempt path it may be any."""
     fields = request.headers.getall("host", ())
-    if len(fields) == 1 and _is_known(fields[0], hosts):
+    if len(fields) == 1 and is_known_host(fields[0], hosts):
         return None
     # "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1 request message that lacks a Host
     # header field and to any request message that contains more than one Host header field line"
@@ -94,7 +108,8 @@ def host_failure(request: web.Request, hosts: frozenset[str], exempt: tuple[str,
 
 
 @lru_cache(maxsize=256)
-def _is_known(field: str, hosts: frozenset[str]) -> bool:
+def is_known_host(field: str, hosts: frozenset[str]) -> bool:
+    """Returns whether a Host header names loopback or one of `hosts`."""
     host = _host_in(field)
     return host is not None and (is_loopback(host) or host in hosts)
 
@@ -172,16 +187,17 @@ async def add_cors_headers(request: web.Request, response: web.StreamResponse) -
 def content_type_failure(request: web.Request, protocol: Protocol) -> Failure | None:
     """Checks that a body is JSON; a request without a body needs no content type.
 
-    A page can send a form, or a body without a type, to another origin without a preflight, so only a caller that is no
-    browser may, and only where the protocol's documentation does.
+    A page can send a form, a text, or a body without a type to another origin without a preflight, so only a caller
+    that is no browser may, and only where the protocol's own server never looks at the type.
     """
     kind = request.content_type
     if kind == "application/json" or kind.endswith("+json") or not request.body_exists:
         return None
     fields = request.headers
     given = fields.get("content-type")
-    is_curl = protocol.takes_forms and (given is None or kind == FORM)
-    if is_curl and "origin" not in fields and "sec-fetch-site" not in fields:
+    # aiohttp calls what it cannot read application/octet-stream too
+    is_untyped = given is None or given.partition(";")[0].strip().lower() in UNTYPED
+    if protocol.takes_untyped and is_untyped and "origin" not in fields and "sec-fetch-site" not in fields:
         return None
     return failure("media_type", f"The content-type must be application/json, is {(given or 'none')[:100]}.")
 
@@ -190,8 +206,14 @@ def content_type_failure(request: web.Request, protocol: Protocol) -> Failure | 
 
 
 def operator_failure(request: web.Request, gateway: Gateway) -> Failure | None:
-    """Checks that the caller is the operator: by the `admin_key` if there is one, else by calling from this machine."""
+    """Checks that the caller is the operator: by the `admin_key` if there is one, else by calling from this machine.
+
+    Once there are clients, programs of this machine are clients too, and only the key tells the operator from them.
+    """
     key = gateway.config.settings.admin_key
+    if key is None and gateway.config.clients is not None:
+        text = "Only the operator may do that; set admin_key in the config, and send it as a bearer token."
+        return failure("permission", text)
     if key is None:
         if _is_direct(request, gateway.config.settings.cors.origins):
             return None

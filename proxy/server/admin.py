@@ -9,7 +9,7 @@ from ..errors import Malformed, failure
 from ..ir import Failure
 from ..protocols import DEFAULT
 from ..wire import json_fields
-from .access import content_type_failure, host_failure, operator_failure
+from .access import HEALTH, content_type_failure, host_failure, operator_failure
 from .requests import read_body
 from .responses import json_response, to_aiohttp
 from .state import GATEWAY
@@ -18,6 +18,8 @@ from .state import GATEWAY
 def add_routes(router: web.UrlDispatcher) -> None:
     router.add_get("/livez", livez)
     router.add_get("/readyz", readyz)
+    for path in HEALTH:
+        router.add_get(path, health)
     router.add_get("/metrics", metrics)
     router.add_get("/crosswire/requests/{id}", request_record)
     router.add_post("/admin/explain", explain_request)
@@ -25,6 +27,20 @@ def add_routes(router: web.UrlDispatcher) -> None:
 
 async def livez(request: web.Request) -> web.Response:
     return web.Response(text="ok\n")
+
+
+async def health(request: web.Request) -> web.Response:
+    """The answer that monitors and containers look for: 200 while requests are taken, 503 while the proxy stops.
+
+    The operator is told too which backends could not be asked for their models, and why.
+    """
+    gateway = request.app[GATEWAY]
+    said: dict[str, object] = {"status": "draining" if gateway.draining else "ok"}
+    unknown = gateway.model_lists.complaints
+    may_know = host_failure(request, gateway.config.settings.hosts, exempt=()) or operator_failure(request, gateway)
+    if unknown and may_know is None:
+        said["models_not_known"] = dict(unknown)
+    return web.json_response(said, status=503 if gateway.draining else 200)
 
 
 async def readyz(request: web.Request) -> web.Response:
@@ -52,12 +68,18 @@ async def metrics(request: web.Request) -> web.Response:
 
 
 async def request_record(request: web.Request) -> web.Response:
-    """The record of one request, for the operator, as it shows the plan."""
+    """The record of one request, for the operator, as it shows the plan; a client sees those of its own requests."""
     gateway = request.app[GATEWAY]
+    client = None
     if (denied := operator_failure(request, gateway)) is not None:
-        return to_aiohttp(gateway.reject(DEFAULT, denied))
+        if gateway.config.clients is None:
+            return to_aiohttp(gateway.reject(DEFAULT, denied))
+        found = gateway.config.clients.identify(request.headers, request.query, gateway.clock())
+        if isinstance(found, Failure):
+            return to_aiohttp(gateway.reject(DEFAULT, denied))
+        client = found.name
     record = gateway.records.get(request.match_info["id"])
-    if record is None:
+    if record is None or (client is not None and record.client != client):
         return to_aiohttp(gateway.reject(DEFAULT, failure("not_found", "No record of this request.")))
     return json_response(record.rendered())
 

@@ -24,11 +24,11 @@ from ..ir import Failure
 from ..observability.record_log import RecordFiles, StageLog
 from ..protocols import PROTOCOLS, detect_client_protocol, protocol_of_path
 from ..protocols.protocol import Protocol, UrlParams
-from . import admin
+from . import admin, page
 from .access import add_cors_headers, check_access, content_type_failure
 from .requests import chat_url, read_body, read_headers, with_deployment
 from .responses import AiohttpResponseWriter, to_aiohttp
-from .state import GATEWAY
+from .state import GATEWAY, client_of
 from .websocket import serve_websocket, wants_websocket
 
 _ANY = r"[\s\S]*"  # a dot would not match a line end, which percent-encoded may stand in any path
@@ -79,6 +79,7 @@ def make_app(
             else:
                 router.add_route(row.endpoint.verb, _pattern(path), handler, expect_handler=_answer_expectation)
     admin.add_routes(router)
+    page.add_routes(app)
     router.add_route("*", "/{path:" + _ANY + "}", _no_route, expect_handler=_answer_expectation)  # last
 
     async def close(_: web.Application) -> None:
@@ -108,7 +109,10 @@ def _chat_handler(gateway: Gateway, protocol: Protocol) -> Handler:
         writer = AiohttpResponseWriter(request)
         try:
             response = await gateway.handle_chat(
-                ChatRequest(protocol, url, read_headers(request, protocol), with_deployment(request, body)), writer
+                ChatRequest(
+                    protocol, url, read_headers(request, protocol), with_deployment(request, body), client_of(request)
+                ),
+                writer,
             )
         except ClientGone:
             return writer.response
@@ -148,7 +152,8 @@ def _endpoint_handler(gateway: Gateway, row: EndpointRow) -> Handler:
 
 def _endpoint_request(request: web.Request, protocol: Protocol, url: UrlParams, body: bytes) -> EndpointRequest:
     query = tuple(request.query.items())
-    return EndpointRequest(protocol, request.method, url, read_headers(request, protocol), query, body)
+    fields = read_headers(request, protocol)
+    return EndpointRequest(protocol, request.method, url, fields, query, body, client_of(request))
 
 
 async def _no_route(request: web.Request) -> web.Response:

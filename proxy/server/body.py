@@ -44,12 +44,17 @@ async def receive_body(request: web.Request, settings: Settings) -> bytes | Fail
     except _Refused as refused:
         return refused.failure
     except TimeoutError:
-        limit_s = settings.body_timeout_s
-        return failure("too_slow", f"The body did not come within {limit_s:g} s; raise body_timeout_s to allow it.")
+        return late_body(settings)
     except Malformed as fault:
         return failure("bad_request", f"Invalid request: {fault}.")
     except (*BROKEN_HTTP, ValueError):
         return failure("bad_request", "The body cannot be read: its content-encoding or its chunks are broken.")
+
+
+def late_body(settings: Settings) -> Failure:
+    """The failure for a body that does not come in time."""
+    limit_s = settings.body_timeout_s
+    return failure("too_slow", f"The body did not come within {limit_s:g} s; raise body_timeout_s to allow it.")
 
 
 async def _receive(request: web.Request, settings: Settings) -> bytes:

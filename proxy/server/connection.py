@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeAlias
+from typing import Protocol as Interface
 
 from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler
 
 from ..config.limits import Limits
+from .reader_watch import ReaderWatch
 
 Answer: TypeAlias = Callable[[str, str], web.Response]
 """Makes the error response for a kind of failure and a request's path, which is empty where it is not known."""
@@ -32,6 +34,14 @@ WRITE_BUFFER = 16 * 1024
 """Bytes that wait for a client before what is written to it waits as well."""
 
 
+class Connection(Interface):
+    """A client's connection, whichever code serves it."""
+
+    @property
+    def is_idle(self) -> bool: ...
+    def force_close(self) -> None: ...
+
+
 class Connections:
     """All connections of one server: their limits, and how their errors are answered."""
 
@@ -39,40 +49,30 @@ class Connections:
         self._limits = limits
         self._most = most
         self.answer = answer
-        self.open: dict[ClientConnection, None] = {}
+        self.open: dict[Connection, None] = {}
         """In the order in which they last became idle."""
 
     @property
     def limits(self) -> Limits:
         return self._limits()
 
-    def admit(self, connection: ClientConnection) -> bool:
+    def admit(self, connection: Connection) -> bool:
         """Takes one more connection, for which the one idle longest makes room; returns whether there is any."""
-        if len(self.open) >= self._most(self.limits.connections):
-            idle = next((each for each in self.open if each.is_idle), None)
-            if idle is None:
-                return False
-            idle.force_close()
-            self.open.pop(idle, None)
+        if not self.has_room():
+            return False
         self.open[connection] = None
         return True
 
-
-class LimitedServer(web.Server):
-    """Makes a ClientConnection for each client."""
-
-    def __init__(self, server: web.Server, connections: Connections) -> None:
-        super().__init__(
-            server.request_handler,
-            request_factory=server.request_factory,
-            handler_cancellation=server.handler_cancellation,
-            **server._kwargs,
-        )
-        self._options = server._kwargs
-        self._limited = connections
-
-    def __call__(self) -> RequestHandler:
-        return ClientConnection(self, connections=self._limited, loop=self._loop, **self._options)
+    def has_room(self) -> bool:
+        """Returns whether there is room for one more connection, for which the one idle longest makes some."""
+        if len(self.open) < self._most(self.limits.connections):
+            return True
+        idle = next((each for each in self.open if each.is_idle), None)
+        if idle is None:
+            return False
+        idle.force_close()
+        self.open.pop(idle, None)
+        return True
 
 
 class ClientConnection(RequestHandler):
@@ -87,9 +87,8 @@ class ClientConnection(RequestHandler):
             "_head_size",
             "_head_timer",
             "_is_admitted",
+            "_reader",
             "_seen",
-            "_unread",
-            "_write_timer",
         ),
         "received",
     )
@@ -106,9 +105,7 @@ class ClientConnection(RequestHandler):
         """The beginning of the last bytes that began a request, for an error that names no path."""
         self._head_size = 0
         self._head_timer: asyncio.TimerHandle | None = None
-        self._write_timer: asyncio.TimerHandle | None = None
-        self._unread = 0
-        """Bytes that the client had not read when the timer was set."""
+        self._reader: ReaderWatch | None = None
         self.received = 0
         self._next_check = FRAMING
         """Number of bytes that may be received before they are compared with what they brought."""
@@ -129,6 +126,7 @@ class ClientConnection(RequestHandler):
         super().connection_made(transport)
         if self.transport is not None:
             self.transport.set_write_buffer_limits(WRITE_BUFFER)
+            self._reader = ReaderWatch(self._loop, self.transport, lambda: self._connections.limits.write_s)
         if not self._connections.admit(self):
             self._refuse("overloaded")
             return
@@ -137,10 +135,9 @@ class ClientConnection(RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._connections.open.pop(self, None)
-        for timer in (self._head_timer, self._write_timer):
-            if timer is not None:
-                timer.cancel()
-        self._head_timer = self._write_timer = None
+        self._stop_head_timer()
+        if self._reader is not None:
+            self._reader.stop()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -200,7 +197,7 @@ class ClientConnection(RequestHandler):
         """Answers before a request is there, and closes."""
         self._stop_head_timer()
         if self.transport is not None:
-            self.transport.write(_as_bytes(self._connections.answer(kind, _path_in(self._head))))
+            self.transport.write(as_bytes(self._connections.answer(kind, _path_in(self._head))))
         self.force_close()
 
     # ---- a request ---------------------------------------------------------------------------------------------------
@@ -259,27 +256,13 @@ class ClientConnection(RequestHandler):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._unread = self._backlog()
-        if self._write_timer is None:
-            self._write_timer = self._loop.call_later(self._connections.limits.write_s, self._check_reader)
+        if self._reader is not None:
+            self._reader.start()
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        if self._write_timer is not None:
-            self._write_timer.cancel()
-            self._write_timer = None
-
-    def _check_reader(self) -> None:
-        self._write_timer = None
-        unread, before = self._backlog(), self._unread
-        if unread < before:  # a slow reader of a large answer
-            self._unread = unread
-            self._write_timer = self._loop.call_later(self._connections.limits.write_s, self._check_reader)
-        elif self.transport is not None:
-            self.transport.abort()
-
-    def _backlog(self) -> int:
-        return 0 if self.transport is None else self.transport.get_write_buffer_size()
+        if self._reader is not None:
+            self._reader.stop()
 
 
 def _path_in(head: bytes) -> str:
@@ -288,7 +271,7 @@ def _path_in(head: bytes) -> str:
     return first[1].decode("latin-1").partition("?")[0] if len(first) > 1 else ""
 
 
-def _as_bytes(response: web.Response) -> bytes:
+def as_bytes(response: web.Response) -> bytes:
     """A response as it stands on the wire, where no request is there that aiohttp could answer."""
     body = response.body
     assert isinstance(body, bytes)  # noqa: S101 - errors are JSON in bytes

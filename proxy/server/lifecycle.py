@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 from msgspec.structs import replace
@@ -16,8 +17,9 @@ from ..gateway.context import RETRY_AFTER_S
 from ..observability.loop_lag import watch_loop_lag
 from ..protocols import DEFAULT, protocol_of_path
 from .body import BROKEN_HTTP
-from .connection import Connections, LimitedServer
+from .connection import Connections
 from .descriptors import connection_limit, raise_descriptor_limit
+from .limited_server import LimitedServer
 from .reload import Reloader
 from .responses import to_aiohttp
 from .state import GATEWAY
@@ -27,6 +29,10 @@ log = logging.getLogger("crosswire")
 LAST_WRITES_S = 1.0
 """Seconds at shutdown for answers that are already written to reach their clients."""
 
+
+BACKLOG = 2048
+"""Connections that may wait to be accepted, so that a crowd need not try again after a second; the system may allow
+fewer (net.core.somaxconn)."""
 
 LINGER_S = 2.0
 """Seconds in which the rest of a refused body is read, so that its sender reads the refusal before the end."""
@@ -56,7 +62,7 @@ class Runner(web.AppRunner):
             return to_aiohttp(gateway.reject(protocol, fault))
 
         connections = Connections(lambda: gateway.config.settings.limits, connection_limit, answer)
-        return LimitedServer(await super()._make_server(), connections)
+        return LimitedServer(await super()._make_server(), gateway, connections)
 
 
 def make_runner(app: web.Application) -> web.AppRunner:
@@ -85,6 +91,18 @@ def _is_own_fault(record: logging.LogRecord) -> bool:
     return not (isinstance(fault, BROKEN_HTTP) or (type(fault) is RuntimeError and str(fault) == "Connection closed."))
 
 
+@contextlib.asynccontextmanager
+async def listening(app: web.Application, host: str, port: int = 0) -> AsyncIterator[int]:
+    """Serves the app while the context lasts and yields the port; 0 takes a free one. Requests under way are cut."""
+    runner = make_runner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+        yield int(runner.addresses[0][1])
+    finally:
+        await runner.cleanup()
+
+
 async def serve(
     app: web.Application,
     host: str,
@@ -104,7 +122,7 @@ async def serve(
     raise_descriptor_limit()
     runner = make_runner(app)
     await runner.setup()
-    site = web.TCPSite(runner, host, port)
+    site = web.TCPSite(runner, host, port, backlog=BACKLOG)
     try:
         await site.start()
         stop = asyncio.Event()

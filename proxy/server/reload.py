@@ -14,8 +14,11 @@ from ..gateway.runtime import Runtime
 
 log = logging.getLogger("crosswire")
 
-Stamp: TypeAlias = "tuple[int, int, int] | None"
+FileStamp: TypeAlias = "tuple[int, int, int] | None"
 """A file's modification time, size and inode; None while there is no file."""
+
+Stamp: TypeAlias = tuple[FileStamp, ...]
+"""The stamps of the config's file, and of the files that its secrets are in."""
 
 
 class Reloader:
@@ -26,6 +29,7 @@ class Reloader:
         self._load = load
         self._file = file
         self._seen = self._stamp()
+        self._loaded_at = runtime.now()
         self._lock = asyncio.Lock()
 
     async def reload(self) -> bool:
@@ -39,7 +43,8 @@ class Reloader:
         """Reloads once the file stays as it is for `reload_settle_s` seconds, so that no half-written one is taken."""
         async with self._lock:
             while True:
-                self._seen = await self._settled()
+                if self._stamp() != self._seen:  # one that is as it was read last is not being written
+                    self._seen = await self._settled()
                 found = await self._loaded()
                 if self._stamp() == self._seen:  # else it was written while it was read
                     return self._take(found)
@@ -52,11 +57,22 @@ class Reloader:
             try:
                 if interval and self._stamp() != self._seen:
                     await self.reload_settled()
+                elif interval and self._commands_are_due():
+                    await self._run_commands()
             except Exception:
                 log.exception("the config file could not be looked at; it is looked at again")
 
+    async def _run_commands(self) -> None:
+        """Loads the config, which runs the commands that write secrets, and takes it if one of them wrote another."""
+        async with self._lock:
+            found = await self._loaded()
+            sources = found.secret_sources if isinstance(found, Config) else None
+            if sources != self._runtime.config.secret_sources:
+                self._take(found)
+
     async def _loaded(self) -> Config | Sequence[str]:
         """The config, or what is wrong with it."""
+        self._loaded_at = self._runtime.now()
         try:
             return await asyncio.to_thread(self._load)
         except ConfigError as fault:
@@ -101,13 +117,24 @@ class Reloader:
             seen = now
 
     def _stamp(self) -> Stamp:
-        if self._file is None:
-            return None
-        try:
-            found = self._file.stat()
-        except OSError:
-            return None
-        return found.st_mtime_ns, found.st_size, found.st_ino
+        sources = self._runtime.config.secret_sources
+        files = [self._file, *(source.file for source in sources if source.file is not None)]
+        return tuple(_stamp_of(file) for file in files)
+
+    def _commands_are_due(self) -> bool:
+        """Returns whether a command that writes a secret is to be run again, which loading the config does."""
+        every = [source.every_s for source in self._runtime.config.secret_sources if source.every_s is not None]
+        return bool(every) and self._runtime.now() - self._loaded_at >= min(every)
+
+
+def _stamp_of(file: Path | None) -> FileStamp:
+    if file is None:
+        return None
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _unexpected(fault: Exception) -> tuple[str]:

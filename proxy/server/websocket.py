@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Literal
 
@@ -15,6 +15,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from aiohttp.http import WSMessageNoDecodeText
 from msgspec.structs import replace
 
+from ..clients.client import Client
 from ..errors import Malformed, failure
 from ..gateway.chat_handler import ChatRequest
 from ..gateway.context import RETRY_AFTER_S
@@ -56,7 +57,9 @@ async def serve_websocket(request: web.Request, gateway: Gateway, protocol: Prot
     socket.headers.update(SERVER)
     await socket.prepare(request)
     gateway.sockets += 1
-    connection = SocketConnection(gateway, protocol, socket, protocol.socket(settings.body_limit))
+    connection = SocketConnection(
+        gateway, protocol, socket, protocol.socket(settings.body_limit), partial(_identify, request, gateway)
+    )
     try:
         await connection.run(read_headers(request, protocol))
     finally:
@@ -79,6 +82,13 @@ def _refusal(request: web.Request, gateway: Gateway, socket: web.WebSocketRespon
     return None
 
 
+def _identify(request: web.Request, gateway: Gateway) -> Client | Failure | None:
+    """The client of a connection as it is now: its key may have ended since the upgrade."""
+    if gateway.config.clients is None:
+        return None
+    return gateway.config.clients.identify(request.headers, request.query, gateway.clock())
+
+
 class SocketConnection:
     """One open WebSocket: its turns come one after the other, and a client that leaves ends the one under way."""
 
@@ -88,7 +98,9 @@ class SocketConnection:
         protocol: Protocol,
         socket: web.WebSocketResponse[Literal[False]],
         session: SocketSession,
+        identify: Callable[[], Client | Failure | None],
     ) -> None:
+        self._identify = identify
         self._gateway = gateway
         self._protocol = protocol
         self._socket = socket
@@ -166,9 +178,11 @@ class SocketConnection:
             if len(body) > settings.body_limit:
                 text = f"The conversation has more than {settings.body_limit} bytes; raise body_limit to allow it."
                 response = gateway.reject(protocol, failure("too_large", text))
+            elif isinstance(client := self._identify(), Failure):
+                response = gateway.reject(protocol, client)
             else:
                 writer = SocketWriter(self._socket, self._session)
-                answer = await gateway.handle_chat(ChatRequest(protocol, UrlParams(), headers, body), writer)
+                answer = await gateway.handle_chat(ChatRequest(protocol, UrlParams(), headers, body, client), writer)
                 if answer is None:
                     return
                 response = answer

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from ..errors import MissingStoreError, StoreError
-from . import credentials, mappings, settings
+from . import clients, credentials, mappings, settings
 from .crypto import KeyRing, read_keys
 from .migrations import migrate
 from .schema import STORE
@@ -107,11 +107,20 @@ class Store:
         revision = (await connection.execute(select(STORE.c.revision))).scalar_one()
         decrypted, errors = await credentials.decrypt_all(connection, await self.ring(connection))
         found, mapping_errors = await mappings.list_all(connection)
+        stored_clients = await clients.list_all(connection)
+        hash_key = None
+        if stored_clients:
+            try:
+                hash_key = await clients.hash_key(connection, await self.ring(connection))
+            except StoreError as fault:
+                errors += [f"store: {fault}"]
         return Snapshot(
             revision=revision,
             mappings=tuple(found),
             settings=tuple(await settings.list_all(connection)),
             credentials=tuple(decrypted),
+            clients=tuple(stored_clients),
+            hash_key=hash_key,
             warnings=tuple(mapping_errors),
             errors=tuple(errors),
         )
@@ -148,6 +157,16 @@ class Store:
                 connection = await raw_connection.execution_options(immediate=True)
                 async with connection.begin():
                     await connection.execute(update(STORE).values(revision=STORE.c.revision + 1))
+                    yield connection
+
+    @asynccontextmanager
+    async def appending(self) -> AsyncIterator[AsyncConnection]:
+        """Opens a transaction for rows that no snapshot holds, so the change counter stays as it is."""
+        with self._store_errors():
+            engine = await self._open(create=True)
+            async with engine.connect() as raw_connection:
+                connection = await raw_connection.execution_options(immediate=True)
+                async with connection.begin():
                     yield connection
 
     async def close(self) -> None:

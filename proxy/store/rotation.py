@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from ..errors import StoreError
-from . import credentials
+from . import clients, credentials
 from .crypto import KEY_VARIABLE, key_file, new_key, read_keys, write_keys
 from .database import Store
 
@@ -53,6 +53,10 @@ async def rotate(store: Store, env: Mapping[str, str]) -> Rotation:
             async with store.writing() as connection:
                 await credentials.reencrypt(connection, ring, number)
         count += len(ids)
+    async with store.writing() as connection:
+        ring = await store.ring(connection)
+        assert ring is not None  # noqa: S101 - the keys were just read
+        await clients.reencrypt(connection, ring)
     if file is not None:
         write_keys(file, keys[:1])
     return Rotation(count, ring.names[1:], file is None)

@@ -48,6 +48,20 @@ class Credential(Struct, frozen=True, kw_only=True):
         return f"Credential({', '.join(f'{field}={value!r}' for field, value in self.__rich_repr__())})"
 
 
+class StoredClient(Struct, frozen=True, kw_only=True):
+    """A client of the store: the digest of its key, and in YAML what it may do.
+
+    `former` is the digest of the key before it, which holds until `former_ends`, in unix seconds.
+    """
+
+    name: str
+    digest: bytes
+    grants: str = "{}"
+    enabled: bool = True
+    former: bytes | None = None
+    former_ends: float | None = None
+
+
 class Snapshot(Struct, frozen=True, kw_only=True):
     """The store's content; `warnings` and `errors` are printable messages about rows that are invalid and left out.
 
@@ -58,6 +72,9 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     mappings: tuple[StoredRoute, ...] = ()
     settings: tuple[Setting, ...] = ()
     credentials: tuple[Credential, ...] = ()
+    clients: tuple[StoredClient, ...] = ()
+    hash_key: bytes | None = None
+    """The key of the clients' digests, decrypted; None without clients."""
     warnings: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
 

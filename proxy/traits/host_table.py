@@ -8,6 +8,28 @@ _MAX_TOKENS = {"max_completion_tokens": "max_tokens"}
 _NO_DEVELOPER = {"developer": "system"}
 
 HOSTS: tuple[Trait, ...] = (
+    # under "Supported request fields" of /v1/chat/completions without a mark: tool_choice, logit_bias, user, n
+    Trait(
+        provider="ollama-v1",
+        refuses=words("forced_tools logit_bias user"),
+        source="https://docs.ollama.com/api/openai-compatibility",
+        date="2026-11-30",
+    ),
+    # "invalid image input" for an image_url that is no data URL of base64
+    Trait(
+        provider="ollama-v1",
+        refuses=words("image_url"),
+        source="https://github.com/ollama/ollama/blob/main/openai/openai.go",
+        date="2026-11-30",
+    ),
+    # "gpt-3.5-turbo-instruct, babbage-002, davinci-002" under /v1/completions; chat models are refused there
+    Trait(
+        provider="openai",
+        models=r"^(gpt-3\.5-turbo-instruct|babbage-002|davinci-002)",
+        takes=words("completions"),
+        source="https://platform.openai.com/docs/deprecations",
+        date="2026-11-30",
+    ),
     # "top_k", "reasoning_details": https://openrouter.ai/docs/api-reference/parameters and
     # https://openrouter.ai/docs/use-cases/reasoning-tokens#preserving-reasoning-blocks
     Trait(

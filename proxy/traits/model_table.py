@@ -219,7 +219,10 @@ CLAUDE: tuple[Trait, ...] = (
         date=_DATE,
     ),
     # "Max output": more is a 400
+    Trait(models=r"claude-(instant|2)", limits={"max_tokens": 4096}, source=_OVERVIEW, date=_DATE),
     Trait(models=r"claude-3-(opus|sonnet|haiku)", limits={"max_tokens": 4096}, source=_OVERVIEW, date=_DATE),
+    Trait(models=r"claude-3[-.]5", limits={"max_tokens": 8192}, source=_OVERVIEW, date=_DATE),
+    Trait(models=r"claude-3[-.]7", limits={"max_tokens": 64_000}, source=_OVERVIEW, date=_DATE),
     Trait(models=r"claude-opus-4(-0|-2025|$|[-.]1(?!\d))", limits={"max_tokens": 32_000}, source=_OVERVIEW, date=_DATE),
     Trait(
         models=r"claude-(sonnet-4(-0|-2025|$)|(opus|sonnet|haiku)-4[-.]5(?!\d))",

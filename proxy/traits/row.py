@@ -45,6 +45,7 @@ WORDS: dict[str, str] = {
     "media_in_results": "pictures and files inside a tool's result",
     "part_resolution": "a resolution for each picture",
     "cache_control": "marks of what is to be cached, as Anthropic has them",
+    "image_url": "pictures by their address",
     "video_url": "videos, by address or as data",
     "web_search": "a search of the web that the host runs",
     "min_p": "the samplers of vLLM, min_p and repetition_penalty among them",

@@ -51,6 +51,17 @@ class Framing(Protocol):
         """Splits bytes that `cut` returned into frames."""
         ...
 
+    def end_of_first(self, complete: bytes) -> int:
+        """Returns the end of the first frame in bytes that `cut` returned; the length where that is not easily told."""
+        ...
+
+    def end_before(self, complete: bytes, position: int) -> int:
+        """Returns the end of the frames before the one at this position, 0 where that is not easily told.
+
+        A position of -1 is behind all frames.
+        """
+        ...
+
     def rest(self) -> list[Frame]:
         """Returns the valid frames in the remaining bytes; called once, at the end of the stream."""
         ...
@@ -94,6 +105,8 @@ class SSE:
             self._pending.collect(chunk)
             return b""
         complete = self._pending.join(chunk)
+        if len(complete) > 2 and complete.endswith(b"\n\n"):
+            return complete  # as most hosts write and flush
         # A boundary of mixed line ends is only found one frame later, which is safe: leading blank lines are ignored.
         end = max(complete.rfind(b"\n\n") + 2, complete.rfind(b"\n\r\n") + 3, complete.rfind(b"\r\r") + 2)
         if end <= 2:
@@ -105,13 +118,50 @@ class SSE:
         return complete
 
     def parse(self, complete: bytes) -> list[Frame]:
+        if (plain := plain_frames(complete)) is not None:
+            data, names = plain
+            if not names:
+                return [Frame(each) for each in data if each]
+            return [
+                Frame(each, name.decode("utf-8", "replace")) for each, name in zip(data, names, strict=True) if each
+            ]
         if complete.startswith(_BOM):
             complete = complete[len(_BOM) :]
         parts = complete.split(b"\n\n") if b"\r" not in complete else _BLANK_LINE.split(complete)
         return [frame for part in parts if part and (frame := _sse_frame(part))]
 
+    def end_of_first(self, complete: bytes) -> int:
+        return len(complete) if b"\r" in complete else complete.find(b"\n\n") + 2
+
+    def end_before(self, complete: bytes, position: int) -> int:
+        if position < 0:
+            return len(complete)
+        end = complete.rfind(b"\n\n", 0, position)
+        return 0 if end < 0 or b"\r" in complete else end + 2
+
     def rest(self) -> list[Frame]:
         return [frame for frame in self.parse(self._pending.take()) if frame.data == DONE or _is_json(frame.data)]
+
+
+def plain_frames(complete: bytes) -> tuple[list[bytes], list[bytes]] | None:
+    """The data of frames that are all one line of data, or all an event's name and one line; and the names, if any.
+
+    None for any others. It costs a quarter of what telling frame by frame does.
+    """
+    if b"\r" in complete:
+        return None
+    if complete.startswith(b"data: ") and complete.find(b"\n") == len(complete) - 2:
+        return [complete[6:-2]], []
+    lines = complete.split(b"\n")
+    size = 3 if complete.startswith(b"event: ") else 2
+    data, names = lines[size - 2 : -1 : size], lines[:-1:3] if size == 3 else []
+    if len(lines) != size * len(data) + 1 or any(lines[size - 1 :: size]) or lines[-1]:
+        return None
+    if not all([line.startswith(b"data: ") for line in data]):
+        return None
+    if not all([line.startswith(b"event: ") for line in names]):
+        return None
+    return [line[6:] for line in data], [line[7:] for line in names]
 
 
 def _sse_frame(part: bytes) -> Frame | None:
@@ -154,6 +204,12 @@ class NDJSON:
 
     def parse(self, complete: bytes) -> list[Frame]:
         return [Frame(line) for part in complete.split(b"\n") if (line := part.strip())]
+
+    def end_of_first(self, complete: bytes) -> int:
+        return complete.find(b"\n") + 1
+
+    def end_before(self, complete: bytes, position: int) -> int:
+        return len(complete) if position < 0 else complete.rfind(b"\n", 0, position) + 1
 
     def rest(self) -> list[Frame]:
         return [frame for frame in self.parse(self._pending.take()) if _is_json(frame.data)]
@@ -211,6 +267,12 @@ class JSONArray:
         except msgspec.DecodeError as fault:
             raise Malformed("", f"not a JSON array: {fault}") from None
         return [Frame(bytes(element)) for element in elements]
+
+    def end_of_first(self, complete: bytes) -> int:
+        return len(complete)
+
+    def end_before(self, complete: bytes, position: int) -> int:
+        return len(complete) if position < 0 else 0
 
     def rest(self) -> list[Frame]:
         return []

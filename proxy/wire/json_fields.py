@@ -186,3 +186,9 @@ def renamed(fields: dict[str, Any] | None, names: Mapping[str, str]) -> tuple[di
         return {}, fields
     known = {names[key]: value for key, value in fields.items() if key in names and value is not None}
     return known, {key: value for key, value in fields.items() if key not in names} or None
+
+
+def texts_at(body: dict[str, Any], key: str, field: str) -> list[str]:
+    """Returns the texts that the objects of a list have in this field; raises Malformed where the list is none."""
+    found = need(body, key, list)
+    return [item[field] for item in found if type(item) is dict and type(item.get(field)) is str]

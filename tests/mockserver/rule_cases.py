@@ -353,7 +353,8 @@ CASES: dict[str, dict[str, tuple[Patch, Patch]]] = {
             {"output_format": {"type": "json_schema", "schema": STRICT}},
             {
                 "output_format": {"type": "json_schema", "schema": STRICT},
-                "@headers": KEY | {"anthropic-beta": "a-b, structured-outputs-2025-11-13"},
+                "thread": {"type": "create"},
+                "@headers": KEY | {"anthropic-beta": "a-b, structured-outputs-2025-11-13,message-threads-2026-08-12"},
             },
         ),
         "field-null": ({"top_k": None}, {"container": None}),

@@ -12,12 +12,17 @@ WALL_CLOCKS = ("time.time", "datetime.now", "datetime.datetime.now", "datetime.u
 READERS = {
     "backends/http.py": "the resets of rate limits, which are kept as unix times",
     "backends/retry_after.py": "a `retry-after` that is a date",
+    "cli/clients.py": "`--since` and `--grace`, which count from now",
+    "cli/doctor.py": "how far this machine's clock is off",
     "library.py": "the time in records and answers",
     "server/app.py": "the time in records and answers",
     "observability/request_record.py": "the name of a record's file",
+    "store/audit.py": "when a row was written",
+    "store/clients.py": "when a row was changed",
     "store/credentials.py": "when a row was changed",
     "store/mappings.py": "when a row was changed",
     "store/settings.py": "when a row was changed",
+    "store/usage.py": "when a response was stored",
 }
 """The files that read the wall clock, and for what."""
 

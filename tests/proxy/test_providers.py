@@ -102,7 +102,10 @@ def test_a_built_in_provider_needs_only_its_name(name: str) -> None:
         assert (made.protocol, made.base_url, made.provider) == (row.protocol, row.base_url, row.name)
         assert made.api_key == (KEY if row.key_variable else None)
         assert made.quirks == row.quirks
-        assert made.capabilities == (row.capabilities or PROTOCOLS[row.protocol].capabilities)
+        spoken = (row.protocol, *(each.protocol for each in row.speaks if not each.secondary))
+        assert made.capabilities == (
+            row.capabilities or frozenset().union(*(PROTOCOLS[each].capabilities for each in spoken))
+        )
         assert made.needs_key is row.needs_key
         assert not made.reserved
 
@@ -196,7 +199,7 @@ def test_each_variable_creates_its_backend() -> None:
     assert all(backend.api_key == KEY for backend in plan.backends)
     # who has no names of its own is asked by prefix alone
     assert {name for name, backend in made.items() if not backend.reserved} == {
-        *("openai", "anthropic", "gemini", "openrouter")
+        *("openai", "anthropic", "gemini", "openrouter", "mistral", "deepseek", "xai")
     }
     for model, backend, upstream in (
         ("groq/llama-3.3-70b", "groq", "llama-3.3-70b"),

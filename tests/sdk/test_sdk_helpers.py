@@ -117,8 +117,8 @@ def test_anthropic_runs_tools_by_itself(session: SdkSession, provider: str, stre
 
 @pytest.mark.parametrize("provider", [name for name, p in SCENARIOS.providers.items() if p.protocol != "anthropic"])
 @pytest.mark.parametrize("frontend", ["anthropic"])
-def test_continuing_an_unsupported_thread_is_refused(session: SdkSession, provider: str) -> None:
-    """Without `thread=False` the runner sends only the new messages, and these providers do not have the others.
+def test_the_runner_sends_everything_where_no_thread_is_kept(session: SdkSession, provider: str) -> None:
+    """It continues a thread with the new messages alone; these providers do not have the others, and it is told so.
 
     https://platform.claude.com/docs/en/build-with-claude/message-threads
     """
@@ -129,9 +129,10 @@ def test_continuing_an_unsupported_thread_is_refused(session: SdkSession, provid
         tools=[anthropic.beta_tool(stations.weather)],
         messages=[{"role": "user", "content": user_turn_of(SCENARIOS.stories[LOOP].exchanges[0]).text}],
     )
-    with pytest.raises(anthropic.BadRequestError, match="thread"):
-        list(runner)
+    last = list(runner)[-1]
     assert stations.cities == ["Oslo", "Rome"]
+    after = expected_content(reply_of(LOOP, SCENARIOS.stories[LOOP].exchanges[-1], provider))
+    assert "".join(block.text for block in last.content if block.type == "text") == after[0]
 
 
 # ---- async clients ---------------------------------------------------------------------------------------------------

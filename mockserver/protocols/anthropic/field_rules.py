@@ -10,7 +10,7 @@ from ..protocol import MalformedRequest
 from ..reply_context import sent_key
 from ..rule import EVERYWHERE, TODAY, TOKENS, Asked, Breach, Rule, is_number
 from .request_parser import parse_request
-from .tables import FIELDS, NESTED, NULLABLE, OUTPUT_FORMAT_BETA, UNSUPPORTED_KEYWORDS
+from .tables import BETA_FIELDS, FIELDS, NESTED, NULLABLE, UNSUPPORTED_KEYWORDS
 
 CREATE = "https://platform.claude.com/docs/en/api/messages/create"
 ERRORS = "https://platform.claude.com/docs/en/api/errors"
@@ -49,9 +49,9 @@ def _field_missing(asked: Asked) -> Iterator[Breach]:
 
 
 def _unknown_field(asked: Asked) -> Iterator[Breach]:
-    in_transition = OUTPUT_FORMAT_BETA in asked.headers.get("anthropic-beta", "")
+    betas = asked.headers.get("anthropic-beta", "")
     for key in asked.body:
-        if key not in FIELDS and not (key == "output_format" and in_transition):
+        if key not in FIELDS and not (key in BETA_FIELDS and BETA_FIELDS[key] in betas):
             yield {"key": key}
 
 

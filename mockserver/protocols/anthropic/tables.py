@@ -47,11 +47,12 @@ FIELDS: frozenset[str] = frozenset(
 NULLABLE = ("cache_control", "container", "inference_geo", "speed", "diagnostics")
 """Fields that may be null. https://platform.claude.com/docs/en/api/messages/create"""
 
-OUTPUT_FORMAT_BETA = "structured-outputs-"
-"""Beta with which `output_format`, the older form of `output_config.format`, is still accepted.
+BETA_FIELDS: dict[str, str] = {"output_format": "structured-outputs-", "thread": "message-threads-"}
+"""Field -> the beginning of the beta with which it is accepted.
 
 "The API continues to accept the old beta header (structured-outputs-2025-11-13) and the output_format request field for
 a transition period". https://platform.claude.com/docs/en/build-with-claude/structured-outputs
+`thread` with message-threads-2026-08-12: https://platform.claude.com/docs/en/build-with-claude/message-threads
 """
 
 NESTED: dict[str, frozenset[str]] = {

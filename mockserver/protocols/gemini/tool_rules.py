@@ -123,7 +123,10 @@ def _signature_foreign(asked: Asked) -> Iterator[Breach]:
             signature = part.get("thoughtSignature")
             if signature is None or signature in PLACEHOLDER_SIGNATURES:
                 continue
-            if is_foreign_signature(_decode_signature(signature), asked.provider):
+            text = _decode_signature(signature)
+            # the field is of type bytes, so SDKs write the placeholder in base64
+            # https://ai.google.dev/api/caching#Part
+            if text not in PLACEHOLDER_SIGNATURES and is_foreign_signature(text, asked.provider):
                 yield {}
 
 

@@ -63,6 +63,7 @@ FIELDS: frozenset[str] = frozenset(
         *("tools", "tool_choice", "parallel_tool_calls", "max_tool_calls", "include", "reasoning", "text"),
         *("temperature", "top_p", "top_logprobs", "presence_penalty", "frequency_penalty", "max_output_tokens"),
         *("stream", "stream_options", "background", "store", "truncation", "service_tier", "metadata", "moderation"),
+        "client_metadata",  # codex sends it: https://github.com/openai/codex/blob/main/codex-rs/core/src/client.rs
         *("prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "safety_identifier", "user"),
         *("access_programs", "image"),
     }

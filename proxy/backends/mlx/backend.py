@@ -42,6 +42,7 @@ class MlxBackend:
     ) -> None:
         """`first_s` is the timeout in seconds for the first output, loading and queueing included."""
         self.config = config
+        self.others: tuple[MlxBackend, ...] = ()
         self.busy = 0
         self.rate_limits: Mapping[str, tuple[RateLimit, ...]] = {}
         self.key = 0

@@ -20,6 +20,7 @@ class MlxSpec(Struct, frozen=True):
     limits: Mapping[str, float]
     local: bool = True
     base_url_suffixes: tuple[str, ...] = ()
+    usual_base_path: str = ""
 
 
 MLX_SPEC = MlxSpec(

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from .backends import BACKENDS_KEYS
+from .clients import CLIENTS_KEYS
 from .key_info import REQUIRED, KeyInfo
 from .limits import LIMITS_KEYS
 from .providers import PROVIDERS_KEYS
@@ -19,6 +20,7 @@ SECTIONS: dict[str, tuple[str, str]] = {
         "The proxy",
         "Top-level keys. Times are in seconds; a size is a number of bytes, or a number with KiB, MiB or GiB.",
     ),
+    "ui": ("The page", "Keys under `ui`: the operator's page at `/ui`, which is there once there is an `admin_key`."),
     "retry": ("Retries", "Keys under `retry`: how often, how long and at whose cost a failed attempt is repeated."),
     "breaker": ("Circuit breakers", "Keys under `breaker`: when a backend that keeps failing is left alone."),
     "dns": ("Look-ups of names", "Keys under `dns`: how long answers are kept and how many look-ups run at once."),
@@ -33,6 +35,10 @@ SECTIONS: dict[str, tuple[str, str]] = {
         "beyond one is that backend's failure.",
     ),
     "backends.*": ("Backends", "Keys of each backend, under `backends` by its name."),
+    "clients.*": (
+        "Clients",
+        "Keys of each client, under `clients` by its name. A rate is a number in a period: `60/min`, `20/10s`, `5/h`.",
+    ),
     "routes[]": ("Routes", "Keys of each entry of `routes`. Exact names come first, then priority, then specificity."),
     "modes.*": ("Modes", "Keys of each mode, under `modes` by its name."),
     "smart.*": ("Smart models", "Keys of each virtual model, under `smart` by its name."),
@@ -41,7 +47,10 @@ SECTIONS: dict[str, tuple[str, str]] = {
 }
 """Prefix of a path to the title and the introduction of its section, in the order of the page."""
 
-KEYS_REFERENCE: tuple[KeyInfo, ...] = (*SETTINGS_KEYS, *LIMITS_KEYS, *BACKENDS_KEYS, *ROUTING_KEYS, *PROVIDERS_KEYS)
+KEYS_REFERENCE: tuple[KeyInfo, ...] = (
+    *(*SETTINGS_KEYS, *CLIENTS_KEYS, *LIMITS_KEYS, *BACKENDS_KEYS),
+    *(*ROUTING_KEYS, *PROVIDERS_KEYS),
+)
 """Every key of the config."""
 
 

@@ -19,10 +19,19 @@ ROUTING_KEYS: tuple[KeyInfo, ...] = (
     ),
     KeyInfo(
         path="unmapped",
-        type="capability, or a backend",
+        type="capability, refuse, or a backend",
         default="capability",
         example="openai",
-        meaning="Backend of every model without a rule; `capability` chooses by capability and priority.",
+        meaning="Backend of every model without a rule; `capability` chooses by capability and priority, and gives the "
+        "names of a vendor that has a backend here to no other; `refuse` answers 404.",
+    ),
+    KeyInfo(
+        path="aliases",
+        type="mapping of name or pattern to name",
+        default="{}",
+        example="{claude-*: gpt-5}",
+        meaning="Names that stand for another one, for clients whose models have fixed names; a rule for exactly the "
+        "name comes first, and an alias of an alias is an error.",
     ),
     KeyInfo(
         path="pins",

@@ -10,14 +10,14 @@ SETTINGS_KEYS: tuple[KeyInfo, ...] = (
         type="host:port",
         default="127.0.0.1:9001",
         example='"[::1]:9001"',
-        meaning="Address on which the proxy listens; one that other machines can reach needs `open: true`.",
+        meaning="Address on which the proxy listens; one that others can reach needs `clients` or `open: true`.",
     ),
     KeyInfo(
         path="open",
         type="true or false",
         default="false",
         example="true",
-        meaning="Whether other machines may reach the proxy, although it asks no client for a key.",
+        meaning="Whether other machines may reach the proxy, although nobody needs a key; an error beside `clients`.",
     ),
     KeyInfo(
         path="hosts",
@@ -132,6 +132,14 @@ SETTINGS_KEYS: tuple[KeyInfo, ...] = (
         meaning="Time for which a changed file must stay as it is before it is read, so that no half of it is taken.",
     ),
     KeyInfo(
+        path="model_lists_s",
+        type="seconds, 0 allowed",
+        default="3600",
+        example="0",
+        meaning="Interval for asking the providers, in the background, for the models of backends without `models`; 0 "
+        "never asks.",
+    ),
+    KeyInfo(
         path="websockets",
         type="true or false",
         default="true",
@@ -189,6 +197,14 @@ SETTINGS_KEYS: tuple[KeyInfo, ...] = (
         meaning="Whether bytes are passed on where client and backend have the same protocol; `never` re-encodes.",
     ),
     KeyInfo(
+        path="cache",
+        type="agents, auto or off",
+        default="agents",
+        example="auto",
+        meaning="For whose converted requests an Anthropic backend is told what to cache: those of the agents in the "
+        "clients' table, all, or none. Writing costs a quarter more, reading a tenth of the price.",
+    ),
+    KeyInfo(
         path="ledger",
         type="mapping of loss to action",
         default="{}",
@@ -219,7 +235,7 @@ SETTINGS_KEYS: tuple[KeyInfo, ...] = (
     KeyInfo(
         path="store_poll_s",
         type="seconds, 0 allowed",
-        default="2",
+        default="0.5",
         example="10",
         meaning="Interval for checking the store for changes; 0 never checks.",
     ),
@@ -228,6 +244,28 @@ SETTINGS_KEYS: tuple[KeyInfo, ...] = (
         type="secret",
         example="${CROSSWIRE_ADMIN_KEY:-}",
         meaning="Bearer key of the operator's endpoints, of 16 characters or more; once it is set they always need it.",
+    ),
+    KeyInfo(
+        path="ui",
+        type="mapping",
+        default="{}",
+        example="{bodies: true}",
+        meaning="What the [page](page.md) at `/ui` shows, which is there once there is an `admin_key`.",
+    ),
+    KeyInfo(
+        path="ui.bodies",
+        type="true or false",
+        default="false",
+        example="true",
+        meaning="Whether the [page](page.md) shows what was said: the bodies of the last requests and answers, with "
+        "keys masked, kept in memory.",
+    ),
+    KeyInfo(
+        path="ui.memory",
+        type="size",
+        default="16 MiB",
+        example="64 MiB",
+        meaning="The most that those bodies take; the oldest are dropped. Of each body the first 256 KiB are kept.",
     ),
     KeyInfo(
         path="retry.attempts",

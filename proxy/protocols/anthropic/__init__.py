@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from ...ir import Request, Tool
 from ..protocol import Endpoint, Protocol, StoredState, UpstreamTarget, loses_by_fitting, with_and_without_version
-from .errors import decode_failure, encode_failure
+from .cache_marks import place_cache_marks
+from .errors import decode_failure, encode_failure, refusal_code
 from .messages import is_prefilled
-from .model_list import MODEL_LIST
+from .model_list import MODEL_LIST, PROVIDER_MODELS
+from .plain_reply import plain_reply
 from .rate_limits import read_rate_limits, write_rate_limits
 from .reply_decoder import decode_reply
 from .reply_encoder import encode_reply
@@ -95,8 +97,11 @@ PROTOCOL = Protocol(
     failure_status=STATUSES,
     ping=b'event: ping\ndata: {"type": "ping"}\n\n',
     base_url_suffixes=("/v1",),
+    refusal_code=refusal_code,
+    place_cache_marks=place_cache_marks,
     encode_request=encode_request,
     decode_reply=decode_reply,
+    plain_reply=plain_reply,
     stream_decoder=StreamDecoder,
     decode_failure=decode_failure,
     address=address,
@@ -111,5 +116,6 @@ PROTOCOL = Protocol(
     terminal_markers=(b'message_delta"', b'message_stop"', b'"error"', b"[DONE]"),
     endpoints=(Endpoint("POST", with_and_without_version("/messages/count_tokens"), "count"),),
     model_list=MODEL_LIST,
+    provider_models=PROVIDER_MODELS,
     token_count=TOKEN_COUNT,
 )

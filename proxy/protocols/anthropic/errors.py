@@ -5,15 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 from ...errors import upstream_failure
-from ...ir import Failure
+from ...ir import Failure, Request
 from ...wire.error_bodies import error_text, parse_error_body, status_in
-from .tables import CONTEXT_LENGTH, ERROR_TYPES, KINDS, MESSAGES, SPEND_LIMIT
+from .tables import CONTEXT_LENGTH, ERROR_TYPES, KINDS, MESSAGES, SPEND_LIMIT, THREAD_UNSUPPORTED
 
 
 def encode_failure(failure: Failure, request_id: str) -> dict[str, Any]:
     """Returns the error body for a client."""
     kind = ERROR_TYPES.get(failure.kind, "invalid_request_error" if failure.status < 500 else "api_error")
-    return {"type": "error", "error": {"type": kind, "message": _message_out(failure)}, "request_id": request_id}
+    error: dict[str, Any] = {"type": kind, "message": _message_out(failure)}
+    if failure.code == THREAD_UNSUPPORTED:
+        error["details"] = {"error_code": THREAD_UNSUPPORTED}
+    return {"type": "error", "error": error, "request_id": request_id}
+
+
+def refusal_code(request: Request) -> str | None:
+    """Returns the code at which a client that continued a thread sends the whole conversation without it."""
+    thread = (request.extra or {}).get("thread")
+    is_continued = type(thread) is dict and thread.get("type") == "continue"
+    return THREAD_UNSUPPORTED if is_continued else None
 
 
 def _message_out(failure: Failure) -> str:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
+from ...wire import json_fields
 from ...wire.query import query_error, query_int
-from ..protocol import ListedModel, ModelList
+from ..protocol import ListedModel, ModelList, ProviderModels
 
 EPOCH = "1970-01-01T00:00:00Z"
 """A model's date: "May be set to an epoch value if the release date is unknown", says the field's description."""
@@ -53,3 +55,21 @@ def _index(models: Sequence[ListedModel], name: str, field: str) -> int:
 
 
 MODEL_LIST = ModelList(list_models=list_models, show_model=show_model)
+
+
+def read_models(body: dict[str, Any]) -> tuple[list[str], str | None]:
+    """Returns the names on a page of a provider's own list, and the next page's path.
+
+    "has_more: Indicates if there are more results in the requested page direction."
+    https://platform.claude.com/docs/en/api/models/list
+    """
+    last = body.get("last_id")
+    names = json_fields.texts_at(body, "data", "id")
+    if body.get("has_more") is not True or type(last) is not str:
+        return names, None
+    return names, f"{FIRST_PAGE}&after_id={quote(last, safe='')}"
+
+
+FIRST_PAGE = "/v1/models?limit=1000"
+
+PROVIDER_MODELS = ProviderModels(path=FIRST_PAGE, read=read_models)

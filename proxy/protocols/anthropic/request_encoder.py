@@ -6,13 +6,14 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from ...ir import Loss, Opaque, ReasoningConfig, Request, ResponseFormat, Tool, ToolChoice, reasoning_effort
+from ...ir import Added, Loss, Opaque, ReasoningConfig, Request, ResponseFormat, Tool, ToolChoice, reasoning_effort
 from ...ir.bounded_values import bounded_user
 from ...ir.hosted import hosted_choice_losses
 from ...ir.json_schema import fit_schema, is_convertible
 from ...ir.losses import declare_loss, request_extra_losses
 from ...ir.model_fit import fitted, nearest_effort
 from ...ir.readable import readable
+from ...ir.token_estimate import estimate_request
 from ...ir.tool_choice import kept_tools, remaining_choice
 from ...ir.tool_description import told_description
 from ...ir.tool_names import ToolNameMap
@@ -23,9 +24,11 @@ from ..schema_targets import ANTHROPIC_ANSWER, ANTHROPIC_FUNCTION, ANTHROPIC_STR
 from .hosted_tools import TAKES, hosted_tools_out
 from .messages import MessageBuilder, cache_mark
 from .tables import (
+    CONTEXT_WINDOW,
     DEFAULT_MAX_TOKENS,
     EFFORTS,
     JSON_HINT,
+    LARGE_WINDOW_MAX_TOKENS,
     LIMITS,
     MAX_OUTPUT_TOKENS,
     MIN_THINKING_BUDGET,
@@ -46,6 +49,7 @@ def encode_request(request: Request, target: UpstreamTarget) -> UpstreamRequest:
     same = request.protocol == NAME
     if not same and request.user is None:
         request = _with_identified_user(request)
+    added: list[Added] = []
     losses = [] if same else request_extra_losses(request, CARRIED)
     if not same:
         request, named = readable(request, "none")
@@ -64,8 +68,10 @@ def encode_request(request: Request, target: UpstreamTarget) -> UpstreamRequest:
         payload["system"] = system[0]["text"] if len(system) == 1 and len(system[0]) == 2 else system
     payload["messages"] = messages
     headers = _tools_out(request, names, traits, payload, losses)
-    _max_tokens_out(request, target, payload)
+    _max_tokens_out(request, target, payload, added)
     _reasoning_out(request, target, builder, payload, losses)
+    if added:  # thinking may have raised it
+        added[0] = replace(added[0], value=payload["max_tokens"])
     _sampling_out(request, target, payload, losses)
     if request.logprobs is not None:
         losses.append(declare_loss("logprobs", "logprobs"))
@@ -80,7 +86,7 @@ def encode_request(request: Request, target: UpstreamTarget) -> UpstreamRequest:
             shared = key in ("metadata", "output_config") and key in payload
             payload[key] = {**payload[key], **value} if shared else value
     stops = () if same else tuple(sequence for sequence in request.stop if not sequence.strip())
-    return UpstreamRequest(payload, tuple(losses), target, names.aliases, headers, stops)
+    return UpstreamRequest(payload, tuple(losses), target, names.aliases, headers, stops, tuple(added))
 
 
 def _with_identified_user(request: Request) -> Request:
@@ -96,13 +102,32 @@ def _with_identified_user(request: Request) -> Request:
     return replace(request, user=user, extra=rest) if type(user) is str else request
 
 
-def _max_tokens_out(request: Request, target: UpstreamTarget, payload: dict[str, Any]) -> None:
+def _max_tokens_out(request: Request, target: UpstreamTarget, payload: dict[str, Any], added: list[Added]) -> None:
+    """Sets the bound on the answer's length, which the protocol requires: the client's own, else the most there is."""
     if request.max_tokens is not None:
         payload["max_tokens"] = request.max_tokens
-    elif target.max_tokens is not None:
-        payload["max_tokens"] = target.max_tokens
+        return
+    most = target.limit("max_tokens")
+    if target.max_tokens is not None:
+        number, why = target.max_tokens, "the backend's max_tokens"
+    elif most is not None:
+        number, why = _within_window(most, request), "the most that the model can"
     else:
-        payload["max_tokens"] = min(DEFAULT_MAX_TOKENS, target.limit("max_tokens") or DEFAULT_MAX_TOKENS)
+        number, why = DEFAULT_MAX_TOKENS, "the default for a model whose most is not known"
+    payload["max_tokens"] = number
+    added.append(Added("max_tokens", number, why))
+
+
+def _within_window(most: int, request: Request) -> int:
+    """Returns a bound that fits into the context window beside this request, of which the tokens are estimated.
+
+    "If the sum of prompt tokens and max_tokens exceeds the model's context window […], the system will return a
+    validation error" https://platform.claude.com/docs/en/build-with-claude/context-windows
+    """
+    if most >= LARGE_WINDOW_MAX_TOKENS:
+        return most
+    room = CONTEXT_WINDOW - estimate_request(request) * 5 // 4
+    return max(min(most, room), min(most, DEFAULT_MAX_TOKENS))
 
 
 def _sampling_out(request: Request, target: UpstreamTarget, payload: dict[str, Any], losses: list[Loss]) -> None:
@@ -198,7 +223,10 @@ def _reasoning_out(
         losses.append(Loss("reasoning", "reasoning", "dropped"))
         return
     wanted = max(budget or reasoning_effort.BUDGETS["medium"], MIN_THINKING_BUDGET)
-    if request.max_tokens is None and target.max_tokens is None:
+    is_free, known = request.max_tokens is None and target.max_tokens is None, target.limit("max_tokens")
+    if is_free and known is not None and payload["max_tokens"] >= 2 * DEFAULT_MAX_TOKENS:
+        given = min(wanted, payload["max_tokens"] - DEFAULT_MAX_TOKENS)  # the answer keeps as much as the default
+    elif is_free and known is None:
         given = min(wanted, MAX_OUTPUT_TOKENS - DEFAULT_MAX_TOKENS)
         # no limit was set: the budget is added to the default, so that the answer keeps all of it
         payload["max_tokens"] = DEFAULT_MAX_TOKENS + given

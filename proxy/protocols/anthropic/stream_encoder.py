@@ -131,7 +131,7 @@ class StreamEncoder:
             case ReplyEnd():
                 return self._finish(event)
             case Failure():
-                error = encode_failure(event, self._context.id)
+                error = encode_failure(event, self._context.request_id or self._context.id)
                 self.losses.tell_late(error)
                 return sse(json_fields.encode(error), "error")
 

@@ -42,6 +42,9 @@ INEXACT_STOPS = ("other",)
 ERROR_TYPES: dict[str, str] = {
     "authentication": "authentication_error",
     "permission": "permission_error",
+    # "402 - billing_error" https://platform.claude.com/docs/en/api/errors
+    "budget": "billing_error",
+    "over_limit": "rate_limit_error",
     "not_found": "not_found_error",
     "model_not_found": "not_found_error",
     "too_large": "request_too_large",
@@ -82,6 +85,12 @@ SPEND_LIMIT = "enforced_spend_limit_reached"
 """`details.error_code` of a 429 that is no rate limit.
 
 "the response has no retry-after header" https://platform.claude.com/docs/en/api/rate-limits
+"""
+THREAD_UNSUPPORTED = "thread_unsupported_request"
+"""`details.error_code` of a request that continues a thread where none is kept.
+
+"Send the full conversation without `thread`, or change that field."
+https://github.com/anthropics/anthropic-sdk-python/blob/main/src/anthropic/types/thread_unsupported_request_error_details.py
 """
 MESSAGES: tuple[tuple[re.Pattern[str], str], ...] = (
     # 400 invalid_request_error: "Your credit balance is too low to access the Anthropic API. Please go to Plans &
@@ -132,7 +141,15 @@ DIRECT_CALLER = {"type": "direct"}
 
 # "max_tokens" is required: https://platform.claude.com/docs/en/api/messages/create
 DEFAULT_MAX_TOKENS = 8192
-"""Default `max_tokens` if neither client nor config sets one; every model since Claude 3.5 accepts it."""
+"""Default `max_tokens` if neither client nor config sets one and the traits do not know the model's most.
+
+Every model since Claude 3.5 accepts it."""
+
+# "200K tokens" and "1M tokens": https://platform.claude.com/docs/en/about-claude/models/overview
+CONTEXT_WINDOW = 200_000
+"""The context window of the models that answer less than LARGE_WINDOW_MAX_TOKENS at once."""
+LARGE_WINDOW_MAX_TOKENS = 128_000
+"""The most that the models with a window of 1,000,000 tokens answer at once."""
 
 # "Max output: 32k tokens", Opus 4 and 4.1: https://platform.claude.com/docs/en/about-claude/models/overview
 MAX_OUTPUT_TOKENS = 32_000

@@ -11,7 +11,7 @@ from ...ir import Opaque, Request, Text, ToolResult
 from ..protocol import Endpoint, Protocol, StoredState, UpstreamTarget, UrlParams, loses_by_fitting
 from .embeddings import EMBEDDINGS
 from .errors import decode_failure, encode_failure
-from .model_list import MODEL_LIST
+from .model_list import MODEL_LIST, PROVIDER_MODELS
 from .model_rules import fits_thinking, has_functions
 from .reply_decoder import decode_reply
 from .reply_encoder import encode_reply
@@ -120,6 +120,7 @@ PROTOCOL = Protocol(
         "batchEmbedContents": Endpoint("POST", (), "embeddings", "batchEmbedContents"),
     },
     model_list=MODEL_LIST,
+    provider_models=PROVIDER_MODELS,
     token_count=TOKEN_COUNT,
     embeddings=EMBEDDINGS,
 )

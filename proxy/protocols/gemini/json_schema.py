@@ -25,6 +25,7 @@ SNAKE_CASE_KEYWORDS = {
     "ref": "$ref",
     "defs": "$defs",
 }
+ORDER = "propertyOrdering"
 INT64_KEYWORDS = ("maxItems", "minItems", "maxLength", "minLength", "maxProperties", "minProperties")
 """64-bit integers, which Google's JSON writes as strings."""
 SCHEMA_KEYWORDS = ("items", "additionalProperties", "not", "contains", "propertyNames", "if", "then", "else")
@@ -61,7 +62,21 @@ def schema_in(schema: dict[str, Any], depth: int = 0) -> dict[str, Any]:
             out[key] = value
     if type(out.get("nullable")) is bool:
         _nullable_in(out)
+    if ORDER in out:
+        _order_in(out)
     return out
+
+
+def _order_in(schema: dict[str, Any]) -> None:
+    """Replaces `propertyOrdering`, which other providers refuse, with the order of the properties, which all keep.
+
+    "propertyOrdering: Optional. The order of the properties. Not a standard field in open api spec. Used to determine
+    the order of the properties in the response." https://ai.google.dev/api/caching#Schema
+    """
+    names, properties = schema.pop(ORDER), schema.get("properties")
+    if type(names) is list and type(properties) is dict:
+        first = {name: properties[name] for name in names if type(name) is str and name in properties}
+        schema["properties"] = {**first, **properties}
 
 
 def _type_in(name: Any) -> Any:

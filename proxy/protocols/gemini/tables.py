@@ -110,6 +110,9 @@ MODES: dict[str, Literal["auto", "none", "required", "named"]] = {
 ERROR_STATUSES: dict[int, str] = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
+    # 'Your prepayment credits are depleted. …", "status": "RESOURCE_EXHAUSTED"' with 402
+    # https://discuss.ai.google.dev/t/api-update-depleted-prepay-credits-now-return-http-402-instead-of-429/183654
+    402: "RESOURCE_EXHAUSTED",
     403: "PERMISSION_DENIED",
     404: "NOT_FOUND",
     429: "RESOURCE_EXHAUSTED",
@@ -131,7 +134,7 @@ KINDS: dict[str, str] = {
     "DEADLINE_EXCEEDED": "upstream_timeout",
 }
 """Error status of an upstream to our kind, if it is more precise than the HTTP status."""
-STATUSES: dict[str, int] = {name: status for status, name in ERROR_STATUSES.items() if status not in (502, 508)}
+STATUSES: dict[str, int] = {name: status for status, name in ERROR_STATUSES.items() if status not in (402, 502, 508)}
 """HTTP status to assume for an error without a code inside a 200 stream."""
 
 REASONS: dict[str, str] = {

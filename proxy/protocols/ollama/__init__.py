@@ -13,7 +13,7 @@ from .embeddings import EMBEDDINGS
 from .errors import decode_failure, encode_failure
 from .generate import as_dialect
 from .load import reply_to_load
-from .model_list import MODEL_LIST
+from .model_list import MODEL_LIST, PROVIDER_MODELS
 from .reply_decoder import decode_reply
 from .reply_encoder import encode_reply
 from .request_decoder import decode_request
@@ -51,7 +51,9 @@ _CHAT = Protocol(
     paths=("/api/chat",),
     path_prefixes=("/api/",),
     # "curl http://localhost:11434/api/chat -d '{": https://docs.ollama.com/api/chat
-    takes_forms=True,
+    # and litellm sends bytes with aiohttp, for the server binds every body as JSON
+    # https://github.com/ollama/ollama/blob/main/server/routes.go (ShouldBindJSON)
+    takes_untyped=True,
     decode_request=decode_request,
     local_reply=reply_to_load,
     encode_reply=encode_reply,
@@ -82,6 +84,7 @@ _CHAT = Protocol(
         Endpoint("POST", ("/api/embeddings",), "embeddings", "embeddings"),
     ),
     model_list=MODEL_LIST,
+    provider_models=PROVIDER_MODELS,
     embeddings=EMBEDDINGS,
 )
 PROTOCOL = replace(_CHAT, dialects=(as_dialect(_CHAT),))

@@ -11,7 +11,7 @@ from typing import Any
 
 from ...wire import json_fields
 from ...wire.framing import ndjson
-from ..protocol import ListedModel, ModelList
+from ..protocol import ListedModel, ModelList, ProviderModels
 
 CAPABILITIES = {
     "text": "completion",
@@ -26,8 +26,11 @@ CAPABILITIES = {
 VERSION = "0.13.5"
 """The version of Ollama whose API this is; clients compare it with the least that they need."""
 
-EPOCH = "1970-01-01T00:00:00Z"
-"""A model's date: the proxy knows none."""
+NEVER = "0001-01-01T00:00:00Z"
+"""A model's date, of which the proxy knows none: Go's zero time, which Ollama's command line shows as `Never`.
+
+https://github.com/ollama/ollama/blob/main/format/time.go
+"""
 
 DETAILS: dict[str, Any] = {
     **dict.fromkeys(("parent_model", "format", "family", "parameter_size", "quantization_level"), ""),
@@ -42,7 +45,7 @@ def list_models(models: Sequence[ListedModel], query: Mapping[str, str]) -> dict
             {
                 "name": model.name,
                 "model": model.name,
-                "modified_at": EPOCH,
+                "modified_at": NEVER,
                 "size": 0,  # nothing of it is on this disk
                 "digest": _digest(model),
                 "details": DETAILS,
@@ -71,9 +74,11 @@ def show_model(model: ListedModel) -> dict[str, Any]:
         "parameters": "",
         "template": "",
         "details": DETAILS,
-        "model_info": {"general.basename": model.name},
+        # the command line takes for granted that the architecture is a text
+        # https://github.com/ollama/ollama/blob/main/cmd/cmd.go (showInfo)
+        "model_info": {"general.architecture": "", "general.basename": model.name},
         "capabilities": [word for capability, word in CAPABILITIES.items() if capability in model.capabilities],
-        "modified_at": EPOCH,
+        "modified_at": NEVER,
     }
 
 
@@ -87,3 +92,11 @@ MODEL_LIST = ModelList(
     running_models={"models": []},  # the proxy has none in its memory. https://docs.ollama.com/api/ps
     pull_model=pull_model,
 )
+
+
+def read_models(body: dict[str, Any]) -> tuple[list[str], str | None]:
+    """Returns the names of a server's own list, which has one page."""
+    return json_fields.texts_at(body, "models", "name"), None
+
+
+PROVIDER_MODELS = ProviderModels(path="/api/tags", read=read_models)

@@ -20,7 +20,11 @@ NAMES: tuple[tuple[str, str], ...] = (
 )
 """Scopes, and the ends of their headers' names; the first that is there counts."""
 
-WRITTEN = ("requests", "tokens")
+WRITTEN: dict[str, tuple[str, str, str]] = {
+    scope: (f"x-ratelimit-limit-{scope}", f"x-ratelimit-remaining-{scope}", f"x-ratelimit-reset-{scope}")
+    for scope in ("requests", "tokens")
+}
+"""Scope to the names of its headers for a client."""
 
 
 def read_rate_limits(headers: Mapping[str, str], now: float) -> tuple[RateLimit, ...]:
@@ -38,22 +42,27 @@ def write_rate_limits(limits: Iterable[RateLimit], now: float) -> dict[str, str]
     """Returns the headers for a client."""
     out: dict[str, str] = {}
     for each in limits:
-        if each.scope not in WRITTEN:
+        names = WRITTEN.get(each.scope)
+        if names is None:
             continue
+        limit, remaining, reset = names
         if each.limit is not None:
-            out[f"x-ratelimit-limit-{each.scope}"] = str(each.limit)
+            out[limit] = str(each.limit)
         if each.remaining is not None:
-            out[f"x-ratelimit-remaining-{each.scope}"] = str(each.remaining)
+            out[remaining] = str(each.remaining)
         if each.resets_at is not None:
-            out[f"x-ratelimit-reset-{each.scope}"] = _duration(max(0.0, each.resets_at - now))
+            out[reset] = _duration(each.resets_at - now)
     return out
 
 
 def _duration(seconds: float) -> str:
     """Returns a duration as OpenAI writes it: `6m0s`, `12ms`."""
-    if seconds < 1:
-        return f"{round(seconds * 1000)}ms" if seconds else "0s"
-    minutes, rest = divmod(round(seconds, 3), 60)
-    hours, minutes = divmod(int(minutes), 60)
-    head = f"{hours}h{minutes}m" if hours else f"{minutes}m" if minutes else ""
-    return f"{head}{round(rest, 3):g}s"
+    ms = round(seconds * 1000)
+    if ms < 1000:
+        return f"{ms}ms" if ms > 0 else "0s"
+    minutes, ms = divmod(ms, 60_000)
+    rest = f"{ms // 1000}s" if ms % 1000 == 0 else f"{ms / 1000:g}s"
+    if not minutes:
+        return rest
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes}m{rest}" if hours else f"{minutes}m{rest}"

@@ -11,6 +11,8 @@ RESPONSES = "openai-responses"
 # https://platform.openai.com/docs/guides/error-codes
 ERROR_TYPES: dict[str, str] = {
     "permission": "permission_error",
+    "budget": "insufficient_quota",
+    "over_limit": "rate_limit_error",
     "rate_limit": "rate_limit_error",
     "internal": "server_error",
     "upstream_auth": "server_error",

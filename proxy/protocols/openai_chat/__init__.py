@@ -14,11 +14,13 @@ from ...ir import Reasoning, Request, ToolCall
 from ...ir.model_fit import fitted
 from ..openai.addresses import deployed_paths
 from ..openai.embeddings import EMBEDDINGS
+from ..openai.provider_models import PROVIDER_MODELS
 from ..openai.rate_limits import read_rate_limits, write_rate_limits
 from ..protocol import Endpoint, Protocol, UpstreamTarget
 from .completions import as_dialect
 from .errors import decode_failure, encode_failure
 from .model_list import MODEL_LIST
+from .plain_reply import plain_reply
 from .reply_decoder import decode_reply
 from .reply_encoder import encode_reply
 from .request_decoder import decode_request
@@ -92,6 +94,8 @@ _CHAT = Protocol(
     ),
     quirks=QUIRKS,
     limits=LIMITS,
+    provider_models=PROVIDER_MODELS,
+    usual_base_path="/v1",
     example_model="gpt-5-nano",
     paths=deployed_paths("/chat/completions"),
     # hosts that serve Claude over this protocol take Anthropic's beta flags
@@ -104,6 +108,7 @@ _CHAT = Protocol(
     ping=b": ping\n\n",
     encode_request=encode_request,
     decode_reply=decode_reply,
+    plain_reply=plain_reply,
     stream_decoder=StreamDecoder,
     decode_failure=decode_failure,
     address=address,

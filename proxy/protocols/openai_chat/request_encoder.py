@@ -381,7 +381,7 @@ class _MessageBuilder:
         match block:
             case Text(text, extra=extra):
                 return {"type": "text", "text": text, **self._mark(extra)}
-            case Image(media, extra) if media.data or media.url:
+            case Image(media, extra) if media.data or (media.url and "image_url" not in self._target.traits.refuses):
                 fields = dict(self._mark(extra))
                 image: dict[str, Any] = {"url": url_out(media)}
                 if (detail := fields.pop("detail", None) or detail_of(extra, self._request_extra)) is not None:

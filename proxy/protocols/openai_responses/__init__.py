@@ -8,6 +8,7 @@ from __future__ import annotations
 from ...ir import Opaque, Reply, Request
 from ..openai.addresses import deployed_paths, paths
 from ..openai.embeddings import EMBEDDINGS
+from ..openai.provider_models import PROVIDER_MODELS
 from ..openai.rate_limits import read_rate_limits, write_rate_limits
 from ..protocol import Endpoint, Protocol, StoredState
 from .errors import decode_failure, encode_failure
@@ -25,17 +26,21 @@ from .token_count import TOKEN_COUNT
 def stored_state(request: Request) -> StoredState | None:
     """Returns what the request needs of the account that keeps it, or that is to run it in the background."""
     extra = request.extra or {}
+    found: list[tuple[str, str | None]] = []
     for field in STORED_INPUT:
         if value := extra.get(field):
             id_ = value.get("id") if type(value) is dict else value
-            return StoredState(field, (id_,) if type(id_) is str else ())
-    if extra.get("background") is True:
-        return StoredState("background")
+            found.append((field, id_ if type(id_) is str else None))
     for turn in request.turns:
         for block in turn.blocks:
             if isinstance(block, Opaque) and block.kind == "item_reference":
-                return StoredState("item_reference")
-    return None
+                found.append(("item_reference", None))
+    if extra.get("background") is True and (not found or found[0][0] == "item_reference"):
+        return StoredState("background", references=tuple(found))
+    if not found:
+        return None
+    field, id_ = found[0]
+    return StoredState(field, () if id_ is None else (id_,), tuple(found))
 
 
 def reply_to_warm_up(request: Request, relayed: bool) -> Reply | None:
@@ -76,6 +81,8 @@ PROTOCOL = Protocol(
     ),
     quirks=QUIRKS,
     limits=LIMITS,
+    provider_models=PROVIDER_MODELS,
+    usual_base_path="/v1",
     example_model="gpt-5-nano",
     paths=deployed_paths("/responses"),
     forwarded_headers=("openai-beta",),

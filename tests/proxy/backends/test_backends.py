@@ -758,7 +758,7 @@ async def test_no_authorization_where_there_is_no_key(bench: BenchOf) -> None:
         it.it = HttpBackend(
             msgspec.structs.replace(it.it.config, api_key=None),
             PROTOCOLS["ollama"],
-            it.it._connect,
+            it.it._shared._connect,
             frame_limit=FRAME_LIMIT,
             linger=0.05,
         )
@@ -901,7 +901,7 @@ def test_each_key_is_tried_once(bench: BenchOf) -> None:
         if not it.next_key(refused):
             break
     assert (tried, it.key) == ([0, 1, 2], 0)
-    it.key = 1  # another request switched meanwhile
+    it._shared.key = 1  # another request switched meanwhile
     assert it.next_key({0})
     assert it.key == 1
     assert it.next_key({1})

@@ -57,15 +57,19 @@ class Authority:
 
     def server(self, folder: Path, host: str, end: datetime.datetime) -> ssl.SSLContext:
         """The context of a server with a certificate for this name until then."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
-        file = folder / "server.pem"
-        form = serialization.PrivateFormat.PKCS8
-        private = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
-        file.write_bytes(private + self._sign(name, key, end, host))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        file = folder / "server.pem"
+        file.write_bytes(b"".join(self.pair(host, end)))
         context.load_cert_chain(file)
         return context
+
+    def pair(self, host: str, end: datetime.datetime, password: bytes | None = None) -> tuple[bytes, bytes]:
+        """A private key and its certificate for this name, as PEM."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+        lock = serialization.NoEncryption() if password is None else serialization.BestAvailableEncryption(password)
+        private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, lock)
+        return private, self._sign(name, key, end, host)
 
 
 CERTIFICATES: dict[str, tuple[str, datetime.timedelta, bool]] = {

@@ -222,6 +222,24 @@ def test_a_missing_store_is_a_mistake(
     said(capsys, "check")  # a store without rows is one all the same
 
 
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("mappings", "list"),
+        ("mappings", "remove", "1"),
+        ("mappings", "disable", "1"),
+        ("settings", "enable", "strict"),
+        ("credentials", "remove", "groq"),
+    ],
+    ids=" ".join,
+)
+def test_what_adds_nothing_makes_no_store(
+    capsys: pytest.CaptureFixture[str], here: Path, argv: tuple[str, ...]
+) -> None:
+    assert "is missing" in said(capsys, *argv, code=USAGE)[1]
+    assert not list(here.glob("*.db"))
+
+
 def test_a_store_of_a_failed_change_is_still_missing(capsys: pytest.CaptureFixture[str], here: Path) -> None:
     (here / "crosswire.yaml").write_text("backends: {local: {provider: ollama}}\nstore: sqlite:///keys.db\n")
     said(capsys, "mappings", "add", "x", "nobody", code=USAGE)

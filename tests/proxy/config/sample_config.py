@@ -21,6 +21,7 @@ class SampleSpec(msgspec.Struct, frozen=True):
     limits: Mapping[str, float] = MappingProxyType({"stop": 4, "temperature": 2})
     local: bool = False
     base_url_suffixes: tuple[str, ...] = ()
+    usual_base_path: str = ""
 
 
 SPECS: dict[str, SampleSpec] = {

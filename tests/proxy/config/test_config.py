@@ -538,10 +538,12 @@ NOTED = {
     "ledger: {hosted_tools: refuse}": "tool_loading",
     "ledger: {unknown_field: drop}": "compaction",
     "fetch: {max_bytes: 1 MiB}": "lists no host",
+    "unmapped: capability": "to no other now",
 }
 NOT_NOTED = (
     *("response_headers: false", "response_headers: [x-crosswire-backend]"),
     *("ledger: {media_out: refuse, media_asked: drop}", "ledger: {seed: refuse}"),
+    "unmapped: capability\nroutes: [{match: 'gpt-*', backend: openai}]",
     *("relay: never", "retry: {attempts: 2}", "max_frame: 64 MiB", "body_limit: 1 MiB", "records: 10"),
     *("max_frame: 1 MiB\nlimits: {response: 1 MiB}", "records: 2000\nlimits: {record_memory: 32 MiB}"),
     *("ledger: {logprobs: refuse, logit_bias: refuse}", "ledger: {unknown_field: drop, content: drop}"),
@@ -586,7 +588,7 @@ def test_hosts_to_fetch_from(written: str, host: str) -> None:
 
 @pytest.mark.parametrize("keys", [*NOTED, *NOT_NOTED])
 def test_a_value_that_relied_on_an_earlier_default_is_noted(keys: str) -> None:
-    config = load(f"backends: {{openai: {{api_key: k}}}}\n{keys}", "c.yaml", {})
+    config = load(f"backends: {{openai: {{protocol: openai-chat, api_key: k}}}}\n{keys}", "c.yaml", {})
     text = NOTED.get(keys)
     assert [note for note in config.notes if text is None or text not in note] == []
     assert len(config.notes) == (text is not None)

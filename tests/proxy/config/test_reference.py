@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -17,12 +18,16 @@ from crosswire.proxy.backends.mlx.spec import EXTRA
 from crosswire.proxy.backends.transport import NameSettings
 from crosswire.proxy.config import KEYS, Config, fetch, load
 from crosswire.proxy.config.backends import BACKEND_KEYS, PROVIDER_KEYS
+from crosswire.proxy.config.clients import CLIENT_KEYS
 from crosswire.proxy.config.limits import Limits
 from crosswire.proxy.config.reference import KEYS_REFERENCE, REQUIRED, SECTIONS, KeyInfo, section_of
 from crosswire.proxy.config.routes import MODE_KEYS, ROUTE_KEYS, SMART_KEYS
+from crosswire.proxy.config.settings import PageSettings
 from crosswire.proxy.resilience.circuit_breaker import BreakerSettings
 from crosswire.proxy.resilience.retry import RetrySettings
 from crosswire.proxy.routing.score import THRESHOLDS, WEIGHTS
+
+from ..backends.test_tls import DAY, NOW, Authority
 
 READERS: dict[str, tuple[str, ...]] = {
     "": KEYS,
@@ -31,7 +36,9 @@ READERS: dict[str, tuple[str, ...]] = {
     "dns": tuple(field.name for field in fields_of(NameSettings)),
     "fetch": fetch.KEYS,
     "limits": tuple(field.name for field in fields_of(Limits)),
+    "ui": tuple(field.name for field in fields_of(PageSettings)),
     "backends.*": tuple(BACKEND_KEYS),
+    "clients.*": CLIENT_KEYS,
     "routes[]": ROUTE_KEYS,
     "modes.*": MODE_KEYS,
     "smart.*": SMART_KEYS,
@@ -46,6 +53,7 @@ SMART = {"cheap": {"backend": "home", "model": "hermes3"}, "primary": {"backend"
 
 SURROUNDINGS: dict[str, dict[str, Any]] = {
     "backends.*": {"protocol": "openai-chat", "base_url": "http://127.0.0.1:1/v1"},
+    "clients.*": {"key": "cw-0123456789abcdef"},
     "routes[]": {"match": "team-*", "backend": "openai"},
     "modes.*": {"backend": "home"},
     "smart.*": SMART,
@@ -55,12 +63,27 @@ SURROUNDINGS: dict[str, dict[str, Any]] = {
 
 TOGETHER: dict[str, dict[str, Any]] = {
     "mode": {"modes": {"eco": {"backend": "home"}}},
+    "jwt": {"clients": {"ada": {"key": "cw-0123456789abcdef"}}},
+    "clients.*.claims": {"jwt": {"jwks": "~/keys.json", "audience": "crosswire"}},
     "llm_backend": {"llm_cheap_backend": "home", "llm_cheap_model": "hermes3"},
     "llm_model": {"llm_backend": "anthropic", "llm_cheap_model": "hermes3"},
     "llm_cheap_backend": {"llm_backend": "anthropic/claude-opus-4-6", "llm_cheap_model": "hermes3"},
     "llm_cheap_model": {"llm_backend": "anthropic/claude-opus-4-6"},
 }
 """Top-level keys that mean nothing alone, and what else a config with one of them has."""
+
+
+KEY_SET = {
+    "keys": [{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "kid": "1"}],
+}
+"""The public key of https://www.rfc-editor.org/rfc/rfc8037#appendix-A.2"""
+
+
+@pytest.fixture(autouse=True)
+def _key_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Puts the key set of the key `jwt` where its example has it."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "keys.json").write_text(json.dumps(KEY_SET))
 
 
 def config_with(info: KeyInfo, value: Any) -> dict[str, Any]:
@@ -74,6 +97,8 @@ def config_with(info: KeyInfo, value: Any) -> dict[str, Any]:
         entry["protocol"] = "mlx"
         del entry["base_url"]
         found["prefixes"] = {"local": "home"}  # two local backends, of which one must be chosen
+    if info.path == "backends.*.client_key":
+        entry["client_cert"] = "~/certs/crosswire.pem"
     if info.path == "routes[].to":
         del entry["backend"]
     if section == "backends.*":
@@ -97,7 +122,9 @@ def meaning_of(config: Config) -> tuple[object, object]:
     smart = [(each.cheap, each.primary, each.weights, each.thresholds, each.cascade) for each in plan.smart]
     rules = [(each.match, each.targets, each.model, each.priority, each.enabled) for each in plan.routes]
     modes = [(each.name, each.backend, each.models) for each in plan.modes.values()]
-    rest = (plan.prefixes, plan.unmapped, plan.pins, plan.unlisted, plan.mode)
+    rest = (plan.prefixes, plan.unmapped, plan.pins, plan.unlisted, plan.mode, plan.aliases)
+    if config.clients is not None:
+        return config.settings, (plan.backends, config.clients.clients)
     return config.settings, (plan.backends, smart, rules, modes, rest)
 
 
@@ -113,6 +140,13 @@ def test_every_key_has_a_row() -> None:
 
 @pytest.mark.parametrize("info", KEYS_REFERENCE, ids=lambda info: info.path)
 def test_every_example_loads(info: KeyInfo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if info.path in ("backends.*.ca_file", "backends.*.client_cert", "backends.*.client_key"):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        key, certificate = Authority().pair("crosswire.example", NOW + DAY)
+        (tmp_path / "certs").mkdir()
+        (tmp_path / "certs/private-ca.pem").write_bytes(certificate)
+        (tmp_path / "certs/crosswire.pem").write_bytes(key + certificate)
+        (tmp_path / "certs/crosswire.key").write_bytes(key)
     if info.path == "backends.*.folder":
         if any(find_spec(name) is None for name in EXTRA):
             pytest.skip("the extra `local` is not installed")

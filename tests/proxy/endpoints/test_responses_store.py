@@ -11,8 +11,8 @@ import pytest
 from crosswire.proxy.endpoints.responses_store import QUERY_FIELDS
 
 from ..proxy_fixture import KEY, config, one, stage
-from ..sample_messages import JSON, ask, dumps, error_text, path, reply, upstream_error
-from ..scripted_upstream import http, upstream
+from ..sample_messages import JSON, ask, dumps, error_text, path, reply, stream, stream_kind, upstream_error
+from ..scripted_upstream import chunked, http, upstream
 
 NOWHERE = "http://127.0.0.1:1"
 OTHERS = ("openai-chat", "anthropic", "gemini", "ollama")
@@ -251,3 +251,87 @@ async def test_who_wants_no_store_needs_none(backend: str, more: JSON) -> None:
         answer = await it.ask(path("openai-responses"), ask("openai-responses") | more)
     assert answer.status == 200
     assert "x-crosswire-loss" not in answer.headers
+
+
+# ---- clients ---------------------------------------------------------------------------------------------------------
+
+ADA, BOB = {"authorization": "Bearer cw-ada-0123456789abcdef"}, {"x-api-key": "cw-bob-0123456789abcdef"}
+CLIENTS = {"ada": {"key": "cw-ada-0123456789abcdef"}, "bob": {"key": "cw-bob-0123456789abcdef"}}
+
+STORED = [("GET", ""), ("DELETE", ""), ("POST", "/cancel"), ("GET", "/input_items")]
+
+
+@pytest.mark.parametrize("streams", [False, True])
+async def test_what_a_client_stored_is_a_404_to_another(streams: bool) -> None:
+    protocol = "openai-responses"
+    whole = http(dumps(reply(protocol)))
+    first = chunked(stream(protocol), stream_kind(protocol)) if streams else [whole]
+    async with upstream(first, [whole]) as up, stage(config(one(protocol, up.url), clients=CLIENTS)) as it:
+        answer = await it.ask(path(protocol), ask(protocol, stream=streams), ADA)
+        assert answer.status == 200
+        id_ = next(iter(it.gateway.owners._owners))
+        assert id_ in answer.body.decode()
+        calls = [(f"/v1/responses/{id_}{end}", None, method) for method, end in STORED]
+        later = {**ask(protocol), "previous_response_id": id_}
+        calls += [(path(protocol), later, "POST"), ("/v1/responses/compact", later, "POST")]
+        calls += [("/v1/responses/input_tokens", later, "POST")]
+        for where, body, method in calls:
+            before = len(up.requests)
+            other = await it.ask(where, body, BOB, method=method)
+            assert (other.status, len(up.requests)) == (404, before), where
+            assert id_ in error_text(protocol, 404, other.body)
+            assert (await it.ask(where, body, ADA, method=method)).status != 404, where
+            assert len(up.requests) == before + 1
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"previous_response_id": "resp_of_nobody"},
+        {"conversation": "conv_1"},
+        {"conversation": {"id": "conv_1"}},
+        {"prompt": {"id": "pmpt_1"}},
+        {"input": [{"type": "item_reference", "id": "msg_1"}]},
+        {"background": True, "input": [{"type": "item_reference", "id": "msg_1"}]},
+    ],
+)
+async def test_what_nobody_is_known_to_have_stored_is_a_404(fields: JSON) -> None:
+    protocol = "openai-responses"
+    async with upstream([http(dumps(reply(protocol)))]) as up:
+        body = {**ask(protocol), **fields}
+        async with stage(config(one(protocol, up.url), clients=CLIENTS)) as it:
+            assert (await it.ask(path(protocol), body, ADA)).status == 404
+            assert up.requests == []
+        async with stage(config(one(protocol, up.url))) as it:
+            assert (await it.ask(path(protocol), body)).status == 200, "without clients it is passed on"
+
+
+async def test_a_reference_to_anothers_item_does_not_hide_behind_an_own_response() -> None:
+    protocol = "openai-responses"
+    async with (
+        upstream([http(dumps(reply(protocol)))]) as up,
+        stage(config(one(protocol, up.url), clients=CLIENTS)) as it,
+    ):
+        id_ = json.loads((await it.ask(path(protocol), ask(protocol), ADA)).body)["id"]
+        items = [{"type": "item_reference", "id": "msg_of_bob"}]
+        for where in (path(protocol), "/v1/responses/compact"):
+            body = {**ask(protocol), "previous_response_id": id_, "input": items}
+            assert (await it.ask(where, body, ADA)).status == 404
+
+
+async def test_the_store_knows_what_this_process_has_forgotten() -> None:
+    protocol = "openai-responses"
+    async with (
+        upstream([http(dumps(reply(protocol)))]) as up,
+        stage(config(one(protocol, up.url), clients=CLIENTS)) as it,
+    ):
+        kept = {"resp_old": ("ada", "b")}
+
+        async def find(id_: str) -> tuple[str | None, str] | None:
+            return kept.get(id_)
+
+        it.gateway.owners.find = find
+        where = "/v1/responses/resp_old"
+        assert [(await it.get(where, key)).status for key in (BOB, ADA, BOB)] == [404, 200, 404]
+        await it.ask(path(protocol), ask(protocol), ADA)
+        assert [(who, backend) for _, who, backend in it.gateway.owners.new] == [("ada", "b")]

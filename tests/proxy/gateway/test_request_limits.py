@@ -39,4 +39,4 @@ async def test_names_and_tools(protocol: str) -> None:
     answer, _ = await it.ask(protocol, dumps({**ask(protocol), **tools(protocol, ["a", "b", "x" * 20])}))
     assert answer is not None
     assert answer.status == 200, answer
-    assert all(len(each.model or "") <= 20 for each, _ in it.gateway.records._records.values())
+    assert all(len(each.model or "") <= 20 for _, each in it.gateway.records.newest())

@@ -225,3 +225,20 @@ async def test_a_stream_is_answered_too() -> None:
         answer = await it.ask(path("openai-chat", stream=True), body)
     assert (answer.status, said("openai-chat", answer.body)) == (200, TEXT)
     assert json.loads(up.requests[0].body)["messages"][0]["images"] == [DATA["png"]]
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+async def test_a_backend_of_several_protocols_gets_the_data_where_it_may(allowed: bool) -> None:
+    backend = {"provider": "ollama", "models": ["m"]}
+    async with upstream([PICTURE]) as files, upstream([http(dumps(reply("ollama")))]) as up:
+        settings = {"fetch": {"allow": ["127.0.0.1"] if allowed else ["pictures.example.com"]}}
+        async with stage(config({"b": backend | {"base_url": up.url}}, **settings)) as it:
+            answer = await it.ask(path("anthropic"), asked("anthropic", "image", f"{files.url}/a.png"))
+    if allowed:
+        assert answer.status == 200, answer.body
+        assert up.requests[0].target == "/api/chat"
+        assert json.loads(up.requests[0].body)["messages"][0]["images"] == [DATA["png"]]
+    else:
+        assert answer.status == 400, answer.body
+        assert (files.requests, up.requests) == ([], [])
+        assert "fetch.allow" in answer.body.decode()

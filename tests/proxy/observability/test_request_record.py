@@ -144,6 +144,7 @@ async def test_a_whole_record() -> None:
             {"path": "x_unknown", "feature": "unknown_field", "how": "dropped"},
             {"path": "sampling.seed", "feature": "seed", "how": "dropped"},
         ],
+        "added": [{"path": "max_tokens", "value": 8192, "why": "the default for a model whose most is not known"}],
         "repaired": [],
         "usage": {"input": 3, "output": 2, "cache_read": None, "cache_write": None, "reasoning": None},
         "status": 200,

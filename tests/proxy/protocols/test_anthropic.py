@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -416,7 +417,8 @@ ANSWER = {"type": "object", "properties": {"n": {"type": "integer", "minimum": 1
 CLOSED = {"type": "object", "properties": {"n": {"type": "integer"}}, "additionalProperties": False}
 
 ASKED: list[tuple[str, dict[str, Any], str, dict[str, Any], list[tuple[str, str, str]]]] = [
-    ("the default bound", {}, "claude-sonnet-4-0", {"max_tokens": 8192}, []),
+    ("the default bound", {}, "claude-sonnet-4-0", {"max_tokens": 64_000}, []),
+    ("the default bound of an unknown model", {}, "some-model", {"max_tokens": 8192}, []),
     ("the client's bound", {"max_tokens": 5}, "claude-sonnet-4-0", {"max_tokens": 5}, []),
     ("a high temperature", {"sampling": Sampling(1.5)}, "claude-sonnet-4-0", {"temperature": 1.0},
      [("sampling.temperature", "temperature", "approximated")]),
@@ -486,10 +488,13 @@ ASKED: list[tuple[str, dict[str, Any], str, dict[str, Any], list[tuple[str, str,
     ("a summary without thinking", {"reasoning": ReasoningConfig(summary="auto")}, "claude-haiku-4-5",
      {}, [("reasoning.summary", "reasoning", "dropped")]),
     ("an effort as a budget", {"reasoning": ReasoningConfig("low")}, "claude-haiku-4-5",
-     {"thinking": {"type": "enabled", "budget_tokens": 1024}, "max_tokens": 9216},
+     {"thinking": {"type": "enabled", "budget_tokens": 1024}},
      [("reasoning", "reasoning", "approximated")]),
-    ("more effort than max_tokens allows", {"reasoning": ReasoningConfig("xhigh")}, "claude-haiku-4-5",
-     {"thinking": {"type": "enabled", "budget_tokens": 23808}, "max_tokens": 32000},
+    ("more effort, with a budget beside the answer", {"reasoning": ReasoningConfig("xhigh")}, "claude-haiku-4-5",
+     {"thinking": {"type": "enabled", "budget_tokens": 32768}},
+     [("reasoning", "reasoning", "approximated")]),
+    ("more effort than the model has room for", {"reasoning": ReasoningConfig("xhigh")}, "claude-opus-4-1",
+     {"thinking": {"type": "enabled", "budget_tokens": 23808}},
      [("reasoning", "reasoning", "approximated")]),
     ("a budget", {"reasoning": ReasoningConfig(budget=4000), "max_tokens": 9000}, "claude-haiku-4-5",
      {"thinking": {"type": "enabled", "budget_tokens": 4000}, "max_tokens": 9000}, []),
@@ -515,11 +520,23 @@ ASKED: list[tuple[str, dict[str, Any], str, dict[str, Any], list[tuple[str, str,
                                          "tool_choice": ToolChoice("required")}, "claude-haiku-4-5",
      {"tools": [WIRE_F], "tool_choice": {"type": "any"}}, [("reasoning", "reasoning", "dropped")]),
     ("thinking excludes sampling", {"reasoning": ReasoningConfig(budget=2048), "sampling": Sampling(0.2, 0.97, 4)},
-     "claude-haiku-4-5", {"thinking": {"type": "enabled", "budget_tokens": 2048}, "top_p": 0.97, "max_tokens": 10240},
+     "claude-haiku-4-5", {"thinking": {"type": "enabled", "budget_tokens": 2048}, "top_p": 0.97},
      [("sampling.temperature", "temperature", "dropped"), ("sampling.top_k", "top_k", "dropped")]),
     ("unknown fields of chat", {"extra": {"logprobs": True, "store": False}}, "claude-sonnet-4-0", {},
      [("logprobs", "logprobs", "dropped")]),
 ]  # fmt: skip
+
+
+MOST = {
+    r"claude-opus-4-[01]$": 32_000,
+    r"claude-(sonnet-4-(0|2025)|(opus|sonnet|haiku)-4-5)": 64_000,
+    r"(anthropic/)?claude-(opus-4[-.][678]|sonnet-4-6)$": 128_000,
+    r"claude-(fable|mythos|opus|sonnet|haiku)-5": 128_000,
+    r"claude-3-5": 8192,
+    r"claude-3-7": 64_000,
+    r"claude-3-": 4096,
+}
+"""The most that models answer. https://platform.claude.com/docs/en/about-claude/models/overview"""
 
 
 @pytest.mark.parametrize(
@@ -529,7 +546,8 @@ def test_request_out(
     fields: dict[str, Any], name: str, payload: dict[str, Any], losses: list[tuple[str, str, str]]
 ) -> None:
     sent, lost = encode_request(make_request(**fields), name)
-    decoded = {"model": name, "max_tokens": 8192, "messages": [{"role": "user", "content": "hi"}]}
+    most = next((most for pattern, most in MOST.items() if re.match(pattern, name)), 8192)
+    decoded = {"model": name, "max_tokens": most, "messages": [{"role": "user", "content": "hi"}]}
     assert sent == {**decoded, **payload}
     assert [(loss.path, loss.feature, loss.how) for loss in lost] == losses
 

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
-from crosswire.proxy.errors import STATUS, Malformed, UpstreamError, failure, upstream_failure
+from crosswire.proxy.errors import STATUS, STREAM_ENDED, Malformed, UpstreamError, failure, upstream_failure
 from crosswire.proxy.ir import (
     Audio,
     BlockCitation,
@@ -860,8 +860,8 @@ STREAMS: list[tuple[str, list[dict[str, Any]], list[Event]]] = [
      [Failure("rate_limit", "slow", 429)]),
     ("a stream that is cut", [CREATED, delta("output_text", "hi", output_index=0)],
      [START, BlockStart(0, Text("", group=0)), BlockDelta(0, "hi"),
-      Failure("upstream_cut", "The backend's stream ended before its answer did.", 502, None)]),
-    ("an empty stream", [], [Failure("upstream_cut", "The backend's stream ended before its answer did.", 502, None)]),
+      Failure("upstream_cut", STREAM_ENDED, 502, None)]),
+    ("an empty stream", [], [Failure("upstream_cut", STREAM_ENDED, 502, None)]),
 ]  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from crosswire.proxy.routing import (
     decide,
     find_backend_for_model,
 )
+from crosswire.proxy.routing.decide import KEPT_CANDIDATES
 
 TOOLS = frozenset(("text", "tools"))
 EYES = frozenset(("text", "vision"))
@@ -219,6 +220,38 @@ def test_a_cached_decision_is_not_used_for_other_requests(inputs: RoutingInput) 
     assert asked(decide(RoutingInput("small"), used)) == [("local", "qwen-0.6b"), ("openai", "small")]
     assert "small" in used.decision_cache
     assert decide(inputs, used) == decide(inputs, fresh)
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        pytest.param(RoutingInput("zzz"), id="the same again"),
+        pytest.param(RoutingInput("zzz", EYES), id="it needs more"),
+        pytest.param(RoutingInput("zzz", pin="openai"), id="a pin"),
+        pytest.param(RoutingInput("zzz", mode="none"), id="an unknown mode"),
+        pytest.param(RoutingInput("zzz", mode="quick"), id="a mode"),
+        pytest.param(RoutingInput("zzz", unfit={"b": "cannot take n"}), id="one is unfit"),
+        pytest.param(RoutingInput("zzz", down={"a": "its breaker is open"}), id="the first is down"),
+        pytest.param(RoutingInput("zzz", down={"other": "its breaker is open"}), id="another is down"),
+    ],
+)
+def test_a_kept_decision_for_a_name_without_a_rule_is_not_used_for_other_requests(inputs: RoutingInput) -> None:
+    backends = (backend("a"), backend("b"), backend("other", models={"own": "own"}))
+    modes = {"quick": NamedMode(name="quick", backend="b")}
+    used, fresh = plan(*backends, modes=modes), plan(*backends, modes=modes)
+    assert asked(decide(RoutingInput("zzz"), used)) == [("a", "zzz"), ("b", "zzz")]
+    assert decide(RoutingInput("zzz"), used) is decide(RoutingInput("zzz"), used)
+    assert decide(inputs, used) == decide(inputs, fresh)
+
+
+def test_kept_decisions_are_bounded() -> None:
+    """Names without a rule come from clients."""
+    many = plan(*(backend(f"b{number}") for number in range(100)))
+    for number in range(1000):
+        decide(RoutingInput(f"name-{number}"), many)
+    decide(RoutingInput("x" * 10_000), many)
+    assert 0 < len(many.unmapped_cache) * 100 <= KEPT_CANDIDATES
+    assert max(map(len, many.unmapped_cache)) <= 8
 
 
 # ---- prefixes and pins -----------------------------------------------------------------------------------------------

@@ -107,7 +107,7 @@ async def test_a_rebound_name_reaches_nothing(frontend: str) -> None:
             assert (where, answer.status) == (where, 421)
         refused = await it.ask(path(frontend), ask(frontend), {"host": "evil.example"})
         assert "hosts: [evil.example]" in error_text(frontend, 421, refused.body)
-        for where in ("/livez", "/readyz"):
+        for where in ("/livez", "/readyz", "/health", "/healthz"):
             assert (await it.get(where, {"host": "evil.example"})).status == 200
         gateway_of(it.app).config_complaints = ("/home/me/crosswire.yaml:1: x",)
         assert b"/home/me" not in (await it.get("/readyz", {"host": "evil.example"})).body
@@ -280,7 +280,7 @@ async def test_what_curl_sends_without_a_header(frontend: str) -> None:
         upstream([http(dumps(reply("ollama")))]) as up,
         stage(config(one("ollama", up.url), cors={"origins": [LISTED]})) as it,
     ):
-        for kind in (FORM, f"{FORM}; charset=utf-8", "-"):
+        for kind in (FORM, f"{FORM}; charset=utf-8", "-", "application/octet-stream"):
             plain = await it.ask(path(frontend), ask(frontend), {"content-type": kind})
             assert (kind, plain.status) == (kind, 200 if taken else 415)
             for page in ({"origin": LISTED}, {"sec-fetch-site": "none"}, {"origin": f"http://127.0.0.1:{it.port}"}):

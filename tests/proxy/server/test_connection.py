@@ -219,7 +219,7 @@ async def test_an_exception_outside_the_gateway_is_no_text_of_the_library(monkey
         raise ZeroDivisionError("secret")
 
     async with stage(config(NOWHERE)) as it:
-        monkeypatch.setattr("crosswire.proxy.server.app.read_body", fail)
+        monkeypatch.setattr(it.gateway, "handle_chat", fail)
         reader, writer = await it.connect()
         writer.write(request("/v1/chat/completions", ask("openai-chat")))
         status, headers = await read_head(reader)

@@ -19,6 +19,8 @@ from aiohttp import web
 from crosswire.proxy.backends.aiohttp_transport import aiohttp_transport
 from crosswire.proxy.backends.transport import NameSettings, Timeouts, Transport
 from crosswire.proxy.config.limits import Limits
+from crosswire.proxy.gateway.stream_writer import ClientGone
+from crosswire.proxy.server.chat_connection import ChatConnection
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -476,16 +478,25 @@ async def test_a_client_that_leaves_while_it_is_written_to(backend: str, caplog:
     assert not caplog.records, caplog.text
 
 
+LEAVING: dict[str, tuple[type, type[Exception]]] = {
+    # the server: what writes there, and what that raises
+    "httptools": (ChatConnection, ClientGone),
+    "aiohttp": (web.StreamResponse, ConnectionResetError),
+}
+
+
 async def test_a_client_whose_leaving_is_seen_by_a_write_first(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, server: str
 ) -> None:
     """The socket may say so before the server cancels the handler."""
     caplog.set_level(logging.WARNING)
 
-    async def write(self: web.StreamResponse, data: bytes) -> None:
-        raise ConnectionResetError
+    writer_class, error = LEAVING[server]
 
-    monkeypatch.setattr(web.StreamResponse, "write", write)
+    async def write(self: object, data: bytes) -> None:
+        raise error
+
+    monkeypatch.setattr(writer_class, "write", write)
     async with upstream(chunked(stream("anthropic"))) as up, stage(config(one("anthropic", up.url))) as it:
         reader, writer = await it.connect()
         writer.write(request("/v1/chat/completions", ask("openai-chat", stream=True)))
@@ -694,6 +705,12 @@ async def test_livez_readyz_and_metrics() -> None:
     async with stage(config(one("ollama", "http://127.0.0.1:1"))) as it:
         assert ((await it.get("/livez")).status, (await it.get("/livez")).body) == (200, b"ok\n")
         assert ((await it.get("/readyz")).status, (await it.get("/readyz")).body) == (200, b"ready\n")
+        for where in ("/health", "/healthz"):
+            health = await it.get(where)
+            assert (health.status, json.loads(health.body)) == (200, {"status": "ok"})
+        it.gateway.draining = True
+        assert ((await it.get("/health")).status, (await it.get("/livez")).status) == (503, 200)
+        it.gateway.draining = False
         metrics = await it.get("/metrics")
         assert metrics.headers["content-type"].startswith("text/plain; version=0.0.4")
         assert b"crosswire_requests_in_flight 0.0" in metrics.body

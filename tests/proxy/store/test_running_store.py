@@ -139,7 +139,9 @@ async def command(folder: Path, *argv: str, key: str = "") -> str:
 
 async def test_store_commands_apply_to_a_running_proxy(tmp_path: Path) -> None:
     """A proxy that began without a store serves what the commands put into one, under their keys."""
-    (tmp_path / "crosswire.yaml").write_text("backends: {box: {provider: ollama}}\nstore_poll_s: 0.05\n")
+    (tmp_path / "crosswire.yaml").write_text(
+        "backends: {box: {provider: ollama}}\nstore_poll_s: 0.05\nmodel_lists_s: 0\n"
+    )
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "crosswire.proxy", "serve", "--port", "0"),
         cwd=tmp_path,

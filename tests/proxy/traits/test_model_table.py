@@ -77,7 +77,7 @@ AT_A_HOST: list[tuple[str, str, dict[str, Any]]] = [
     ("grok-4.5", "xai", {"efforts": ("low", "medium", "high")}),
     ("qwen/qwen3-8b", "vllm", {"renames": {"developer": "system", "thinking": "chat_template_kwargs.enable_thinking"}}),
     ("mistral-large-latest", "mistral", {"limits": {"alphanumeric_call_id": 9}}),
-    ("anthropic/claude-3.5-haiku", "openrouter", {"limits": {"user": 128}, "takes": OPENROUTER}),
+    ("anthropic/claude-3.5-haiku", "openrouter", {"limits": {"user": 128, "max_tokens": 8192}, "takes": OPENROUTER}),
 ]
 
 

@@ -9,7 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crosswire.proxy.errors import Malformed
-from crosswire.proxy.wire.framing import DONE, FRAME_LIMIT, FRAMINGS, SSE, Frame, JSONArray, ndjson, one_line, sse
+from crosswire.proxy.wire.framing import (
+    DONE,
+    FRAME_LIMIT,
+    FRAMINGS,
+    SSE,
+    Frame,
+    JSONArray,
+    ndjson,
+    one_line,
+    plain_frames,
+    sse,
+)
 
 
 def frames(kind: str, chunks: list[bytes]) -> list[Frame]:
@@ -150,3 +161,47 @@ def test_property_one_line_has_no_line_breaks(text: str) -> None:
     line = one_line(json.dumps(text, ensure_ascii=False).encode()).decode()
     assert line.splitlines() == [line]
     assert json.loads(line) == text
+
+
+@pytest.mark.parametrize("case", STREAMS)
+def test_frames_can_be_told_one_by_one(case: str) -> None:
+    """The first frame, and those before a position, are told by the same bytes as all frames."""
+    kind, stream, _ = STREAMS[case]
+    framing = FRAMINGS[kind](FRAME_LIMIT)
+    complete = framing.cut(stream)
+    if kind == "json-array" or not complete:
+        return
+    expected = framing.parse(complete)
+    found, rest = [], complete
+    while rest:
+        end = framing.end_of_first(rest)
+        assert 0 < end <= len(rest)
+        found += framing.parse(rest[:end])
+        rest = rest[end:]
+    assert found == expected
+    assert framing.end_before(complete, -1) == len(complete)
+    for position in range(len(complete)):
+        end = framing.end_before(complete, position)
+        assert end <= position
+        assert framing.parse(complete[:end]) + framing.parse(complete[end:]) == expected
+
+
+PLAIN: list[tuple[bytes, tuple[list[bytes], list[bytes]] | None]] = [
+    (b"data: a\n\n", ([b"a"], [])),
+    (b"data: a\n\ndata: b\n\n", ([b"a", b"b"], [])),
+    (b"event: x\ndata: a\n\nevent: y\ndata: b\n\n", ([b"a", b"b"], [b"x", b"y"])),
+    (b"data: a\r\n\r\n", None),
+    (b"data: a\ndata: b\n\n", None),
+    (b"data: a\n\nid: 7\n\n", None),
+    (b"data: a\n\n\ndata: b\n\n", None),
+    (b"data: a\n\nevent: x\ndata: b\n\n", None),
+    (b"event: x\ndata: a\n\ndata: b\n\n", None),
+    (b"event: x\nevent: y\n\n", None),
+    (b"data:a\n\ndata: b\n\n", None),
+    (b": comment\n\ndata: b\n\n", None),
+]
+
+
+@pytest.mark.parametrize(("complete", "expected"), PLAIN)
+def test_plain_frames(complete: bytes, expected: tuple[list[bytes], list[bytes]] | None) -> None:
+    assert plain_frames(complete) == expected
