@@ -171,7 +171,11 @@ CLIENTS: tuple[Client, ...] = (
         fixed_names=("gemini-*",),
         install="npm install -g @google/gemini-cli",
         example="gemini -p 'Hello!'",
-        quirks=("asks for small `gemini-*` models beside the chosen one, which an alias serves",),
+        quirks=(
+            "asks for small `gemini-*` models beside the chosen one, which an alias serves",
+            "0.61 says *Invalid auth method selected* without a terminal, unless `~/.gemini/settings.json` has "
+            '`{"security": {"auth": {"selectedType": "gemini-api-key"}}}`',
+        ),
         user_agents=("GeminiCLI-*", "GeminiCLI/*"),
         exemptions=(
             Exemption(what="caches", why=_REPEATS, source="https://github.com/google-gemini/gemini-cli"),

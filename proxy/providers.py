@@ -72,6 +72,12 @@ class Provider(Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         return f"Provider({', '.join(f'{field}={value!r}' for field, value in self.__rich_repr__())})"
 
+    def host_of(self, protocol: str) -> str:
+        """Returns the name of its rows in the table of traits in one of its protocols; empty where it has it not."""
+        if protocol == self.protocol:
+            return self.name
+        return next((each.host or self.name for each in self.speaks if each.protocol == protocol), "")
+
     def address(self, env: Mapping[str, str]) -> tuple[str | None, str]:
         """Returns the base URL, and the name of the variable it is from (empty if it is the built-in one)."""
         given = env.get(self.base_url_variable or "")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -109,6 +110,7 @@ class _Bed:
     @classmethod
     async def start(cls, stack: AsyncExitStack, protocols: Iterable[str]) -> _Bed:
         """Starts all servers, which end with the stack."""
+        logging.getLogger("crosswire").addHandler(logging.NullHandler())  # recorded errors are no news of the proxy
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="crosswire-replay-")))
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
         bed = cls(await stack.enter_async_context(aiohttp.ClientSession(timeout=timeout, auto_decompress=False)))

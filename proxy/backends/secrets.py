@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 from ..routing import BackendConfig
 
 SECRET_LENGTH = 8
-"""Characters from which a header of the config is masked as a secret; shorter ones are words that texts may hold."""
+"""Characters from which a secret is masked wherever it stands. A shorter key may be a part of words: it is masked
+where it stands alone. A shorter header of the config is no secret."""
 
 
 def bearer(key: str) -> dict[str, str]:
@@ -29,4 +30,9 @@ def secrets_of(config: BackendConfig) -> re.Pattern[str]:
         host if "." in host or ":" in host else None,
     ]
     words += [value for value in config.headers.values() if len(value) >= SECRET_LENGTH]
-    return re.compile("|".join(re.escape(word) for word in sorted(filter(None, words), key=len, reverse=True)))
+    return re.compile("|".join(map(_pattern, sorted(filter(None, words), key=len, reverse=True))))
+
+
+def _pattern(word: str) -> str:
+    escaped = re.escape(word)
+    return escaped if len(word) >= SECRET_LENGTH else rf"(?<![\w-]){escaped}(?![\w-])"

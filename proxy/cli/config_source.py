@@ -23,6 +23,11 @@ def config_of(args: argparse.Namespace, stored: Snapshot | None = None) -> Confi
     return load_config(config_file(args.config), stored, port=args.port, backend=args.backend)
 
 
+def counted(number: int, what: str) -> str:
+    """Returns a number of things in words, such as `1 backend`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def store_commands() -> ModuleType:
     """The module of the store's commands; raises StoreError where the libraries of the extra `store` are missing."""
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import http.client
 import os
 import platform
 import re
@@ -25,7 +26,7 @@ from ..errors import ConfigError
 from ..gateway.backend_factory import make_backend
 from ..gateway.model_lists import Unlisted, ask_models
 from ..gateway.protocol_choice import protocols_of
-from .config_source import add_config_arguments, config_of
+from .config_source import add_config_arguments, config_of, counted
 from .exit_codes import FAILED, OK, USAGE
 
 MARKS = {"good": "✓", "warning": "!", "bad": "✗"}
@@ -71,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         return USAGE
     file = config_file(args.config)
     named = "the environment alone" if file is None else str(file)
-    findings.append(Finding("config", "good", f"{named}; {len(config.plan.backends)} backends"))
+    findings.append(Finding("config", "good", f"{named}; {counted(len(config.plan.backends), 'backend')}"))
     findings += [Finding("config", "warning", warning) for warning in config.warnings]
     findings += [port_finding(config), store_finding(config), *key_findings(config)]
     if not args.offline:
@@ -115,9 +116,23 @@ def port_finding(config: Config) -> Finding:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind(info[4])
     except OSError as fault:
+        if _is_crosswire(host, port):
+            return Finding("port", "warning", f"a Crosswire listens on {host}:{port} already", "another needs a --port")
         what = f"{host}:{port} cannot be listened on: {fault.strerror or fault}"
-        return Finding("port", "bad", what, "a proxy may run already; choose another with --port")
+        return Finding("port", "bad", what, "another program has it; choose another with --port")
     return Finding("port", "good", f"{host}:{port} is free")
+
+
+def _is_crosswire(host: str, port: int) -> bool:
+    """Returns whether the program that has this address is a proxy like this one."""
+    connection = http.client.HTTPConnection(host, port, timeout=2)
+    try:
+        connection.request("GET", "/health")
+        return connection.getresponse().getheader("server", "").startswith("crosswire")
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 def store_finding(config: Config) -> Finding:
@@ -192,7 +207,7 @@ async def _findings_of(backend: Backend) -> AsyncIterator[Finding]:
         yield Finding(config.name, "bad", f"{url.hostname} ({addresses}): {models.why}", _hint(models))
     else:
         spoken = ", ".join(each.protocol for each in protocols_of(config))
-        said = f"{url.hostname} ({addresses}) answers in {took:.0f} ms, lists {len(models)} models; {spoken}"
+        said = f"{url.hostname} ({addresses}) answers in {took:.0f} ms, lists {counted(len(models), 'model')}; {spoken}"
         yield Finding(config.name, "good", said)
         missing = [upstream for upstream in config.models.values() if models and upstream not in models]
         if missing:

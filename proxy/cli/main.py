@@ -39,7 +39,11 @@ _DELEGATED: dict[str, Any] = {"add_help": False, "prefix_chars": "\0"}
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code; see `exit_codes`."""
-    args = _parser().parse_args(argv)
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if args.run is None:
+        parser.print_help(sys.stderr)
+        return USAGE
     try:
         return int(args.run(args))
     except ConfigError as fault:
@@ -54,7 +58,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="crosswire", description="Any LLM client to any LLM backend, and no silent loss."
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('crosswire')}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    parser.set_defaults(run=None)
+    commands = parser.add_subparsers(metavar="COMMAND")
     for name, (command, text) in COMMANDS.items():
         command.add_arguments(commands.add_parser(name, help=text))
     for name, text in STORE_COMMANDS.items():

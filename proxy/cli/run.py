@@ -21,7 +21,7 @@ from ..observability.metrics import Totals
 from ..protocols import DEFAULT, PROTOCOLS
 from ..server.app import gateway_of, make_app
 from ..server.lifecycle import listening
-from .config_source import add_config_arguments, config_of
+from .config_source import add_config_arguments, config_of, counted
 from .exit_codes import ENVIRONMENT, USAGE
 from .usage_writer import keep_usage
 
@@ -93,7 +93,7 @@ async def _run(
     finally:
         lists.cancel()
     totals = gateway.metrics.totals()
-    if not args.quiet:
+    if not args.quiet and (totals.requests or code not in (NOT_FOUND, NOT_FOUND - 1)):
         print(summary(totals), file=sys.stderr)
     return code
 
@@ -142,7 +142,7 @@ def _forward(process: asyncio.subprocess.Process, name: signal.Signals) -> None:
 
 def summary(totals: Totals) -> str:
     """Returns what was asked, lost and used, on one line."""
-    parts = [f"{totals.requests} request{'' if totals.requests == 1 else 's'}"]
+    parts = [counted(totals.requests, "request")]
     if totals.failed:
         parts.append(f"{totals.failed} failed")
     parts.append(f"{totals.input_tokens} tokens in, {totals.output_tokens} out")

@@ -18,6 +18,7 @@ from ..config import DEFAULT_STORE_URL, Config, configured_store
 from ..config.source import ConfigLoader, config_file, missing_library
 from ..errors import StoreError
 from ..gateway.gateway import Gateway
+from ..known_clients import KEY_VARIABLE
 from ..observability.log_output import LogOutput
 from ..protocols import DEFAULT, PROTOCOLS
 from ..routing import Plan, Route
@@ -77,14 +78,20 @@ def run(args: argparse.Namespace) -> int:
         reloader = Reloader(gateway, loader.load, config_file(args.config))
         app.cleanup_ctx.append(lambda app: _store_watch(gateway, reloader))
         app.cleanup_ctx.append(lambda app: keep_usage(gateway))
-        app.cleanup_ctx.append(lambda app: _model_watch(gateway))
+        listening = asyncio.Event()
+        app.cleanup_ctx.append(lambda app: _model_watch(gateway, listening))
         host, port = settings.host, settings.port
+
+        def started(port: int) -> None:
+            listening.set()
+            print(_welcome(config, port), flush=True)
+
         try:
             await serve(
                 app,
                 host,
                 port,
-                started=lambda port: print(_welcome(config, port), flush=True),
+                started=started,
                 reloader=reloader,
                 stopping=lambda: _end_after(gateway.config.settings.drain_s + gateway.config.settings.exit_s),
             )
@@ -132,9 +139,14 @@ async def _store_watch(gateway: Gateway, reloader: Reloader) -> AsyncIterator[No
     await asyncio.gather(task, return_exceptions=True)
 
 
-async def _model_watch(gateway: Gateway) -> AsyncIterator[None]:
-    """Asks the providers for their models while the proxy runs."""
-    task = asyncio.ensure_future(gateway.model_lists.watch())
+async def _model_watch(gateway: Gateway, listening: asyncio.Event) -> AsyncIterator[None]:
+    """Asks the providers for their models while the proxy listens."""
+
+    async def watch() -> None:
+        await listening.wait()
+        await gateway.model_lists.watch()
+
+    task = asyncio.ensure_future(watch())
     yield
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -201,7 +213,10 @@ def _welcome(config: Config, port: int) -> str:
         rows = [("any", backend.name, backend.default_model or "the same") for backend in plan.ordered]
     width = max(len(row[0]) for row in rows)
     lines += [f"  {name:{width}} -> {backend} ({upstream})" for name, backend, upstream in rows]
-    return "\n".join([*lines, "", "Try it:", _curl(base, config), ""])
+    lines += ["", "Try it:", _curl(base, config)]
+    if config.settings.admin_key:
+        lines += ["", f"What happens is shown at {base}/ui, to whoever has the admin_key."]
+    return "\n".join([*lines, ""])
 
 
 def _upstream_model(route: Route, plan: Plan) -> str:
@@ -219,4 +234,5 @@ def _curl(base: str, config: Config) -> str:
         model = first.default_model or PROTOCOLS.get(first.protocol, DEFAULT).example_model
     body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Hello!"}]})
     quoted = body.replace("'", "'\\''")
-    return f"  curl {base}/v1/chat/completions -H 'content-type: application/json' -d '{quoted}'"
+    key = "" if config.clients is None else f'-H "authorization: Bearer ${KEY_VARIABLE}" '
+    return f"  curl {base}/v1/chat/completions {key}-H 'content-type: application/json' -d '{quoted}'"

@@ -136,7 +136,7 @@ def _read_backend(
     listed = get("capabilities", _read_capabilities, default_capabilities)
     default_quirks = frozenset[str]() if native is None else native.quirks
     # quirks that are listed stand in place of all that is known of the host
-    host = native.name if native is not None and native.host_traits and "quirks" not in found else ""
+    host = "" if provider is None or "quirks" in found or not provider.host_traits else provider.host_of(protocol)
     no_traits: tuple[Trait, ...] = ()
     no_keys: tuple[str, ...] = ()
     keys = get("api_key", _read_keys, no_keys)

@@ -13,6 +13,7 @@ import msgspec
 
 from ..config import Config
 from ..errors import ClientError, Malformed
+from ..gateway.cache_rule import marks_cache
 from ..gateway.protocol_choice import fits, in_order, protocols_of, target_of
 from ..ir import CAPABILITIES, Added, Request, Text, Tool, Turn
 from ..ir.capabilities import required_capabilities
@@ -29,6 +30,7 @@ KEYS: dict[str, str] = {
     "prompt": "the user's last text, for a smart model's score",
     "request": "a whole request's body, in place of needs, tools and prompt",
     "frontend": "the protocol of that body; default openai-chat",
+    "user_agent": "what the client calls itself, for what is done for one client alone",
     "mode": "the value of the header x-crosswire-mode",
     "pin": "the value of the header x-crosswire-backend",
     "down": "backends to treat as down",
@@ -49,6 +51,7 @@ def explain(config: Config, body: Mapping[str, Any], down: Mapping[str, str] | N
     """
     said = dict(body)
     request, needs = _asked(said)
+    user_agent = take(said, "user_agent", str, "")
     facts = RoutingInput(
         request.model,
         needs,
@@ -65,7 +68,7 @@ def explain(config: Config, body: Mapping[str, Any], down: Mapping[str, str] | N
     chosen = decision["chosen"]
     found = {"model": request.model, "needs": sorted(needs), **decision, "traits": _traits(chosen, config)}
     protocols = {} if chosen is None else _protocols(request, needs, chosen, config)
-    added = msgspec.to_builtins(_added(request, chosen, next(iter(protocols), None), config))
+    added = msgspec.to_builtins(_added(request, user_agent, chosen, next(iter(protocols), None), config))
     return found | ({"protocols": protocols} if protocols else {}) | ({"added": added} if added else {})
 
 
@@ -96,8 +99,10 @@ def table(found: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _added(request: Request, chosen: Mapping[str, Any] | None, by: str | None, config: Config) -> tuple[Added, ...]:
-    """Returns what the chosen backend needs by this protocol, None for its only one, and the request does not say."""
+def _added(
+    request: Request, user_agent: str, chosen: Mapping[str, Any] | None, by: str | None, config: Config
+) -> tuple[Added, ...]:
+    """Returns what is said to the chosen backend, by this protocol or its only one, and is not in the request."""
     if chosen is None or chosen["model"] is None:
         return ()
     spoken = protocols_of(config.plan.by_name[chosen["backend"]])
@@ -106,9 +111,12 @@ def _added(request: Request, chosen: Mapping[str, Any] | None, by: str | None, c
     if protocol is None or protocol.name == request.protocol:
         return ()
     try:
-        return protocol.encode_request(request, target_of(backend, chosen["model"])).added
+        sent = protocol.encode_request(request, target_of(backend, chosen["model"]))
     except ClientError:  # it cannot be sent at all, which is no addition
         return ()
+    if protocol.place_cache_marks is None or not marks_cache(backend, request.protocol, user_agent):
+        return sent.added
+    return sent.added + protocol.place_cache_marks(sent.payload)
 
 
 def _traits(chosen: Mapping[str, Any] | None, config: Config) -> list[str]:

@@ -22,12 +22,13 @@ from ..known_clients import client_of
 from ..observability.request_record import Attempt
 from ..protocols import PROTOCOLS
 from ..protocols.protocol import NewId, Protocol, ReplyContext, UpstreamRequest, UrlParams
-from ..routing import BackendConfig, Candidate, request_features
+from ..routing import Candidate, request_features
 from ..wire import json_fields
 from ..wire.duplicate_keys import parse_request
 from ..wire.text_repair import BOM, without_mark
 from .answer_quality import check_quality
 from .attempts import AttemptLoop, FailoverChain
+from .cache_rule import marks_cache
 from .candidate_selection import select_candidate
 from .chat_call import ChatCall
 from .context import HttpResponse, RequestContext
@@ -249,7 +250,11 @@ class ChatHandler:
                 return why
             added = sent.added
             spoken = PROTOCOLS.get(config.protocol)
-            if spoken is not None and spoken.place_cache_marks is not None and self._caches(config):
+            if (
+                spoken is not None
+                and spoken.place_cache_marks is not None
+                and marks_cache(config, self._frontend.name, incoming.headers.get(headers.USER_AGENT, ""))
+            ):
                 added += spoken.place_cache_marks(sent.payload)
             body = json_fields.encode(sent.payload)
             if sent.headers:
@@ -269,12 +274,6 @@ class ChatHandler:
             policy=policy,
             reply=own,
         )
-
-    def _caches(self, config: BackendConfig) -> bool:
-        """Returns whether the proxy says what this backend is to cache, for a client whose protocol cannot say it."""
-        if config.cache == "off" or config.protocol == self._frontend.name:
-            return False
-        return config.cache == "auto" or self._is_exempt("caches")
 
     def _is_exempt(self, what: str) -> bool:
         """Returns whether the client is one for which this is done, by its user agent."""

@@ -36,7 +36,11 @@ ASK_S = 15.0
 """Time limit in seconds for one backend's whole list."""
 
 AGAIN_S = 60.0
-"""Seconds after which a backend that could not be asked is asked again."""
+"""Seconds after which a backend that could not be asked is asked again, once it has failed several times."""
+
+SOON_S = 2.0
+"""Seconds until it is asked for the second time, for it may be starting as the proxy is; each further wait is twice as
+long."""
 
 
 class Unlisted(Struct, frozen=True):
@@ -117,6 +121,8 @@ class ModelLists:
         self._now = now
         self._due: dict[str, tuple[object, float]] = {}
         """The config of each backend when it was asked last, and the time at which it is asked again."""
+        self._waits: dict[str, float] = {}
+        """The seconds until each backend that could not be asked is asked again."""
         self.offered: dict[str, tuple[str, ...]] = {}
         self.complaints: dict[str, str] = {}
         """The reason why a backend could not be asked, by its name."""
@@ -143,23 +149,23 @@ class ModelLists:
         before = dict(self.offered)
         for backend, models in zip(due, found, strict=True):
             name = backend.config.name
-            self._due[name] = (
-                backend.config,
-                self._now() + (min(AGAIN_S, interval) if isinstance(models, Unlisted) else interval),
-            )
+            wait = interval
             if isinstance(models, Unlisted):
+                wait = self._waits[name] = min(self._waits.get(name, SOON_S / 2) * 2, AGAIN_S, interval)
                 self._failed(name, models.why)
             else:
+                self._waits.pop(name, None)
                 self.offered[name] = models
                 if self.complaints.pop(name, None) is not None:
-                    log.warning("the models of backend '%s' are known again: %d", name, len(models))
+                    log.warning("the models of backend '%s' are known now: %d", name, len(models))
+            self._due[name] = backend.config, self._now() + wait
         if self.offered != before:
             self._changed(self.offered)
 
     def _failed(self, name: str, why: str) -> None:
         if self.complaints.get(name) != why:
-            kept = "those it listed before stay listed" if name in self.offered else "its list is empty until then"
-            log.warning("the models of backend '%s' are not known: %s %s", name, why, kept)
+            kept = "those it listed before stay listed" if name in self.offered else "no list has them until then"
+            log.warning("the models of backend '%s' are not known: %s It is asked again; %s.", name, why, kept)
         self.complaints[name] = why
 
     def _is_due(self, backend: Backend, now: float) -> bool:

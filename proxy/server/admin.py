@@ -6,6 +6,7 @@ from aiohttp import web
 
 from ..endpoints.explain import explain
 from ..errors import Malformed, failure
+from ..headers import SERVER
 from ..ir import Failure
 from ..protocols import DEFAULT
 from ..wire import json_fields
@@ -26,7 +27,7 @@ def add_routes(router: web.UrlDispatcher) -> None:
 
 
 async def livez(request: web.Request) -> web.Response:
-    return web.Response(text="ok\n")
+    return web.Response(text="ok\n", headers=SERVER)
 
 
 async def health(request: web.Request) -> web.Response:
@@ -40,13 +41,13 @@ async def health(request: web.Request) -> web.Response:
     may_know = host_failure(request, gateway.config.settings.hosts, exempt=()) or operator_failure(request, gateway)
     if unknown and may_know is None:
         said["models_not_known"] = dict(unknown)
-    return web.json_response(said, status=503 if gateway.draining else 200)
+    return web.json_response(said, status=503 if gateway.draining else 200, headers=SERVER)
 
 
 async def readyz(request: web.Request) -> web.Response:
     gateway = request.app[GATEWAY]
     if gateway.draining:
-        return web.Response(status=503, text="draining\n")
+        return web.Response(status=503, text="draining\n", headers=SERVER)
     # what was loaded last serves as well as ever, so the proxy is ready; the body says what is wrong with the newest
     complaints = [
         f"the new config has errors, the previous one stays in use: {line}" for line in gateway.config_complaints
@@ -56,7 +57,7 @@ async def readyz(request: web.Request) -> web.Response:
     fault = host_failure(request, gateway.config.settings.hosts, exempt=()) or operator_failure(request, gateway)
     if complaints and fault is not None:  # the names of files are for the operator
         complaints = ["not all that is configured serves; the log says why"]
-    return web.Response(text="\n".join(["ready", *complaints, ""]))
+    return web.Response(text="\n".join(["ready", *complaints, ""]), headers=SERVER)
 
 
 async def metrics(request: web.Request) -> web.Response:
@@ -64,7 +65,7 @@ async def metrics(request: web.Request) -> web.Response:
     gateway = request.app[GATEWAY]
     if (denied := operator_failure(request, gateway)) is not None:
         return to_aiohttp(gateway.reject(DEFAULT, denied))
-    return web.Response(body=gateway.render_metrics(), headers={"content-type": gateway.metrics.content_type})
+    return web.Response(body=gateway.render_metrics(), headers={**SERVER, "content-type": gateway.metrics.content_type})
 
 
 async def request_record(request: web.Request) -> web.Response:

@@ -196,7 +196,10 @@ class Store:
             file = self.file
             if file is not None:
                 if inode is None and not create:
-                    raise MissingStoreError(f"store: {self.masked_url} is missing")
+                    raise MissingStoreError(
+                        f"store: {self.masked_url} is missing; the first row makes it (crosswire clients add, "
+                        "credentials add, mappings add or settings add)"
+                    )
                 # never readable by others
                 os.close(os.open(file, os.O_RDWR | (os.O_CREAT if create else 0), 0o600))
                 engine = create_async_engine(self._url, connect_args={"timeout": BUSY_MS / 1000})

@@ -30,6 +30,13 @@ HOSTS: tuple[Trait, ...] = (
         source="https://platform.openai.com/docs/deprecations",
         date="2026-11-30",
     ),
+    # "OpenAI enforces a 64 character maximum on the user field"
+    Trait(
+        provider="openai",
+        limits={"user": 64},
+        source="https://github.com/maximhq/bifrost/pull/1000",
+        date="2026-11-30",
+    ),
     # "top_k", "reasoning_details": https://openrouter.ai/docs/api-reference/parameters and
     # https://openrouter.ai/docs/use-cases/reasoning-tokens#preserving-reasoning-blocks
     Trait(

@@ -111,7 +111,7 @@ def test_good_commands_pass() -> None:
     [
         ("crosswire serve --prot 9002", "unrecognized arguments: --prot 9002"),
         ("crosswire server", "invalid choice: 'server'"),
-        ("x=1 crosswire explain", "the following arguments are required: --model"),
+        ("x=1 crosswire traits", "the following arguments are required: MODEL"),
         ("crosswire convert --from openai --to gemini < x", "invalid choice: 'openai'"),
         ("crosswire credentials ad openai", "invalid choice: 'ad'"),
         ("crosswire mappings add x", "the following arguments are required: backend"),
@@ -160,7 +160,7 @@ crosswire serve
 <!-- run -->
 ```console
 $ crosswire check; echo $?
-crosswire.yaml: no mistakes; 1 backends, … models
+crosswire.yaml: no mistakes; 1 backend, … models
 0
 $ curl -s http://127.0.0.1:9001/livez
 ok
@@ -185,7 +185,7 @@ def test_a_good_page_runs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "what"),
     [
-        ("no mistakes; 1", "no mistakes; 2", "shown:\ncrosswire.yaml: no mistakes; 2 backends"),
+        ("no mistakes; 1", "no mistakes; 2", "shown:\ncrosswire.yaml: no mistakes; 2 backend"),
         ("ok\n", "", "printed:\nok"),
         ("Hello!\n```", "Good day!\n```", "shown:\nGood day!"),
         ('print("Hello!")', "raise SystemExit(3)", "exit code 3"),

@@ -297,7 +297,7 @@ def _camel_case_json(value: Any) -> Any:
 
 
 def _normalize_schema(value: Any, names: bool = False) -> Any:
-    """Returns a schema with fields in camelCase and with types as words instead of enum numbers.
+    """Returns a schema with fields in camelCase, types as words instead of enum numbers, and properties in their order.
 
     With `names` the value is a map whose keys are names chosen by the client. https://ai.google.dev/api/caching#Type
     """
@@ -309,7 +309,14 @@ def _normalize_schema(value: Any, names: bool = False) -> Any:
         return {key: _normalize_schema(item) for key, item in value.items()}
     kind = value.get("type")
     words = {"type": SCHEMA_TYPES[kind]} if type(kind) is int and 0 < kind < len(SCHEMA_TYPES) else {}
-    return {camel(key): _normalize_schema(item, key == "properties") for key, item in value.items()} | words
+    schema = {camel(key): _normalize_schema(item, key == "properties") for key, item in value.items()} | words
+    names_in_order, properties = schema.get("propertyOrdering"), schema.get("properties")
+    if not isinstance(names_in_order, list) or not isinstance(properties, dict):
+        return schema
+    # "propertyOrdering: The order of the properties" https://ai.google.dev/api/caching#Schema
+    del schema["propertyOrdering"]
+    ordered = dict.fromkeys([*(name for name in names_in_order if name in properties), *properties])
+    return schema | {"properties": {name: properties[name] for name in ordered}}
 
 
 def _parse_tool_choice(top: FieldReader) -> tuple[ToolChoice | None, Literal["asked", "implied"] | None]:

@@ -434,6 +434,21 @@ def test_request_bodies_of_other_clients(body: Body, wanted: ParsedRequest) -> N
     assert PROTOCOL.parse_request("/v1/models/m:generateContent", {}, body) == wanted
 
 
+@pytest.mark.parametrize("key", ["propertyOrdering", "property_ordering"])
+def test_properties_are_in_the_order_that_the_schema_names(key: str) -> None:
+    of = {name: {"type": "STRING"} for name in ("b", "a", "propertyOrdering", "c")}
+    schema = {"type": "OBJECT", "properties": of, key: ["c", "a", "not there", "c"]}
+    body = {
+        "contents": [{"parts": [{"text": "u"}]}],
+        "generationConfig": {"responseMimeType": "application/json", "responseSchema": schema},
+    }
+    found = PROTOCOL.parse_request("/v1/models/m:generateContent", {}, body).format
+    assert found is not None
+    assert found.schema is not None
+    assert list(found.schema) == ["type", "properties"]
+    assert list(found.schema["properties"]) == ["c", "a", "b", "propertyOrdering"]
+
+
 @pytest.mark.parametrize(
     ("path", "model", "stream"),
     [

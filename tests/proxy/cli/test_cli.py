@@ -76,6 +76,13 @@ def bad(tmp_path: Path) -> Path:
     return file
 
 
+def without_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Takes everything from the environment that makes a backend."""
+    for name in list(os.environ):
+        if name.endswith(("_API_KEY", "_HOST", "_BASE_URL")):
+            monkeypatch.delenv(name)
+
+
 # ---- check -----------------------------------------------------------------------------------------------------------
 
 
@@ -125,14 +132,25 @@ def test_check_looks_for_a_config_here(
     good: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(good.parent)
+    without_keys(monkeypatch)
     assert main(["check"]) == USAGE
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-of-anthropic")
+    assert main(["check"]) == OK
+    assert capsys.readouterr().out == "the environment alone: no mistakes; 1 backend, 0 models\n"
     good.rename(good.with_name("crosswire.yaml"))
     assert main(["check"]) == OK
     assert main(["explain", "--model", "fast"]) == OK
     assert "fast -> cloud (claude-x)" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("args", ["", "sing", "explain", "convert --from openai-chat", "serve --port x"])
+def test_without_a_command_all_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == USAGE
+    printed = capsys.readouterr().err
+    assert "usage: crosswire" in printed
+    assert "run the proxy" in printed
+
+
+@pytest.mark.parametrize("args", ["sing", "convert --from openai-chat", "serve --port x"])
 def test_a_wrong_call(args: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(args.split())
@@ -231,6 +249,45 @@ def test_explain_as_json(good: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert (found["model"], found["mode"], found["needs"]) == ("fast", "model_mapping", ["text"])
 
 
+@pytest.mark.parametrize("source", ["file", "-"])
+def test_explain_of_a_whole_request(
+    source: str, good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    body = {"model": "fast", "instructions": "Read what is said. " * 400, "input": "Hello!"}
+    (tmp_path / "body.json").write_text(json.dumps(body))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(json.dumps(body).encode())))
+    file = str(tmp_path / "body.json") if source == "file" else source
+    words = ["--request", file, "--frontend", "openai-responses", "--user-agent", "codex_exec/0.1"]
+    assert main(["explain", "--config", str(good), *words]) == OK
+    printed = capsys.readouterr().out
+    assert "fast -> cloud (claude-x)" in printed
+    assert "added: system[0].cache_control = ephemeral" in printed
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "--model: is required, unless --request has it\n"),
+        (["--request", "none.json"], "--request: none.json cannot be read: No such file or directory\n"),
+        (["--request", "body.json", "--tools"], "--tools: cannot be combined with request; keep one of them\n"),
+        (["--request", "broken.json"], "--request: not valid JSON: "),
+    ],
+)
+def test_explain_says_what_is_wrong(
+    words: list[str],
+    said: str,
+    good: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "body.json").write_text(json.dumps(ask("openai-chat", "fast")))
+    (tmp_path / "broken.json").write_text("{model: fast}")
+    assert main(["explain", "--config", str(good), *words]) == USAGE
+    assert capsys.readouterr().err.startswith(said)
+
+
 def test_explain_shows_what_is_known_of_the_model(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "--config", str(good), "--model", "o3", "--pin", "home"]) == OK
     assert "trait: refuses stop: stop sequences\n" in capsys.readouterr().out
@@ -277,9 +334,7 @@ def test_explain_without_a_config_or_a_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in list(os.environ):
-        if name.endswith(("_API_KEY", "_HOST", "_BASE_URL")):
-            monkeypatch.delenv(name)
+    without_keys(monkeypatch)
     assert main(["explain", "--model", "m"]) == USAGE
     assert "OPENAI_API_KEY" in capsys.readouterr().err
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-of-anthropic")
@@ -466,6 +521,16 @@ def test_the_curl_line_of_other_configs() -> None:
     assert words[1] == "http://127.0.0.1:80/v1/chat/completions"
     assert json.loads(words[-1])["model"] == "llama"
     assert "curl http://[::1]:9001/" in _welcome(config(one("ollama", "http://x"), listen="[::1]:9001"), 9001)
+
+
+def test_the_welcome_of_a_proxy_with_keys() -> None:
+    clients = {"ada": {"key": "cw-ada-0123456789abcdef"}}
+    admin_key = "admin-0123456789abcdef"
+    shown = _welcome(config(one("ollama", "http://x"), clients=clients, admin_key=admin_key), 9001)
+    assert '-H "authorization: Bearer $CROSSWIRE_KEY"' in shown
+    assert "http://127.0.0.1:9001/ui" in shown
+    assert "0123456789abcdef" not in shown
+    assert "/ui" not in _welcome(config(one("ollama", "http://x")), 9001)
 
 
 def test_the_welcome_shows_where_each_model_goes() -> None:

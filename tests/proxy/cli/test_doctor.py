@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from crosswire.proxy.cli.doctor import backend_findings
+from crosswire.proxy.cli.doctor import backend_findings, port_finding
 from crosswire.proxy.cli.main import main
 from crosswire.proxy.config import from_environment, load
 
@@ -50,6 +51,14 @@ def test_a_missing_key_and_a_taken_port(
     assert "--port" in bad["port"]["hint"]
 
 
+async def test_a_port_that_another_proxy_has() -> None:
+    async with upstream([http(b'{"status": "ok"}', "200 OK\r\nserver: crosswire")]) as it:
+        listen = it.url.removeprefix("http://")
+        found = load(f"listen: {listen}\nbackends: {{openai: {{api_key: k}}}}", "c.yaml", {})
+        finding = await asyncio.to_thread(port_finding, found)
+    assert (finding.level, finding.said) == ("warning", f"a Crosswire listens on {listen} already")
+
+
 def test_a_wrong_config(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, found = doctor(tmp_path, "backend: {}", capsys)
     assert code == 2
@@ -66,7 +75,7 @@ def test_all_is_well_offline(tmp_path: Path, capsys: pytest.CaptureFixture[str],
 @pytest.mark.parametrize(
     ("answer", "level", "said", "hint"),
     [
-        (http(b'{"data": [{"id": "m"}]}'), "good", "lists 1 models", ""),
+        (http(b'{"data": [{"id": "m"}]}'), "good", "lists 1 model;", ""),
         (http(b'{"error": {"message": "bad"}}', "401 Unauthorized"), "bad", "", "is the key right"),
         (http(b"nothing here", "404 Not Found"), "bad", "", "base_url"),
         (http(b"{}"), "bad", "no list of models", "base_url"),

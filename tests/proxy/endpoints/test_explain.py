@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
@@ -163,3 +164,26 @@ mode: failed; the prefix 'openai' is of 'openai', and no backend is
 @pytest.mark.parametrize(("body", "printed"), TABLES.values(), ids=list(TABLES))
 def test_table(config: Config, body: dict[str, Any], printed: str) -> None:
     assert table(explain(config, body)) == printed
+
+
+LONG = "Read what is said, and answer it. " * 200
+MARKED = ["system[0].cache_control", "messages[0].content[0].cache_control"]
+
+
+@pytest.mark.parametrize(
+    ("cache", "user_agent", "text", "marked"),
+    [
+        ("auto", "", LONG, MARKED),
+        ("auto", "", "Be brief.", []),
+        (None, "curl/8.0", LONG, []),
+        (None, "codex_exec/0.171.0", LONG, MARKED),
+        ("off", "codex_exec/0.171.0", LONG, []),
+    ],
+)
+def test_what_it_would_have_cached(cache: str | None, user_agent: str, text: str, marked: list[str]) -> None:
+    setting = f", cache: {json.dumps(cache)}" if cache else ""
+    cfg = load(f'backends: {{a: {{protocol: anthropic, base_url: "http://c"{setting}}}}}', "c.yaml", {})
+    turns = [{"role": "system", "content": text}, {"role": "user", "content": "Hello!"}]
+    body = {"model": "claude-x", "max_tokens": 9, "messages": turns}
+    found = explain(cfg, {"request": body, "user_agent": user_agent})
+    assert [each["path"] for each in found.get("added", [])] == marked

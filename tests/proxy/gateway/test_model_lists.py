@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -116,6 +117,26 @@ async def test_a_list_outlives_its_provider(monkeypatch: pytest.MonkeyPatch) -> 
         assert "b" in lists.complaints
 
 
+async def test_a_provider_that_is_starting_is_asked_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked again after two seconds, then twice as long each time, and at last once a minute."""
+    _, body = LISTS["openai-chat"]
+    failed = http(b"{}", "503 Service Unavailable")
+    async with (
+        upstream(*[[failed] for _ in range(7)], [http(dumps(body))], [failed], [failed]) as it,
+        stage(config(one("openai-chat", it.url), model_lists_s=900)) as proxy,
+    ):
+        lists, now, asked = proxy.gateway.model_lists, 0.0, [0.0]
+        monkeypatch.setattr(lists, "_now", lambda: now)
+        while len(asked) < 11 and now < 3000:
+            before = len(it.requests)
+            await lists.refresh()
+            if len(it.requests) > before:
+                asked.append(now)
+            now += 1
+        waits = [later - earlier for earlier, later in itertools.pairwise(asked[1:])]
+    assert waits == [2, 4, 8, 16, 32, 60, 60, 900, 2]
+
+
 async def test_one_key_lists_what_its_provider_serves() -> None:
     body = {"data": [{"id": each} for each in ("gpt-5", "text-embedding-3-small", "whisper-1")]}
     async with upstream([http(dumps(body))]) as it, stage(key_alone(it.url)) as proxy:
@@ -174,6 +195,12 @@ async def test_only_the_operator_is_told_whose_models_are_not_known() -> None:
         for key, told in ((ADMIN, True), (ADA, False), (None, False)):
             answer = await proxy.get("/health", {"authorization": f"Bearer {key}"} if key else {})
             assert (answer.status, "models_not_known" in json.loads(answer.body)) == (200, told)
+
+
+@pytest.mark.parametrize("path", ["/health", "/healthz", "/livez", "/readyz", "/metrics", "/crosswire/requests/none"])
+async def test_who_answers_is_said_and_no_library(path: str) -> None:
+    async with stage(config(one("ollama", "http://127.0.0.1:1"))) as proxy:
+        assert (await proxy.get(path)).headers["server"] == "crosswire"
 
 
 async def test_health() -> None:

@@ -263,6 +263,15 @@ async def test_a_host_gets_what_it_takes(
     assert len(it.upstream.get("user", "")) <= 128
 
 
+async def test_openai_gets_a_user_of_64_characters_at_most() -> None:
+    fields = {"metadata": {"user_id": LONG}}
+    it = await exchange("anthropic", "openai-chat", body=fields, model="gpt-5", keys={"provider": "openai"})
+    again = await exchange("anthropic", "openai-chat", body=fields, model="gpt-5", keys={"provider": "openai"})
+    assert len(it.upstream["user"]) == 64
+    assert it.upstream["user"] == again.upstream["user"]
+    assert it.losses == ["user"]
+
+
 @pytest.mark.parametrize("role", ["developer", "system"])
 @pytest.mark.parametrize("host", ["vllm", "llama.cpp", "lmstudio", "mistral"])
 async def test_a_relayed_role_is_renamed_where_the_host_lacks_it(host: str, role: str) -> None:

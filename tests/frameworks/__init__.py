@@ -1,0 +1,1 @@
+"""Frameworks above the SDKs as clients of the proxy, by backends of other protocols."""

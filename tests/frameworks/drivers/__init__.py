@@ -1,0 +1,1 @@
+"""A driver for each framework: the same four tasks in its own words."""
