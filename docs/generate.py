@@ -1,8 +1,8 @@
 """Writes the generated pages of the documentation: `python docs/generate.py`, or `--check` to only compare.
 
 The pages are configuration-keys.md, commands.md, losses.md, complaints.md, faults.md, mock-rules.md and mutants.md, and
-the sections of architecture.md and clients.md between markers. They are drawn from the project's own tables. The suite
-writes the matrix's page.
+the sections of architecture.md, clients.md and observability.md between markers. They are drawn from the project's own
+tables. The suite writes the matrix's page.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ from crosswire.proxy.ir.loss_tables import FIELD_FEATURES, LOSS_RULES
 from crosswire.proxy.ir.repairs import REPAIRS
 from crosswire.proxy.ir.stream_losses import EXTENSION, MOST_TOLD
 from crosswire.proxy.known_clients import CLIENTS, Client, fill, setup_of
+from crosswire.proxy.observability.metrics import Metrics
+from crosswire.proxy.observability.span_names import SPAN_NAMES
 from crosswire.proxy.providers import PROVIDERS, Provider
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -591,6 +593,31 @@ def clients() -> str:
     return with_sections("clients.md", CLIENT_SECTIONS)
 
 
+# ---- observability.md ------------------------------------------------------------------------------------------------
+
+
+def metric_table() -> str:
+    """Every metric as its code defines it; a counter's name ends as it does on `/metrics`."""
+    rows = []
+    for family in Metrics().collect():
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        text = family.documentation
+        rows.append((code(name), family.type, codes(family._labelnames), text[0].lower() + text[1:]))
+    return table(("metric", "type", "labels", "meaning"), sorted(rows))
+
+
+def span_table() -> str:
+    rows = [
+        (code(row.name), ", ".join(row.places), row.meaning, f"[OpenTelemetry]({row.source})" if row.source else "")
+        for row in SPAN_NAMES
+    ]
+    return table(("attribute", "of", "meaning", "defined by"), rows)
+
+
+def observability() -> str:
+    return with_sections("observability.md", {"metrics": metric_table, "spans": span_table})
+
+
 # ---- faults.md -------------------------------------------------------------------------------------------------------
 
 
@@ -672,6 +699,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "mutants.md": mutants,
     "architecture.md": architecture,
     "clients.md": clients,
+    "observability.md": observability,
 }
 
 

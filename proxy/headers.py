@@ -19,6 +19,12 @@ CONTROL = (STRICT, BACKEND, MODE)
 VIA = "x-crosswire-via"
 """The ids of the proxies that a request came through, separated by commas; the sign of a loop."""
 
+TRACE = ("traceparent", "tracestate")
+"""The span that a request is part of, which its trace continues where there is `tracing`.
+
+https://www.w3.org/TR/trace-context/
+"""
+
 USER_AGENT = "user-agent"
 """The client's program, by which the table of agents knows it."""
 

@@ -477,3 +477,21 @@ TITLES = {
 def title_of(provider: str) -> str:
     """The provider's name as people write it, for a log line."""
     return TITLES.get(provider, provider.capitalize())
+
+
+TRACE_NAMES = {
+    "openai": "openai",
+    "openai-responses": "openai",
+    "anthropic": "anthropic",
+    "gemini": "gcp.gemini",
+    "azure-openai": "azure.ai.openai",
+    "deepseek": "deepseek",
+    "groq": "groq",
+    "mistral": "mistral_ai",
+    "xai": "x_ai",
+}
+"""Names of providers in the registry whose well-known name in the conventions is another, or the same for sure.
+
+"If one of them applies, then the respective value MUST be used; otherwise, a custom value MAY be used."
+https://github.com/open-telemetry/semantic-conventions-genai/blob/v0.1.0/docs/gen-ai/client-inference.md
+"""

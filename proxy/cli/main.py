@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 from ..errors import ConfigError
-from . import check, convert, doctor, env, explain, run, serve, traits
+from . import check, convert, doctor, env, explain, health, run, serve, traits
 from .config_source import config_of, store_commands
 from .exit_codes import OK, USAGE
 
@@ -18,6 +18,7 @@ COMMANDS = {
     "run": (run, "run a client program behind a proxy of its own"),
     "env": (env, "show how a client program is pointed at the proxy"),
     "doctor": (doctor, "look whether keys, hosts, clock, ports and store are as they must be"),
+    "health": (health, "ask a running proxy whether it takes requests"),
     "check": (check, "report all errors of a config"),
     "explain": (explain, "show which backend a request would get, and why"),
     "traits": (traits, "show what is known of a model, and from where"),

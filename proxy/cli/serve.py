@@ -71,7 +71,10 @@ def run(args: argparse.Namespace) -> int:
         try:
             app = make_app(config, stage_log=args.log_file, records=args.records)
         except OSError as fault:
-            print(f"--log-file, --records: {fault.filename} cannot be written: {fault.strerror}", file=sys.stderr)
+            print(
+                f"--log-file, --records, access_log: {fault.filename} cannot be written: {fault.strerror}",
+                file=sys.stderr,
+            )
             return ENVIRONMENT
         gateway = gateway_of(app)
         loader.report = partial(_report_store, gateway)

@@ -22,6 +22,7 @@ VARIABLES: dict[str, str] = {
 """Environment variable to the key that it sets; an empty variable counts as unset."""
 
 FILE_ONLY: dict[str, str] = {
+    "access_log": "it names a file of this machine",
     "admin_key": "it is a secret, and settings are not encrypted; keep it in the file as ${NAME}",
     "clients": "they have keys; keep them in the file, or add them with: crosswire clients add",
     "backends": "keep them in the file; the store has only their credentials",
@@ -32,6 +33,7 @@ FILE_ONLY: dict[str, str] = {
     "routes": "keep them as mappings: crosswire mappings add",
     "store": "it is the address of the store",
     "store_poll_s": "it is how often the store is polled",
+    "tracing": "it may hold the key of the collector",
 }
 """Keys that the store's settings may not contain, and the reason."""
 

@@ -17,6 +17,7 @@ from ..costs.budget import Budget
 from ..costs.price import Price
 from ..ir.loss_tables import LOSS_RULES, Action
 from ..limits.bounds import LimitSet
+from ..observability.trace_settings import TraceSettings
 from ..resilience.circuit_breaker import BreakerSettings
 from ..resilience.retry import RetrySettings
 from ..traits import Trait
@@ -26,6 +27,7 @@ from .limits import SIZES as SIZE_LIMITS
 from .prices import read_prices
 from .rates import read_model_limits, read_tag_budgets
 from .secret_sources import read_secret_source
+from .tracing import read_tracing
 from .traits import read_traits
 from .urls import ascii_host, host_error, is_loopback
 from .yaml_reader import FORBIDDEN_IN_NAMES, INVALID_KEY, ConfigReader, is_valid_key
@@ -149,12 +151,17 @@ class Settings(Struct, frozen=True, kw_only=True):
     admin_key: str | None = None
     """Key of the operator's endpoints; without one only programs on this machine may use them."""
     ui: PageSettings = PageSettings()
+    access_log: str | None = None
+    """File to which a line of JSON is appended for each request; `-` is standard output, None is no log."""
+    tracing: TraceSettings | None = None
+    """The destination of traces; None records none."""
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
-        """Returns the fields with the admin key and the store's password masked."""
+        """Returns the fields with the admin key, the store's password and a log's path, which is any text, masked."""
         quote_safely = {field: getattr(self, field) for field in self.__struct_fields__}
         quote_safely["admin_key"] = None if self.admin_key is None else "…"
         quote_safely["store"] = None if self.store is None else _PASSWORD.sub(r"\1:…@", self.store)
+        quote_safely["access_log"] = None if self.access_log is None else "…"
         return list(quote_safely.items())
 
     def __repr__(self) -> str:
@@ -454,5 +461,7 @@ SETTINGS: dict[str, Callable[[ConfigReader, yaml.Node, str], Any]] = {
     "store_poll_s": lambda reader, node, path: reader.number(node, path, 0),
     "admin_key": _read_admin_key,
     "ui": _read_page,
+    "access_log": read_name,
+    "tracing": read_tracing,
 }
 """Key of the config to its reader function."""

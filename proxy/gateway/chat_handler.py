@@ -304,7 +304,8 @@ class ChatHandler:
         if call.reply is not None:
             reply = call.reply
         else:
-            reply, raw = await backend.reply(call.sent, call.body, call.headers, self._new_id)
+            fields = call.headers if context.trace is None else context.trace.with_parent(call.headers)
+            reply, raw = await backend.reply(call.sent, call.body, fields, self._new_id)
             context.log_body("backend_response", raw)
             context.mark_stage("backend")
             if loop.may_escalate(call):

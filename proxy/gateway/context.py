@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable
 from math import ceil, isfinite
 from time import perf_counter
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -25,6 +25,9 @@ from ..wire import json_fields
 from ..wire.content_coding import ACCEPTED
 from .guard import Caller
 from .runtime import BackendHealth, Runtime
+
+if TYPE_CHECKING:
+    from ..observability.tracing import Trace
 
 T = TypeVar("T")
 
@@ -66,6 +69,8 @@ class RequestContext:
         """The tokens of the request, by estimate, as far as a limit asks for them."""
         self.held: list[Held] = []
         """The amounts that are reserved of the limits of backends."""
+        self.trace: Trace | None = None
+        """The spans of the request; None where no traces are recorded."""
         self._health: BackendHealth | None = None
         self._began = perf_counter()
         self._logged: set[tuple[str, int]] = set()
@@ -113,6 +118,8 @@ class RequestContext:
         self.record.losses = list(losses)
         self.record.added = added
         self.record.attempts.append(attempt)
+        if self.trace is not None:
+            self.trace.attempt_started(attempt)
         self.log_body("backend_request", body)
         return attempt
 
@@ -182,6 +189,10 @@ class RequestContext:
             runtime.bodies.add(record.request_id, self._exchange)
         if runtime.record_files is not None:
             runtime.record_files.write(record)
+        if self.trace is not None:
+            self.trace.finish(record, self.client_name, {name: each.config for name, each in self.backends.items()})
+        if runtime.access_log is not None:
+            runtime.access_log.write(record, self.client_name, None if self.trace is None else self.trace.trace_id)
 
     def cost(self) -> int | None:
         """The cost of the answer in billionths of a dollar; None where the price or the usage is not known."""

@@ -236,6 +236,8 @@ class EndpointHandler:
         else:
             hop = context.runtime.hop_of(name)
             fields = upstream_headers(self.request.frontend, self.request.headers, backend.config, hop)
+            if context.trace is not None:
+                fields = context.trace.with_parent(fields)
             raw = await backend.send(call.method, call.path, call.body, fields)
             context.log_body("backend_response", raw)
             context.mark_stage("backend")

@@ -11,7 +11,7 @@ from ..protocols.protocol import Protocol
 
 def read_names(protocol: Protocol) -> tuple[str, ...]:
     """The names of all headers that the gateway reads of this protocol's clients; all others end at the server."""
-    return (*protocol.forwarded_headers, *headers.CONTROL, headers.VIA, headers.USER_AGENT)
+    return (*protocol.forwarded_headers, *headers.CONTROL, headers.VIA, *headers.TRACE, headers.USER_AGENT)
 
 
 def forwarded_headers(protocol: Protocol, client: Mapping[str, str], betas: Iterable[str] | None) -> dict[str, str]:

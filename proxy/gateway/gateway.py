@@ -52,6 +52,8 @@ class Gateway(Runtime):
         """
         new_id = self.ids()
         context = RequestContext(self, request.frontend, new_id("req_"))
+        if self.tracer is not None:
+            context.trace = self.tracer.begin(request.headers, request.frontend.name, "chat")
         if self.guard is not None:
             context.caller = self.guard.caller(request.client)
         return await self._handle(context, request.headers, ChatHandler(context, request, new_id).run(writer))
@@ -64,6 +66,8 @@ class Gateway(Runtime):
     ) -> HttpResponse:
         """Answers a request beside the chat; `operation` names it in its record."""
         context = RequestContext(self, request.frontend, self.ids()("req_"), operation)
+        if self.tracer is not None:
+            context.trace = self.tracer.begin(request.headers, request.frontend.name, operation)
         if self.guard is not None:
             context.caller = self.guard.caller(request.client)
         return await self._handle(context, request.headers, function(EndpointHandler(context, request)))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -19,6 +20,7 @@ from ..costs.price import PriceTable
 from ..costs.price_list import shipped_prices
 from ..ir.loss_tables import LOSS_RULES
 from ..limits.state import Held, Limit, MemoryState, limit_of
+from ..observability.access_log import STDOUT, AccessLog
 from ..observability.body_buffer import BodyBuffer
 from ..observability.failure_log import FailureLog
 from ..observability.log_output import escape_messages
@@ -37,6 +39,11 @@ from .model_lists import ModelLists, with_models
 from .place_queue import PlaceQueues, QueueBound
 from .protocol_choice import Lacking, fits, in_order
 from .state_owners import StateOwners
+
+if TYPE_CHECKING:
+    from ..observability.tracing import Tracer
+
+log = logging.getLogger("crosswire")
 
 T = TypeVar("T")
 
@@ -139,8 +146,14 @@ class Runtime:
         self.sockets = 0
         """Open WebSockets."""
         self._unused: list[Backend] = []
-        self._closing: set[asyncio.Task[None]] = set()
+        self._closing: set[asyncio.Task[Any]] = set()
+        self.access_log: AccessLog | None = None
+        """Takes a line for each request that has ended; None where no such log is kept."""
+        self.tracer: Tracer | None = None
+        """Begins the trace of each request; None where none are recorded."""
         self._derive()
+        self._open_access_log()
+        self._make_tracer()
 
     def _derive(self) -> None:
         """Computes once for each config what every request needs of it."""
@@ -167,6 +180,36 @@ class Runtime:
         self.limited = {b.name: _backend_limits(b) for b in backends if b.rates}
         self._bounded = {b.name: b.max_in_flight for b in backends if b.max_in_flight is not None or b.rates}
 
+    def _open_access_log(self) -> None:
+        """Opens the access log, again with each config, so that a file that was moved away is made anew."""
+        settings, old = self.config.settings, self.access_log
+        path = settings.access_log
+        if old is not None and path == STDOUT == old.path:
+            return
+        self.access_log = None if path is None else AccessLog(path, settings.log_buffer, settings.log_end_s)
+        if old is not None:
+            self._close_soon(old.close)
+
+    def _make_tracer(self) -> None:
+        """Makes what the config says of traces; the one before it sends what it has."""
+        settings, old = self.config.settings.tracing, self.tracer
+        if (None if old is None else old.settings) == settings:
+            return
+        if settings is None:
+            self.tracer = None
+        else:
+            from ..observability.tracing import Tracer
+
+            self.tracer = Tracer(settings, self.instance)
+        if old is not None:
+            self._close_soon(old.close)
+
+    def _close_soon(self, close: Callable[[], object]) -> None:
+        """Closes what writes from a thread of its own, without waiting for it."""
+        task: asyncio.Task[object] = asyncio.ensure_future(asyncio.to_thread(close))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
     def hop_of(self, backend: str) -> str | None:
         """The id that tells this backend where a request came through; None for a provider of the registry."""
         return self.instance if backend in self._proxies else None
@@ -191,6 +234,11 @@ class Runtime:
         self.records.memory = config.settings.limits.record_memory
         self.config_complaints = ()
         self._derive()
+        try:
+            self._open_access_log()
+        except OSError as fault:
+            log.error("access_log: %s cannot be written: %s", fault.filename, fault.strerror)
+        self._make_tracer()
         self.limits.forget_unused()
         self.close_unused_backends()
 
@@ -269,7 +317,9 @@ class Runtime:
             if backend.rate_limits
         }
         self.metrics.store_good = self.store_complaint is None
-        self.metrics.dropped = {log.what: log.dropped for log in (self.stages, self.record_files) if log is not None}
+        spans = None if self.tracer is None else self.tracer.queue
+        logs = (self.stages, self.record_files, self.access_log, spans)
+        self.metrics.dropped = {each.what: each.dropped for each in logs if each is not None}
         if self.ledger is not None:
             self.metrics.dropped = {**self.metrics.dropped, "usage": self.ledger.dropped}
             self.metrics.usage_waiting = self.ledger.waiting
@@ -283,10 +333,10 @@ class Runtime:
             await backend.close()
         await asyncio.gather(*self._closing)
         self._worker.shutdown(wait=False)
-        for log in (self.stages, self.record_files):
-            if log is not None:
-                await asyncio.to_thread(log.close)
-        self.stages = self.record_files = None
+        for each in (self.stages, self.record_files, self.access_log, self.tracer):
+            if each is not None:
+                await asyncio.to_thread(each.close)
+        self.stages = self.record_files = self.access_log = self.tracer = None
 
 
 def _connection_settings(config: Config) -> tuple[object, ...]:

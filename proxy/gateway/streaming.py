@@ -93,8 +93,9 @@ class StreamForwarder:
     async def forward(self, call: ChatCall, attempt: Attempt, loop: AttemptLoop[ChatCall, None]) -> None:
         """Streams one backend's answer; raises UpstreamError where it failed before its first content event."""
         context, writer = self._context, self._writer
+        fields = call.headers if context.trace is None else context.trace.with_parent(call.headers)
         chunks = (
-            call.backend.stream(call.sent, call.body, call.headers, self._reply_context.new_id, relayed=call.relayed)
+            call.backend.stream(call.sent, call.body, fields, self._reply_context.new_id, relayed=call.relayed)
             if call.reply is None
             else _own_chunks(call.reply)
         )

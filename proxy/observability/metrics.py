@@ -92,31 +92,43 @@ class Metrics(Collector):
         """The limits that the provider of each backend named last."""
         self._requests = _Counter(
             "crosswire_requests",
-            "Requests by frontend, backend that answered, and outcome",
+            "Requests; `outcome` is `answered`, a kind of failure, or `aborted` where the client left",
             ("frontend", "backend", "outcome"),
         )
-        self._decisions = _Counter("crosswire_routing_decisions", "Routing decisions", ("mode", "backend"))
-        self._losses = _Counter("crosswire_losses", "Losses by the ledger's word", ("feature",))
-        self._attempts = _Counter("crosswire_attempts", "Tries by how they ended", ("backend", "outcome"))
-        self._failovers = _Counter(
-            "crosswire_failovers", "Tries at another backend than the one before", ("from", "to")
+        self._decisions = _Counter(
+            "crosswire_routing_decisions",
+            "Decisions by their mode and the backend that was chosen",
+            ("mode", "backend"),
         )
-        self._tokens = _Counter("crosswire_tokens", "Tokens as backends say", ("backend", "direction"))
-        self._clients = _Counter("crosswire_client_requests", "Requests by client and outcome", ("client", "outcome"))
-        self._costs = _Counter("crosswire_cost_dollars", "What answers cost", ("backend", "client"))
+        self._losses = _Counter("crosswire_losses", "Losses by their word", ("feature",))
+        self._attempts = _Counter("crosswire_attempts", "Calls of backends by how they ended", ("backend", "outcome"))
+        self._failovers = _Counter(
+            "crosswire_failovers", "Attempts at another backend than the one before", ("from", "to")
+        )
+        self._tokens = _Counter(
+            "crosswire_tokens", "Tokens as the backends count them, `input` and `output`", ("backend", "direction")
+        )
+        self._clients = _Counter(
+            "crosswire_client_requests", "Requests of each client by how they ended", ("client", "outcome")
+        )
+        self._costs = _Counter(
+            "crosswire_cost_dollars", "What answers cost, as far as prices are known", ("backend", "client")
+        )
         self.budgets: Iterable[tuple[str, str, float, float]] = ()
         """The owner and the period of each budget, what is spent of it, and its size, in dollars."""
         self.usage_waiting = 0
         """Rows of usage that wait to be written."""
-        self._reloads = _Counter("crosswire_config_reloads", "New configs by how they ended", ("outcome",))
+        self._reloads = _Counter("crosswire_config_reloads", "New configs, `taken` or `refused`", ("outcome",))
         self._seconds = _Histogram("crosswire_request_seconds", "From arrival to end", "frontend")
         self._first = _Histogram(
             "crosswire_first_token_seconds", "From arrival to the first content of a stream", "backend"
         )
-        self._upstream = _Histogram(
-            "crosswire_upstream_seconds", "One try at a backend, from its request to its end", "backend"
+        self._upstream = _Histogram("crosswire_upstream_seconds", "One attempt, from its request to its end", "backend")
+        self._lag = _Histogram(
+            "crosswire_loop_lag_seconds",
+            "How late the event loop runs what is due, which is what every request waits where something blocks it",
+            None,
         )
-        self._lag = _Histogram("crosswire_loop_lag_seconds", "How late the event loop runs what is due", None)
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
@@ -175,9 +187,7 @@ class Metrics(Collector):
         """All families, as a scrape asks for them."""
         yield from (each.family() for each in self._counters())
         yield from (each.family() for each in (self._seconds, self._first, self._upstream, self._lag))
-        breakers = GaugeMetricFamily(
-            "crosswire_breaker_state", "0 closed, 1 half-open, 2 open: nobody is sent there", labels=("backend",)
-        )
+        breakers = GaugeMetricFamily("crosswire_breaker_state", "0 closed, 1 half-open, 2 open", labels=("backend",))
         for name, state in self.breakers.items():
             breakers.add_metric((name,), STATES.index(state))
         yield breakers
@@ -186,24 +196,34 @@ class Metrics(Collector):
         yield GaugeMetricFamily("crosswire_config_good", good, value=float(self.config_good))
         store = "1 while the store can be read, 0 while what was read of it last serves"
         yield GaugeMetricFamily("crosswire_store_good", store, value=float(self.store_good))
-        dropped = CounterMetricFamily("crosswire_log_dropped", "Entries of logs that were lost", labels=("log",))
+        dropped = CounterMetricFamily(
+            "crosswire_log_dropped",
+            "Entries of logs, rows of usage and spans of traces that were lost to a full or stalled disk or collector",
+            labels=("log",),
+        )
         for name, number in self.dropped.items():
             dropped.add_metric((name,), number)
         yield dropped
         labels = ("owner", "period")
-        spent = GaugeMetricFamily("crosswire_budget_spent_dollars", "What is spent of a budget", labels=labels)
-        size = GaugeMetricFamily("crosswire_budget_dollars", "The size of a budget", labels=labels)
+        spent = GaugeMetricFamily("crosswire_budget_spent_dollars", "What is spent of each budget", labels=labels)
+        size = GaugeMetricFamily("crosswire_budget_dollars", "The size of each budget", labels=labels)
         for owner, period, used, most in self.budgets:
             spent.add_metric((owner, period), used)
             size.add_metric((owner, period), most)
         yield from (spent, size)
-        yield GaugeMetricFamily("crosswire_usage_waiting", "Rows of usage not written yet", value=self.usage_waiting)
+        yield GaugeMetricFamily(
+            "crosswire_usage_waiting", "Rows of usage that are not written yet", value=self.usage_waiting
+        )
         yield GaugeMetricFamily("crosswire_websockets", "Open WebSockets", value=self.sockets)
         yield GaugeMetricFamily("crosswire_requests_in_flight", "Requests under way", value=self.in_flight)
 
     def _limits(self) -> Iterator[Metric]:
         labels = ("backend", "scope")
-        size = GaugeMetricFamily("crosswire_rate_limit", "A provider's limit, as it said last", labels=labels)
+        size = GaugeMetricFamily(
+            "crosswire_rate_limit",
+            "A provider's limit of `requests`, `tokens`, `input-tokens` or `output-tokens`, as its last answer said",
+            labels=labels,
+        )
         left = GaugeMetricFamily("crosswire_rate_limit_remaining", "What was left of it then", labels=labels)
         for backend, limits in self.rate_limits.items():
             for each in limits:

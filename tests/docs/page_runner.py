@@ -26,8 +26,9 @@ from msgspec import Struct
 from .commands import SCRIPTS, command_lines
 from .markdown import Block, Page
 
-PORTS = ("9001", "8888", "8889")
-"""The default ports of the proxy and the mock, and that of a second mock; a run uses free ones in their place."""
+PORTS = ("9001", "8888", "8889", "9002", "9003")
+"""The default ports of proxy and mock, and those of a second mock and of replicas; a run uses free ones in their
+place."""
 
 PATIENCE_S = 30
 _END = "\x1e"

@@ -21,6 +21,10 @@ SECTIONS: dict[str, tuple[str, str]] = {
         "Top-level keys. Times are in seconds; a size is a number of bytes, or a number with KiB, MiB or GiB.",
     ),
     "ui": ("The page", "Keys under `ui`: the operator's page at `/ui`, which is there once there is an `admin_key`."),
+    "tracing": (
+        "Traces",
+        "Keys under `tracing`, which needs the extra `otel`: a span for each request and each attempt.",
+    ),
     "retry": ("Retries", "Keys under `retry`: how often, how long and at whose cost a failed attempt is repeated."),
     "breaker": ("Circuit breakers", "Keys under `breaker`: when a backend that keeps failing is left alone."),
     "dns": ("Look-ups of names", "Keys under `dns`: how long answers are kept and how many look-ups run at once."),

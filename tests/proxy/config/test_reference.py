@@ -23,6 +23,7 @@ from crosswire.proxy.config.limits import Limits
 from crosswire.proxy.config.reference import KEYS_REFERENCE, REQUIRED, SECTIONS, KeyInfo, section_of
 from crosswire.proxy.config.routes import MODE_KEYS, ROUTE_KEYS, SMART_KEYS
 from crosswire.proxy.config.settings import PageSettings
+from crosswire.proxy.config.tracing import KEYS as TRACING_KEYS
 from crosswire.proxy.resilience.circuit_breaker import BreakerSettings
 from crosswire.proxy.resilience.retry import RetrySettings
 from crosswire.proxy.routing.score import THRESHOLDS, WEIGHTS
@@ -37,6 +38,7 @@ READERS: dict[str, tuple[str, ...]] = {
     "fetch": fetch.KEYS,
     "limits": tuple(field.name for field in fields_of(Limits)),
     "ui": tuple(field.name for field in fields_of(PageSettings)),
+    "tracing": TRACING_KEYS,
     "backends.*": tuple(BACKEND_KEYS),
     "clients.*": CLIENT_KEYS,
     "routes[]": ROUTE_KEYS,
@@ -54,6 +56,7 @@ SMART = {"cheap": {"backend": "home", "model": "hermes3"}, "primary": {"backend"
 SURROUNDINGS: dict[str, dict[str, Any]] = {
     "backends.*": {"protocol": "openai-chat", "base_url": "http://127.0.0.1:1/v1"},
     "clients.*": {"key": "cw-0123456789abcdef"},
+    "tracing": {"endpoint": "http://127.0.0.1:4318/v1/traces"},
     "routes[]": {"match": "team-*", "backend": "openai"},
     "modes.*": {"backend": "home"},
     "smart.*": SMART,

@@ -96,8 +96,8 @@ def test_what_was_refused_has_no_backend() -> None:
 def test_two_apps_do_not_mix() -> None:
     one_app, other = Metrics(), Metrics()
     one_app.add(Record("r", 0.0, "ollama"))
-    assert "aborted" in one_app.render().decode()
-    assert "aborted" not in other.render().decode()
+    assert 'outcome="aborted"' in one_app.render().decode()
+    assert 'outcome="aborted"' not in other.render().decode()
 
 
 async def test_no_label_is_what_a_client_typed() -> None:
