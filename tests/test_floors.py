@@ -22,7 +22,7 @@ PROXY: tuple[tuple[str, ...], ...] = (
         *("proxy.routing.*", "proxy.resilience.*", "proxy.store.*", "proxy.costs.*"),
         *("proxy.protocols.protocol", "proxy.protocols.schema_targets"),
     ),
-    ("proxy.protocols.openai.*", "proxy.observability.*", "proxy.clients.*"),
+    ("proxy.protocols.openai.*", "proxy.observability.*", "proxy.clients.*", "proxy.state.*"),
     (
         "proxy.protocols.openai_chat.*",
         "proxy.protocols.openai_responses.*",
@@ -149,6 +149,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "numpy": ("proxy.backends.mlx.logits_processor",),
     "jinja2": ("proxy.backends.mlx.runtime",),
     "prometheus_client": ("proxy.observability.metrics",),
+    "redis": ("proxy.state.connection",),  # the extra `state`
     "sqlalchemy": ("proxy.store.*", "proxy.cli.store", "proxy.cli.store_access", "proxy.cli.clients"),
     "asyncpg": ("proxy.store.database",),
     "cryptography": ("proxy.store.crypto",),

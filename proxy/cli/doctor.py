@@ -40,6 +40,7 @@ LOOK_S = 20.0
 OPTIONAL = {
     "uvloop": "the event loop is slower: pip install 'crosswire[speed]'",
     "httptools": "the HTTP client is slower: pip install 'crosswire[speed]'",
+    "redis": "there is no state that replicas share: pip install 'crosswire[state]'",
     "sqlalchemy": "there is no store: pip install 'crosswire[store]'",
 }
 """Libraries of the extras, and what is not there without them."""

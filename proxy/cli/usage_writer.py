@@ -17,6 +17,7 @@ from ..errors import StoreError
 from ..gateway.gateway import Gateway
 from ..gateway.guard import Guard
 from ..observability.usage_log import COLUMNS, EVERY_S, Row, UsageLog
+from ..state.interface import StateGone
 
 if TYPE_CHECKING:
     from ..store.database import Store
@@ -46,7 +47,7 @@ class UsageWriter:
         self._url: str | None = None
         self._store: Store | None = None
         self._guard: Guard | None = None
-        self._loaded: set[str] = set()
+        self._epoch = 0
         self._pruned = 0.0
 
     async def run(self) -> None:
@@ -67,13 +68,14 @@ class UsageWriter:
         if self._store is None or gateway.ledger is None:
             return
         try:
-            if gateway.guard is not self._guard:
+            epoch = gateway.limits.epoch
+            if gateway.guard is not self._guard or epoch != self._epoch:
                 await self._read_spent(gateway.guard)
-                self._guard = gateway.guard
+                self._guard, self._epoch = gateway.guard, epoch
             await self._write_responses()
             await self._prune()
-        except StoreError as fault:
-            log.debug("%s", fault)  # the ledger says so once, when it writes
+        except (StoreError, StateGone) as fault:
+            log.debug("%s", fault)  # the ledger says so once, when it writes, and the state by itself
         await gateway.ledger.flush()
 
     async def close(self) -> None:
@@ -128,22 +130,22 @@ class UsageWriter:
 
         if guard is None or not guard.counts_money or self._store is None:
             return
-        limits = [limit for limit in guard.all_budgets() if limit.key not in self._loaded]
-        if not limits:
+        every = guard.all_budgets()
+        until = await guard.state.lacking(every, guard.made)
+        budgets = [(limit, limit.bound) for limit in every if limit.key in until and isinstance(limit.bound, Budget)]
+        if not budgets:
             return
-        began = [limit.bound.began(guard.made) for limit in limits if isinstance(limit.bound, Budget)]
-        async with self._store.reading() as connection:
-            found = await usage.spent(connection, min(began), guard.made)
-        for limit in limits:
-            counter, budget = guard.state.counter(limit), limit.bound
-            if not isinstance(budget, Budget):
-                continue
-            since = budget.began(guard.made)
-            for each in found:
-                owners = (f"client {each.client}", *(f"tag {tag}" for tag in each.tags))
-                if limit.owner in owners and each.at + usage.SLOT_S > since:
-                    counter.add_at(each.cost, each.at + usage.SLOT_S - 1)
-            self._loaded.add(limit.key)
+        for counts_from in sorted({until[limit.key] for limit, _ in budgets}):
+            those = [(limit, budget.began(counts_from)) for limit, budget in budgets if until[limit.key] == counts_from]
+            async with self._store.reading() as connection:
+                found = await usage.spent(connection, min(since for _, since in those), counts_from)
+            for limit, since in those:
+                spent: list[tuple[float, int]] = []
+                for each in found:
+                    owners = (f"client {each.client}", *(f"tag {tag}" for tag in each.tags))
+                    if limit.owner in owners and each.at + usage.SLOT_S > since:
+                        spent.append((each.at + usage.SLOT_S - 1, each.cost))
+                await guard.state.add_past(limit, spent)
 
     # ---- stored responses --------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ VARIABLES: dict[str, str] = {
     "LLM_CHEAP_BACKEND": "llm_cheap_backend",
     "LLM_CHEAP_MODEL": "llm_cheap_model",
     "CROSSWIRE_STORE": "store",
+    "CROSSWIRE_STATE": "state",
 }
 """Environment variable to the key that it sets; an empty variable counts as unset."""
 
@@ -31,6 +32,7 @@ FILE_ONLY: dict[str, str] = {
     "open": "it changes only at a start",
     "records": "it changes only at a start",
     "routes": "keep them as mappings: crosswire mappings add",
+    "state": "it changes only at a start",
     "store": "it is the address of the store",
     "store_poll_s": "it is how often the store is polled",
     "tracing": "it may hold the key of the collector",

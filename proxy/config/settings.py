@@ -20,6 +20,7 @@ from ..limits.bounds import LimitSet
 from ..observability.trace_settings import TraceSettings
 from ..resilience.circuit_breaker import BreakerSettings
 from ..resilience.retry import RetrySettings
+from ..state.settings import StateSettings
 from ..traits import Trait
 from . import fetch
 from .limits import MIB, Limits
@@ -27,6 +28,7 @@ from .limits import SIZES as SIZE_LIMITS
 from .prices import read_prices
 from .rates import read_model_limits, read_tag_budgets
 from .secret_sources import read_secret_source
+from .state import read_state
 from .tracing import read_tracing
 from .traits import read_traits
 from .urls import ascii_host, host_error, is_loopback
@@ -134,6 +136,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """True if that database may be missing; the first row makes it."""
     store_poll_s: float = 0.5
     """Interval for checking the store for changes; 0 means never."""
+    state: StateSettings = StateSettings()
+    """The place of limits, budgets and what replicas tell each other."""
     model_limits: tuple[tuple[str, LimitSet], ...] = ()
     """Limits of all requests for the models that fit a pattern, by pattern."""
     tag_budgets: tuple[tuple[str, tuple[Budget, ...]], ...] = ()
@@ -451,6 +455,7 @@ SETTINGS: dict[str, Callable[[ConfigReader, yaml.Node, str], Any]] = {
     "response_headers": _read_response_headers,
     "rate_limit_headers": read_flag,
     "store": _read_store,
+    "state": read_state,
     "model_limits": read_model_limits,
     "tag_budgets": read_tag_budgets,
     "prices": read_prices,

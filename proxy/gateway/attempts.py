@@ -27,6 +27,7 @@ from ..routing import Candidate, Decision
 from .admission import Ticket
 from .context import RETRY_AFTER_S, RequestContext
 from .decision_log import log_attempt
+from .hints import tell_cooling, tell_key
 from .runtime import FULL
 from .url_media import Unfetched
 
@@ -149,6 +150,10 @@ class AttemptLoop(Generic[C, R]):
                     call, worst = await self.next_attempt(worst, first)
                 while call is not None:
                     last = call
+                    if self._runtime.limited and not await self._is_within_limits(call):
+                        worst = worst or UpstreamError(self._full(call.candidate))
+                        call, worst = await self.next_attempt(worst, call)
+                        continue
                     try:
                         return await self.attempt(call)
                     except UpstreamError as error:
@@ -197,8 +202,6 @@ class AttemptLoop(Generic[C, R]):
             return await self._call(call, Attempt(name, call.model), self)
         if log.isEnabledFor(logging.INFO):
             log_attempt(call.backend.config, call.model)
-        if name in runtime.limited:
-            context.held += runtime.reserve_backend(name, context.tokens)
         attempt = context.attempt_started(name, call.model, call.body, call.losses, call.added, relayed=call.relayed)
         if context.backends[name].others:
             attempt.protocol = call.backend.config.protocol
@@ -288,7 +291,11 @@ class AttemptLoop(Generic[C, R]):
             return False
         refused = self._refused_keys.setdefault(call.candidate.backend, set())
         refused.add(self._key)
-        return call.backend.next_key(refused)
+        before = call.backend.key
+        changed = call.backend.next_key(refused)
+        if call.backend.key != before:
+            tell_key(self._runtime, call.backend, before, failed)
+        return changed
 
     def _in_another_protocol(self, failed: Failure, call: C) -> C | None:
         """The same call in another protocol, where the backend turned out to have no address for this one; else None.
@@ -342,6 +349,7 @@ class AttemptLoop(Generic[C, R]):
         wait = asked + backoff(retry, self._rounds.tries(key), random.random())
         self._rounds.failed(key, now + wait, now + asked if asked else 0.0)
         if asked:
+            tell_cooling(self._runtime, key[0], self._model(key), asked)
             self._runtime.breakers.cool(key[0], self._model(key), now + asked, now)
         if asked > retry.max_wait_s:
             self._rounds.drop(key)
@@ -386,6 +394,21 @@ class AttemptLoop(Generic[C, R]):
 
     def _has_room(self, candidate: Candidate) -> bool:
         return self._runtime.full_reason(candidate.backend) is None
+
+    async def _is_within_limits(self, call: C) -> bool:
+        """Counts the call on its backend's limits; where one has no room, the candidate is passed over."""
+        runtime, name = self._runtime, call.candidate.backend
+        if call.is_local or name not in runtime.limited:
+            return True
+        reserved = await runtime.reserve_backend(name, self._context.tokens)
+        if reserved is not None:
+            self._context.held.append(reserved)
+            return True
+        self._rounds.pass_over(_key(call.candidate))
+        ticket, self._ticket = self._ticket, None
+        if ticket is not None:
+            runtime.admission.leave(ticket, None)
+        return False
 
     def _full(self, candidate: Candidate) -> Failure:
         reason = self._runtime.full_reason(candidate.backend) or FULL

@@ -17,14 +17,13 @@ from ..errors import Malformed
 from ..ir import Added, Failure, Loss, Usage
 from ..ir.losses import features
 from ..ir.rate_limits import RateLimit
-from ..limits.state import Held
 from ..observability.body_buffer import READ, Exchange
 from ..observability.request_record import Attempt, Record
 from ..protocols.protocol import Protocol
 from ..wire import json_fields
 from ..wire.content_coding import ACCEPTED
 from .guard import Caller
-from .runtime import BackendHealth, Runtime
+from .runtime import BackendHealth, Reservation, Runtime
 
 if TYPE_CHECKING:
     from ..observability.tracing import Trace
@@ -67,7 +66,7 @@ class RequestContext:
         """The client, its permissions and what is reserved for it; None where nobody has limits."""
         self.tokens = 0
         """The tokens of the request, by estimate, as far as a limit asks for them."""
-        self.held: list[Held] = []
+        self.held: list[Reservation] = []
         """The amounts that are reserved of the limits of backends."""
         self.trace: Trace | None = None
         """The spans of the request; None where no traces are recorded."""
@@ -220,8 +219,9 @@ class RequestContext:
     def _settle_backends(self) -> None:
         held, self.held = self.held, []
         usage = self.record.usage
-        if usage is not None:
-            self.runtime.limits.settle(held, {"tokens": (usage.prompt or 0) + (usage.output or 0)})
+        actual = {} if usage is None else {"tokens": (usage.prompt or 0) + (usage.output or 0)}
+        for reservation in held:
+            self.runtime.limits.settle(reservation, actual)
 
     # ---- what is made of it ------------------------------------------------------------------------------------------
 

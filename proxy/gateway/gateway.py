@@ -15,6 +15,7 @@ from ..protocols.protocol import Protocol
 from .chat_handler import ChatHandler, ChatRequest
 from .context import RETRY_AFTER_S, HttpResponse, RequestContext
 from .endpoint_handler import EndpointHandler, EndpointRequest
+from .hints import exchange_hints
 from .hops import check_hops
 from .runtime import SHUTTING_DOWN, Runtime
 from .stream_writer import ClientGone, ResponseWriter
@@ -29,6 +30,7 @@ class Gateway(Runtime):
 
     def __init__(self, *args: Any, **keys: Any) -> None:
         super().__init__(*args, **keys)
+        exchange_hints(self)
         self.stopping = asyncio.Event()
         """Set once the gateway drains, so that connections without a request under way can end."""
         self.idle = asyncio.Event()

@@ -6,7 +6,7 @@ A `Guard` is made once for each config that has clients or limits of models; wit
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isinf
 
 from msgspec.structs import replace
@@ -21,11 +21,12 @@ from ..errors import Refused, failure
 from ..ir import Failure, Usage
 from ..ir.rate_limits import RateLimit
 from ..limits.bounds import LimitSet
-from ..limits.state import Denied, Held, Limit, LimitGroup, MemoryState, limit_of
+from ..limits.state import Denied, Held, Limit, LimitGroup, limit_of
 from ..observability.request_record import Record
 from ..protocols.protocol import StoredState
 from ..routing import BackendConfig
 from ..routing.decide import without_suffix
+from ..state.interface import LimitState, StateGone
 from .state_owners import StateOwners
 
 log = logging.getLogger("crosswire")
@@ -39,6 +40,9 @@ MOST_OUTPUT = 4096
 MOST_NAMES = 10_000
 """Pairs of a client and a model whose limits are remembered; the names of models come from clients."""
 
+RETRY_AFTER_S = 1.0
+"""Seconds after which a client may try again that was refused because the state does not answer."""
+
 REPORTED = ("requests", "tokens")
 """The units in the headers by which a client learns of its limits."""
 
@@ -48,7 +52,7 @@ NO_LIMITS = LimitGroup(())
 class Guard:
     """The rules of one config, and the state that outlives it."""
 
-    def __init__(self, config: Config, state: MemoryState, prices: PriceTable, made: float = 0.0) -> None:
+    def __init__(self, config: Config, state: LimitState, prices: PriceTable, made: float = 0.0) -> None:
         self.made = made
         """The unix time from which on its counters count by themselves."""
         self._clients = _clients(config)
@@ -142,7 +146,7 @@ class Caller:
         self.client = client
         self.allowed = None if client is None else guard.allowed_backends(client)
         self._guard = guard
-        self._held: list[Held] = []
+        self._held: Sequence[Held] = ()
         self._group = NO_LIMITS
 
     def check(self, frontend: str, model: str, fields: Mapping[str, str]) -> None:
@@ -194,14 +198,17 @@ class Caller:
                 text = f"The price of the model {shown!r} is not known, and this client has a budget; "
                 raise Refused(failure("permission", text + "ask the operator for a row under `prices`.", param="model"))
             amounts[MONEY] = 0 if price is None else price.cost(Usage(prompt, expected))
-        reserved = await guard.state.reserve(group, amounts)
+        try:
+            reserved = await guard.state.reserve(group, amounts)
+        except StateGone as gone:
+            raise Refused(_unknown(gone.limit)) from None
         if isinstance(reserved, Denied):
             raise Refused(_refusal(reserved, amounts[reserved.limit.unit]))
         self._held = reserved
 
     def settle(self, record: Record) -> None:
         """Replaces what was reserved by what was used; a request without an answer costs no tokens."""
-        held, self._held = self._held, []
+        held, self._held = self._held, ()
         if not held:
             return
         actual = {"concurrent": 0}
@@ -237,6 +244,13 @@ def _clients(config: Config) -> tuple[Client, ...]:
 def _limits_of(owner: str, limits: LimitSet) -> list[Limit]:
     named = (("requests", limits.requests), ("tokens", limits.tokens), ("concurrent", limits.concurrent))
     return [limit_of(owner, unit, bound) for unit, bound in named if bound is not None]
+
+
+def _unknown(limit: Limit) -> Failure:
+    """The failure where nobody can say what is left of a limit, and the config lets nothing through then."""
+    what = "budget" if limit.unit == MONEY else "limit"
+    text = f"What is left of the {what} of {limit.owner} is not known: the state that the proxies share does not answer"
+    return replace(failure("overloaded", f"{text}; try again later."), retry_after=RETRY_AFTER_S)
 
 
 def _refusal(denied: Denied, amount: int) -> Failure:

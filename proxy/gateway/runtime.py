@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -19,7 +19,7 @@ from ..config import Config
 from ..costs.price import PriceTable
 from ..costs.price_list import shipped_prices
 from ..ir.loss_tables import LOSS_RULES
-from ..limits.state import Held, Limit, MemoryState, limit_of
+from ..limits.state import Denied, Held, Limit, LimitGroup, limit_of
 from ..observability.access_log import STDOUT, AccessLog
 from ..observability.body_buffer import BodyBuffer
 from ..observability.failure_log import FailureLog
@@ -32,6 +32,8 @@ from ..protocols.protocol import NewId
 from ..resilience.circuit_breaker import CircuitBreakers
 from ..resilience.retry import RetryBudget
 from ..routing import BackendConfig
+from ..state.factory import make_state
+from ..state.interface import State, StateGone
 from .admission import Admission
 from .guard import Guard
 from .hops import may_be_proxy, new_instance_id
@@ -55,6 +57,12 @@ FULL = "it has as many requests under way as it takes (max_in_flight)"
 
 NO_BACKENDS: Mapping[str, str] = {}
 
+
+ONE_CALL: Mapping[str, int] = {"requests": 1, "tokens": 1}
+"""The amounts that must be left of a backend's limits for one more call, whose tokens are known afterwards."""
+
+Reservation: TypeAlias = Sequence[Held]
+"""Amounts that are reserved at once, and settled at once."""
 
 SHUTTING_DOWN = "The proxy is shutting down; try again elsewhere."
 
@@ -99,6 +107,7 @@ class Runtime:
         stages: StageLog | None = None,
         record_files: RecordFiles | None = None,
         instance: str | None = None,
+        state: State | None = None,
     ) -> None:
         escape_messages()
         self.config = config
@@ -118,8 +127,8 @@ class Runtime:
         self.admission = Admission(self.breakers, self.retry_budget, now)
         self.owners = StateOwners()
         self.places = PlaceQueues()
-        self.limits = MemoryState(now, clock)
-        """The state of every limit, which outlives a config."""
+        self.limits: State = make_state(config.settings.state, now, clock) if state is None else state
+        """The state of every limit, which outlives a config, and the facts that are shared with other replicas."""
         self.ledger: UsageLog | None = None
         """Takes a row of usage for each request; None where none are kept."""
         self.read_usage: ReadUsage | None = None
@@ -177,7 +186,7 @@ class Runtime:
         )
         self.queues = {b.name: QueueBound(b.queue, b.queue_s) for b in backends if b.queue and b.max_in_flight}
         """The bounds of the queues of those backends that have one."""
-        self.limited = {b.name: _backend_limits(b) for b in backends if b.rates}
+        self.limited = {b.name: LimitGroup(_backend_limits(b)) for b in backends if b.rates}
         self._bounded = {b.name: b.max_in_flight for b in backends if b.max_in_flight is not None or b.rates}
 
     def _open_access_log(self) -> None:
@@ -278,19 +287,21 @@ class Runtime:
         most = self._bounded[name]
         if most is not None and self.backends[name].busy + self.places.promised.get(name, 0) >= most:
             return FULL
-        for limit in self.limited.get(name, ()):
-            if self.limits.counter(limit).wait(1, limit.bound.limit):
-                return f"it has had as many {limit.unit} in {limit.bound.kind} as it gets ({limit.unit})"
+        group = self.limited.get(name)
+        if group is not None:
+            for limit, counter, unit, most in self.limits.counters(group):
+                if counter.wait(1, most):
+                    return f"it has had as many {unit} in {limit.bound.kind} as it gets ({unit})"
         return None
 
-    def reserve_backend(self, name: str, tokens: int) -> list[Held]:
-        """Counts a call of a backend on its limits, of which `full_reason` has found that there is room."""
-        held: list[Held] = []
-        for limit in self.limited.get(name, ()):
-            amount = 1 if limit.unit == "requests" else tokens
-            counter = self.limits.counter(limit)
-            held.append((limit, counter, counter.add(amount), amount))
-        return held
+    async def reserve_backend(self, name: str, tokens: int) -> Reservation | None:
+        """Counts a call of a backend on its limits; None where one of them has no room."""
+        group = self.limited[name]
+        try:
+            reserved = await self.limits.reserve(group, {"requests": 1, "tokens": tokens}, ONE_CALL)
+        except StateGone:
+            return None
+        return None if isinstance(reserved, Denied) else reserved
 
     def close_unused_backends(self) -> None:
         """Closes the backends that are no longer in the config and have no request under way."""
@@ -323,6 +334,8 @@ class Runtime:
         if self.ledger is not None:
             self.metrics.dropped = {**self.metrics.dropped, "usage": self.ledger.dropped}
             self.metrics.usage_waiting = self.ledger.waiting
+        self.metrics.state_good = self.limits.complaint is None
+        self.metrics.reservations = self.limits.outcomes
         if self.guard is not None:
             self.metrics.budgets = self.guard.spent_budgets()
         return self.metrics.render()
@@ -333,6 +346,7 @@ class Runtime:
             await backend.close()
         await asyncio.gather(*self._closing)
         self._worker.shutdown(wait=False)
+        await self.limits.close()
         for each in (self.stages, self.record_files, self.access_log, self.tracer):
             if each is not None:
                 await asyncio.to_thread(each.close)
@@ -362,6 +376,7 @@ def _secrets(config: Config) -> re.Pattern[bytes] | None:
     """
     settings, backends = config.settings, config.plan.backends
     keys = {settings.admin_key, *(key for b in backends for key in (b.api_key, *b.spare_keys))}
+    keys.add(urlsplit(settings.state.url or "").password)
     keys |= {urlsplit(b.proxy).password for b in backends if b.proxy is not None}
     keys |= {value for b in backends for value in b.headers.values() if len(value) >= SECRET_LENGTH}
     patterns = [

@@ -1,12 +1,10 @@
 """Reserves amounts on several limits at once: on all of them, or on none.
 
-`LimitState` is what the gateway knows. `MemoryState` counts for one process; one that several processes share has the
-same functions.
+`MemoryState` counts for one process; `proxy.state.interface.LimitState` is what all that can stand in its place have.
 """
 
 from __future__ import annotations
 
-import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -47,21 +45,8 @@ class Denied(Struct, frozen=True, gc=False):
     wait: float
 
 
-Held: TypeAlias = tuple[Limit, Counter, Any, int]
-"""A reserved amount, with its counter and the counter's entry; it is settled once."""
-
-
-class LimitState(typing.Protocol):
-    """The state of every limit."""
-
-    async def reserve(self, group: LimitGroup, amounts: Mapping[str, int]) -> list[Held] | Denied:
-        """Reserves these amounts, by unit, on all limits, or on none where one does not fit: the one with the longest
-        wait is returned."""
-        ...
-
-    def settle(self, held: Sequence[Held], actual: Mapping[str, int]) -> None:
-        """Replaces the reserved amounts by the actual ones by unit; what has no actual one stays as it was."""
-        ...
+Held: TypeAlias = tuple[Limit, Any, Any, int]
+"""A reserved amount, with what counts it and the entry there; it is settled once."""
 
 
 class MemoryState:
@@ -71,17 +56,28 @@ class MemoryState:
         self._now = now
         self._clock = clock
         self._counters: dict[str, Counter] = {}
+        self._whole: set[str] = set()
+        """The keys of limits that have what was used before this process."""
+        self.epoch = 0
 
-    async def reserve(self, group: LimitGroup, amounts: Mapping[str, int]) -> list[Held] | Denied:
-        """Reserves these amounts, by unit, on all limits, or on none where one does not fit."""
-        return self.reserve_now(group, amounts)
+    async def reserve(
+        self, group: LimitGroup, amounts: Mapping[str, int], needs: Mapping[str, int] | None = None
+    ) -> list[Held] | Denied:
+        """Reserves these amounts, by unit, on all limits, or on none where one does not fit.
 
-    def reserve_now(self, group: LimitGroup, amounts: Mapping[str, int]) -> list[Held] | Denied:
+        Where `needs` are given, they have to fit in place of the amounts.
+        """
+        return self.reserve_now(group, amounts, needs)
+
+    def reserve_now(
+        self, group: LimitGroup, amounts: Mapping[str, int], needs: Mapping[str, int] | None = None
+    ) -> list[Held] | Denied:
         """The same, for callers that cannot wait."""
         worst: Denied | None = None
         counters = self.counters(group)
+        asked = amounts if needs is None else needs
         for limit, counter, unit, most in counters:
-            wait = counter.wait(amounts[unit], most)
+            wait = counter.wait(asked[unit], most)
             if wait and (worst is None or wait > worst.wait):
                 worst = Denied(limit, wait)
         if worst is not None:
@@ -108,6 +104,17 @@ class MemoryState:
         if found is None:
             found = self._counters[limit.key] = limit.bound.counter(self._now, self._clock)
         return found
+
+    async def lacking(self, limits: Iterable[Limit], now: float) -> Mapping[str, float]:
+        """The keys of those limits to which nothing was added of before this process, with this time."""
+        return {limit.key: now for limit in limits if limit.key not in self._whole}
+
+    async def add_past(self, limit: Limit, spent: Sequence[tuple[float, int]]) -> None:
+        """Adds amounts that were used at these unix times; the limit lacks its past no longer."""
+        counter = self.counter(limit)
+        for when, amount in spent:
+            counter.add_at(amount, when)
+        self._whole.add(limit.key)
 
     def forget_unused(self) -> None:
         """Forgets the counters of which nothing is used, so that those of former configs do not pile up."""

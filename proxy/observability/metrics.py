@@ -84,6 +84,10 @@ class Metrics(Collector):
         """True if the newest config serves."""
         self.store_good = True
         """True if the store can be read."""
+        self.state_good = True
+        """True if the state that replicas share answers."""
+        self.reservations: Mapping[str, int] = {}
+        """The reservations on limits in a shared state by what became of them."""
         self.dropped: Mapping[str, int] = {}
         """The entries that each log has lost."""
         self.breakers: Mapping[str, State] = {}
@@ -196,6 +200,16 @@ class Metrics(Collector):
         yield GaugeMetricFamily("crosswire_config_good", good, value=float(self.config_good))
         store = "1 while the store can be read, 0 while what was read of it last serves"
         yield GaugeMetricFamily("crosswire_store_good", store, value=float(self.store_good))
+        shared = "1 while the shared state answers, 0 while the rules of state.fails hold"
+        yield GaugeMetricFamily("crosswire_state_good", shared, value=float(self.state_good))
+        reserved = CounterMetricFamily(
+            "crosswire_state_reservations",
+            "Reservations on limits in a shared state: shared, denied, and while it is gone local, open or closed",
+            labels=("outcome",),
+        )
+        for name, number in self.reservations.items():
+            reserved.add_metric((name,), number)
+        yield reserved
         dropped = CounterMetricFamily(
             "crosswire_log_dropped",
             "Entries of logs, rows of usage and spans of traces that were lost to a full or stalled disk or collector",

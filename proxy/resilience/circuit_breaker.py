@@ -6,7 +6,7 @@ Pure functions of outcomes and a given clock: times are seconds of a monotonic c
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal, TypeAlias
 
 from msgspec import Struct
@@ -58,6 +58,8 @@ class CircuitBreakers:
         """Only of backends that failed since they last succeeded, so that healthy ones cost a request nothing."""
         self._cooling: OrderedDict[tuple[str, str], float] = OrderedDict()
         """Until when a backend asked to be left alone with a model."""
+        self.opened: Callable[[str], None] = lambda name: None
+        """Called with the name of a backend whose breaker opens."""
 
     @property
     def quiet(self) -> bool:
@@ -138,10 +140,17 @@ class CircuitBreakers:
             # a request sent before it opened says nothing new; the probe does
             if breaker.probing or now - breaker.opened_at >= self.settings.open_s:
                 breaker.opened_at, breaker.probing = now, False
+                self.opened(name)
             return
         mark = None if evidence == "each" and not was_sent else fingerprint
         breaker.failures = [(at, other) for at, other in breaker.failures if other is None or other != mark]
-        self._add(breaker, mark, now)
+        self._add(name, breaker, mark, now)
+
+    def suspect(self, name: str, now: float) -> None:
+        """Another replica's breaker of this backend opened: here the next failure opens it."""
+        breaker = self._breakers.setdefault(name, _Breaker())
+        if breaker.opened_at is None and self.settings.failures:
+            breaker.failures = [(now, None)] * (self.settings.failures - 1)
 
     def confirmed(self, name: str, fingerprint: int, now: float) -> None:
         """Another backend answered the request that failed here, so the request was not the cause."""
@@ -151,15 +160,16 @@ class CircuitBreakers:
         others = [(at, other) for at, other in breaker.failures if other != fingerprint]
         if len(others) != len(breaker.failures):
             breaker.failures = others
-            self._add(breaker, None, now)
+            self._add(name, breaker, None, now)
 
-    def _add(self, breaker: _Breaker, mark: int | None, now: float) -> None:
+    def _add(self, name: str, breaker: _Breaker, mark: int | None, now: float) -> None:
         oldest = now - self.settings.window_s
         breaker.failures = [(at, other) for at, other in breaker.failures if at > oldest]
         breaker.failures.append((now, mark))
         if len(breaker.failures) >= self.settings.failures:
             breaker.opened_at = now
             breaker.failures = []
+            self.opened(name)
 
     # ---- a wait that the backend asked for ---------------------------------------------------------------------------
 

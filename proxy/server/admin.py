@@ -54,6 +54,8 @@ async def readyz(request: web.Request) -> web.Response:
     ]
     if gateway.store_complaint is not None:
         complaints.append(f"{gateway.store_complaint}; what was read from it before serves on")
+    if (unanswered := gateway.limits.complaint) is not None:
+        complaints.append(unanswered)
     fault = host_failure(request, gateway.config.settings.hosts, exempt=()) or operator_failure(request, gateway)
     if complaints and fault is not None:  # the names of files are for the operator
         complaints = ["not all that is configured serves; the log says why"]

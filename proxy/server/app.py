@@ -82,8 +82,13 @@ def make_app(
     page.add_routes(app)
     router.add_route("*", "/{path:" + _ANY + "}", _no_route, expect_handler=_answer_expectation)  # last
 
+    async def start(_: web.Application) -> None:
+        gateway.limits.start()
+
     async def close(_: web.Application) -> None:
         await gateway.close()
+
+    app.on_startup.append(start)
 
     app.on_cleanup.append(close)
     return app

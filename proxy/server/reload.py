@@ -100,7 +100,7 @@ class Reloader:
         for warning in found.warnings:
             log.warning("%s", warning)
         new = found.settings
-        for key in ("host", "port", "records", "log_buffer"):
+        for key in ("host", "port", "records", "log_buffer", "state"):
             if getattr(new, key) != getattr(old, key):
                 name = "listen" if key in ("host", "port") else key
                 log.warning("a change of %s takes effect at the next start", name)

@@ -25,6 +25,11 @@ SECTIONS: dict[str, tuple[str, str]] = {
         "Traces",
         "Keys under `tracing`, which needs the extra `otel`: a span for each request and each attempt.",
     ),
+    "state": (
+        "Shared state",
+        "Keys under `state`, where it is a mapping: see [shared state](deployment.md#shared-state).",
+    ),
+    "state.fails": ("Rules while the state is gone", "Keys under `state.fails`."),
     "retry": ("Retries", "Keys under `retry`: how often, how long and at whose cost a failed attempt is repeated."),
     "breaker": ("Circuit breakers", "Keys under `breaker`: when a backend that keeps failing is left alone."),
     "dns": ("Look-ups of names", "Keys under `dns`: how long answers are kept and how many look-ups run at once."),

@@ -27,6 +27,7 @@ from crosswire.proxy.config.tracing import KEYS as TRACING_KEYS
 from crosswire.proxy.resilience.circuit_breaker import BreakerSettings
 from crosswire.proxy.resilience.retry import RetrySettings
 from crosswire.proxy.routing.score import THRESHOLDS, WEIGHTS
+from crosswire.proxy.state.settings import FailSettings, StateSettings
 
 from ..backends.test_tls import DAY, NOW, Authority
 
@@ -39,6 +40,8 @@ READERS: dict[str, tuple[str, ...]] = {
     "limits": tuple(field.name for field in fields_of(Limits)),
     "ui": tuple(field.name for field in fields_of(PageSettings)),
     "tracing": TRACING_KEYS,
+    "state": tuple(field.name for field in fields_of(StateSettings)),
+    "state.fails": tuple(field.name for field in fields_of(FailSettings)),
     "backends.*": tuple(BACKEND_KEYS),
     "clients.*": CLIENT_KEYS,
     "routes[]": ROUTE_KEYS,
@@ -57,6 +60,7 @@ SURROUNDINGS: dict[str, dict[str, Any]] = {
     "backends.*": {"protocol": "openai-chat", "base_url": "http://127.0.0.1:1/v1"},
     "clients.*": {"key": "cw-0123456789abcdef"},
     "tracing": {"endpoint": "http://127.0.0.1:4318/v1/traces"},
+    "state": {"url": "valkey://127.0.0.1"},
     "routes[]": {"match": "team-*", "backend": "openai"},
     "modes.*": {"backend": "home"},
     "smart.*": SMART,
@@ -110,6 +114,8 @@ def config_with(info: KeyInfo, value: Any) -> dict[str, Any]:
         found["routes"] = [entry]
     elif section.endswith(".*"):
         found[section.removesuffix(".*")] = {"example": entry}
+    elif section == "state.fails":
+        found["state"] = {**SURROUNDINGS["state"], "fails": entry}
     elif section:
         found[section] = entry
     return found
@@ -143,7 +149,7 @@ def test_every_key_has_a_row() -> None:
 
 @pytest.mark.parametrize("info", KEYS_REFERENCE, ids=lambda info: info.path)
 def test_every_example_loads(info: KeyInfo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if info.path in ("backends.*.ca_file", "backends.*.client_cert", "backends.*.client_key"):
+    if info.path in ("backends.*.ca_file", "backends.*.client_cert", "backends.*.client_key", "state.ca_file"):
         monkeypatch.setenv("HOME", str(tmp_path))
         key, certificate = Authority().pair("crosswire.example", NOW + DAY)
         (tmp_path / "certs").mkdir()

@@ -32,6 +32,8 @@ FAMILIES = {
     "crosswire_config_reloads": "counter",
     "crosswire_config_good": "gauge",
     "crosswire_store_good": "gauge",
+    "crosswire_state_good": "gauge",
+    "crosswire_state_reservations": "counter",
     "crosswire_log_dropped": "counter",
     "crosswire_request_seconds": "histogram",
     "crosswire_first_token_seconds": "histogram",
