@@ -1,4 +1,4 @@
-"""Maps the three programs' folders, and the scenarios, into one import package, `crosswire`."""
+"""Maps the three programs' folders, the scenarios and the schemas, into one import package, `crosswire`."""
 
 from setuptools import find_packages, setup
 
@@ -8,6 +8,7 @@ setup(
     packages=[
         *(f"crosswire.{top}{inner and '.' + inner}" for top in PROGRAMS for inner in ("", *find_packages(top))),
         "crosswire.scenarios",
+        "crosswire.schemas",
     ],
-    package_dir={f"crosswire.{top}": top for top in (*PROGRAMS, "scenarios")},
+    package_dir={f"crosswire.{top}": top for top in (*PROGRAMS, "scenarios", "schemas")},
 )

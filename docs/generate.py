@@ -2,7 +2,8 @@
 
 The pages are configuration-keys.md, commands.md, losses.md, complaints.md, faults.md, mock-rules.md and mutants.md, and
 the sections of architecture.md, clients.md and observability.md between markers. They are drawn from the project's own
-tables. The suite writes the matrix's page.
+tables, and so are the JSON Schemas in `schemas/`, which the first line of every scenario names. The suite writes the
+matrix's page.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -21,20 +23,24 @@ from unittest.mock import patch
 import yaml
 
 from crosswire.conformance.__main__ import main as conformance_main
+from crosswire.conformance.matrix.expectations import expectations_schema
 from crosswire.conformance.mutants.mutant import Mutant
 from crosswire.conformance.mutants.table import DIRECTIONS, PROTOCOLS, read_table
 from crosswire.conformance.target.cli import run_schema
+from crosswire.conformance.target.profile_parser import profile_schema
 from crosswire.mockserver.__main__ import main as mock_main
 from crosswire.mockserver.protocols import MOCK_PROTOCOLS
 from crosswire.mockserver.protocols.anthropic.model_traits import FAMILIES as CLAUDE_FAMILIES
 from crosswire.mockserver.protocols.gemini.model_traits import FAMILIES as GEMINI_FAMILIES
 from crosswire.mockserver.protocols.openai_models import FAMILIES as OPENAI_FAMILIES
 from crosswire.mockserver.protocols.rule import Rule
+from crosswire.mockserver.scenarios.json_schema import provider_schema, story_schema
 from crosswire.proxy.cli import store
 from crosswire.proxy.cli.config_source import config_of
 from crosswire.proxy.cli.main import STORE_COMMANDS
 from crosswire.proxy.cli.main import main as proxy_main
 from crosswire.proxy.config import PROTOCOL_SPECS
+from crosswire.proxy.config.json_schema import config_schema
 from crosswire.proxy.config.precedence import FILE_ONLY, VARIABLES
 from crosswire.proxy.config.reference import KEYS_REFERENCE, SECTIONS, KeyInfo, section_of
 from crosswire.proxy.ir import CAPABILITIES
@@ -176,6 +182,8 @@ def commands() -> str:
     parts += ["## crosswire-mock", *command_parts("crosswire-mock", "", parser_of(mock_main))]
     parts += command_parts("crosswire-mock check", "", parser_of(mock_main, "check"))
     parts += command_parts("crosswire-mock rules", "", parser_of(mock_main, "rules"))
+    parts += command_parts("crosswire-mock verdict", "", parser_of(mock_main, "verdict"))
+    parts += command_parts("crosswire-mock record", "", parser_of(mock_main, "record"))
     parts += ["## crosswire-matrix", *command_parts("crosswire-matrix run", "", parser_of(conformance_main, "run"))]
     parts += command_parts("crosswire-matrix show", "", parser_of(conformance_main, "show"))
     for verb in ("new", "check"):
@@ -688,7 +696,45 @@ def protocol_names(names: Sequence[str]) -> str:
 
 # ---- the command line ------------------------------------------------------------------------------------------------
 
+SCHEMAS: dict[str, Callable[[], dict[str, Any]]] = {
+    "config": config_schema,
+    "provider": provider_schema,
+    "story": story_schema,
+    "profile": profile_schema,
+    "expectations": expectations_schema,
+}
+"""Name of a schema in the folder `schemas`, which is shipped, to what makes it."""
+
+NAMED_BY: dict[str, tuple[str, str]] = {
+    "scenarios/config-mock.yaml": ("config", "../schemas"),
+    "scenarios/providers/*.yaml": ("provider", "../../schemas"),
+    "scenarios/verdict/*.yaml": ("story", "../../schemas"),
+    "scenarios/stories/*.yaml": ("story", "../../schemas"),
+    "tests/comply/scenarios/stories/*.yaml": ("story", "../../../../schemas"),
+    "conformance/target/profiles/*.yaml": ("profile", "../../../schemas"),
+    "conformance/matrix/expectations.yaml": ("expectations", "../../schemas"),
+}
+"""Files of a kind to the schema that their first line names, and the way to its folder, here as in the package."""
+
+
+def schema_text(name: str) -> str:
+    return json.dumps(SCHEMAS[name](), indent=1, ensure_ascii=False) + "\n"
+
+
+def schema_line(name: str, folder: str) -> str:
+    return f"# yaml-language-server: $schema={folder}/{name}.schema.json\n"
+
+
+def files_without_schema() -> Iterator[tuple[Path, str]]:
+    """Yields the files whose first line does not name their schema, and that line."""
+    for pattern, named in NAMED_BY.items():
+        for file in sorted(ROOT.glob(pattern)):
+            if not file.read_text("utf-8").startswith(schema_line(*named)):
+                yield file, schema_line(*named)
+
+
 PAGES: dict[str, Callable[[], str]] = {
+    **{f"../schemas/{name}.schema.json": partial(schema_text, name) for name in SCHEMAS},
     "run.schema.json": lambda: json.dumps(run_schema(), indent=2) + "\n",
     "configuration-keys.md": configuration_keys,
     "commands.md": commands,
@@ -713,7 +759,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not file.is_file() or file.read_text("utf-8") != text:
             stale.append(name)
             if not args.check:
+                file.parent.mkdir(exist_ok=True)
                 file.write_text(text, "utf-8")
+    for file, line in files_without_schema():
+        stale.append(str(file.relative_to(ROOT)))
+        if not args.check:
+            text = file.read_text("utf-8")
+            file.write_text(line + re.sub(r"\A# yaml-language-server: .*\n", "", text), "utf-8")
     if args.check and stale:
         print(f"stale: {', '.join(stale)}; write them with: {COMMAND}", file=sys.stderr)
         return 1

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+from time import monotonic
 from typing import Any
 
 
 class Entry:
     """One request and its reply.
 
-    `sent` grows while the reply is being sent. `done` is `sent`, `reset`, `client left`, or None while it is running.
+    `sent` grows while the reply is being sent. `fault` is what befell the reply by the server's own `--faults`; `began`
+    and `ended` are seconds of a clock that only rises. `done` is `sent`, `reset`, `client left`, or None while it is
+    running.
     """
 
     def __init__(self, seq: int, provider: str, backend: str, method: str, path: str, headers: dict[str, str]) -> None:
@@ -28,6 +31,9 @@ class Entry:
         self.sent = bytearray()
         self.done: str | None = None
         self.note: str | None = None
+        self.fault: str | None = None
+        self.began = monotonic()
+        self.ended: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Returns the entry as JSON: bytes as text where they are UTF-8, else in base64 under `<name>_base64`."""
@@ -51,7 +57,7 @@ class Entry:
                 out[name] = data.decode()
             except UnicodeDecodeError:
                 out[f"{name}_base64"] = base64.b64encode(data).decode()
-        return out
+        return out if self.fault is None else out | {"fault": self.fault}
 
 
 class Journal:

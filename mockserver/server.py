@@ -11,11 +11,18 @@ import json
 import logging
 import re
 from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from random import Random
+from time import monotonic
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from aiohttp import web
 from msgspec.structs import replace
 
+from .any_reply import any_items
+from .conditions import Conditions, Latency, drawn_fault, failure_of_fault, with_fault, with_latency
 from .endpoints.table import answer_endpoint, has_endpoint
 from .faults import End, Sleep, Write, active_items, error_before_content, literal_reply, reply_actions
 from .framing import CONTENT_TYPES, JSON
@@ -26,12 +33,15 @@ from .protocols.names import WITHOUT_COMMENTS
 from .protocols.protocol import MalformedRequest, MockProtocol
 from .protocols.reply_context import Failure, RenderedReply, ReplyContext, estimate_usage, failure_of
 from .scenarios.loader import Scenarios
-from .scenarios.model import effective_settings
-from .scenarios.provider import Provider
+from .scenarios.model import SayStop, calls_of, effective_settings
+from .scenarios.provider import Auth, Provider
 from .scenarios.story import FRAME, WHOLE, Story, Wire, request_length, split_items
 from .tool_aliases import rename_for_request
 
 LOG = logging.getLogger("crosswire.mock")
+
+NO_CONDITIONS = Conditions()
+NO_LATENCY = Latency()
 
 BODY_LIMIT = 64 * 1024 * 1024
 """Largest accepted request body in bytes: more than any provider accepts."""
@@ -46,8 +56,10 @@ class MockProvider:
     `write` is how every reply is cut into writes, in place of what its story says; None leaves it to the story.
     """
 
-    def __init__(self, scenarios: Scenarios) -> None:
+    def __init__(self, scenarios: Scenarios, conditions: Conditions = NO_CONDITIONS) -> None:
         self.scenarios = scenarios
+        self.conditions = conditions
+        self.random = Random(conditions.seed)
         self.journal = Journal()
         self.write: int | str | None = None
         self.served: Counter[tuple[str, str, int]] = Counter()
@@ -57,6 +69,7 @@ class MockProvider:
         self.journal.reset()
         self.served.clear()
         self.write = None
+        self.random = Random(self.conditions.seed)
 
     # ---- choosing the reply ------------------------------------------------------------------------------------------
 
@@ -84,7 +97,8 @@ class MockProvider:
                 entry.note = f"not JSON: {problem}"
                 message = f"We could not parse the JSON body of your request: {problem}"
                 return protocol.render_error(Failure(400, "bad_request", message), provider), Wire(), 0
-        refused = protocol.refusal(path, entry.headers, body, provider)
+        judged = provider if self.conditions.any is None else _for_anybody(provider, path, entry.headers)
+        refused = protocol.refusal(path, entry.headers, body, judged)
         if refused is not None:
             entry.note = f"refused by {protocol.name}/{refused.rule.id}: {refused.failure.message}"
             story = self._story_of(body)
@@ -95,7 +109,15 @@ class MockProvider:
             return _json_reply(protocol.list_models(provider)), Wire(), 0
         if endpoint == "count":
             return _json_reply(protocol.count_tokens(body) if protocol.count_tokens else {}), Wire(), 0
-        return self._reply_from_story(entry, provider, protocol, path, body)
+        fault = drawn_fault(self.conditions.faults, self.random) if self.conditions.faults else None
+        if fault is None:
+            return self._reply_from_story(entry, provider, protocol, path, body)
+        entry.fault = fault.kind
+        failure = failure_of_fault(fault)
+        if failure is not None:
+            return protocol.render_error(failure, provider), Wire(), 0
+        rendered, wire, wait = self._reply_from_story(entry, provider, protocol, path, body)
+        return with_fault(rendered, fault), wire, wait
 
     def _story_of(self, body: Any) -> Story | None:
         found = match_story(body, (), self.scenarios.stories)
@@ -110,6 +132,23 @@ class MockProvider:
             entry.note = f"malformed: {problem}"
             return protocol.render_error(Failure(400, "bad_request", str(problem)), provider), Wire(), 0
         found = match_story(body, parsed.turns, self.scenarios.stories)
+        if isinstance(found, NearMiss) and self.conditions.any is not None:
+            items = any_items(parsed, self.conditions.any, entry.seq + 1)
+            context = ReplyContext(
+                provider=provider,
+                # ids are made of it, and clients expect those of two replies to differ
+                story=f"any-{entry.seq + 1}",
+                step=0,
+                model=parsed.model or provider.default_model or "",
+                stream=parsed.stream,
+                items=items,
+                stop=SayStop("tool" if calls_of(items) else "end"),
+                usage=estimate_usage(len(entry.received), items),
+                path=path,
+                headers=entry.headers,
+                body=body,
+            )
+            return self._rendered(protocol, context), Wire(), 0
         if isinstance(found, NearMiss):
             entry.note = found.message
             LOG.warning("No scenario: %s: %s", provider.name, found.message)
@@ -152,7 +191,26 @@ class MockProvider:
             headers=entry.headers,
             body=body,
         )
-        return protocol.render_reply(context), wire, 0
+        return self._rendered(protocol, context), wire, 0
+
+    def _rendered(self, protocol: MockProtocol, context: ReplyContext) -> RenderedReply:
+        rendered = protocol.render_reply(context)
+        if self.conditions.latency == NO_LATENCY:
+            return rendered
+        return with_latency(rendered, self.conditions.latency, context.usage.output or 0)
+
+
+def _for_anybody(provider: Provider, path: str, headers: Mapping[str, str]) -> Provider:
+    """Returns the provider with the key that a request carries, and with any model."""
+    query = parse_qs(urlsplit(path).query)
+    given = (
+        headers.get("x-api-key"),
+        headers.get("x-goog-api-key"),
+        headers.get("authorization", "").removeprefix("Bearer ").strip(),
+        *query.get("key", ()),
+    )
+    key = next(filter(None, given), provider.auth.key)
+    return replace(provider, models={}, default_model=None, auth=Auth(provider.auth.header, key))
 
 
 def dialect_of(provider: Provider, method: str, path: str) -> str:
@@ -171,18 +229,34 @@ def _json_reply(value: Any) -> RenderedReply:
 
 MOCK = web.AppKey("mock", MockProvider)
 
+PAGE = Path(__file__).with_name("page")
+PAGE_FILES = {"": "text/html", "journal.js": "text/javascript", "journal.css": "text/css"}
+"""Path of a file of the page below `/ui/` to its type."""
+
+PAGE_HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-store",
+}
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
 PREFIX = re.compile(r"^/([^/@]+)(?:@([^/]+))?(/.*)?$")
 """Matches a request path: provider, backend (if any), and the rest of the path."""
 
 
-def make_app(scenarios: Scenarios) -> web.Application:
+def make_app(scenarios: Scenarios, conditions: Conditions = NO_CONDITIONS) -> web.Application:
     """Returns the aiohttp application; raises ValueError when the scenarios contain mistakes."""
     if scenarios.mistakes:
         raise ValueError("\n".join(map(str, scenarios.mistakes)))
     app = web.Application(client_max_size=BODY_LIMIT)
-    app[MOCK] = MockProvider(scenarios)
+    app[MOCK] = MockProvider(scenarios, conditions)
     app.router.add_get("/healthz", _healthz)
     app.router.add_get("/journal", _journal)
+    for name in PAGE_FILES:
+        app.router.add_get(f"/ui/{name}", _page)
     app.router.add_route("*", "/reset", _reset)
     app.router.add_post("/wire", _wire)
     app.router.add_route("*", "/{rest:.*}", _provider_request)
@@ -210,6 +284,21 @@ async def _journal(request: web.Request) -> web.Response:
         if all(getattr(entry, key) == request.query[key] for key in ("story", "provider") if key in request.query)
     ]
     return web.json_response({"next": journal.next, "entries": entries})
+
+
+async def _page(request: web.Request) -> web.Response:
+    """Returns a file of the page that shows the journal, to browsers on this machine that call it by its own address.
+
+    A page of another site cannot read it through a name that it points at this machine.
+    """
+    host = (request.host.rsplit(":", 1)[0] if not request.host.endswith("]") else request.host).strip("[]")
+    peer = request.remote or ""
+    if host not in LOOPBACK or peer not in LOOPBACK:
+        return web.Response(status=403, text="The page is for browsers on this machine, at http://127.0.0.1\n")
+    name = request.match_info.route.resource.canonical.removeprefix("/ui/") if request.match_info.route.resource else ""
+    file = PAGE / (name or "journal.html")
+    text = await asyncio.to_thread(file.read_text, "utf-8")
+    return web.Response(text=text, content_type=PAGE_FILES[name], headers=PAGE_HEADERS)
 
 
 async def _reset(request: web.Request) -> web.Response:
@@ -308,16 +397,20 @@ async def _send(request: web.Request, entry: Entry, rendered: RenderedReply, wir
             await response.prepare(request)
         await response.write_eof()
         entry.done = "sent"
+        entry.ended = monotonic()
     except (ConnectionError, asyncio.CancelledError) as problem:
         entry.done = "client left"
+        entry.ended = monotonic()
         if isinstance(problem, asyncio.CancelledError):
             raise
     return response
 
 
-async def serve(scenarios: Scenarios, host: str, port: int) -> None:
+async def serve(scenarios: Scenarios, host: str, port: int, conditions: Conditions = NO_CONDITIONS) -> None:
     """Serves until cancelled; prints the address of each provider once the socket is listening."""
-    runner = web.AppRunner(make_app(scenarios), access_log=None, handler_cancellation=True, shutdown_timeout=1)
+    runner = web.AppRunner(
+        make_app(scenarios, conditions), access_log=None, handler_cancellation=True, shutdown_timeout=1
+    )
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port)
@@ -325,6 +418,8 @@ async def serve(scenarios: Scenarios, host: str, port: int) -> None:
         bound = runner.addresses[0][1]
         for name, provider in scenarios.providers.items():
             print(f"{name:18} http://{host}:{bound}/{name}{provider.base_path}  ({provider.protocol})")
+        if host in LOOPBACK:
+            print(f"{'journal':18} http://{host}:{bound}/ui/")
         print(f"Listening on http://{host}:{bound} with {len(scenarios.stories)} stories", flush=True)
         await asyncio.Event().wait()
     finally:

@@ -46,12 +46,12 @@ MOCKSERVER: tuple[tuple[str, ...], ...] = (
     ("mockserver", "mockserver.framing", "mockserver.journal", "mockserver.protocols.names"),
     ("mockserver.scenarios.*",),
     (
-        *("mockserver.matcher", "mockserver.tool_aliases"),
+        *("mockserver.matcher", "mockserver.tool_aliases", "mockserver.example_value"),
         *("mockserver.protocols.reply_context", "mockserver.protocols.strict_schema"),
     ),
     ("mockserver.protocols.rule", "mockserver.faults"),
     ("mockserver.protocols.protocol", "mockserver.protocols.openai_platform", "mockserver.protocols.openai_models"),
-    ("mockserver.protocols.json_object",),
+    ("mockserver.protocols.json_object", "mockserver.any_reply", "mockserver.conditions"),
     ("mockserver.protocols.message_content",),
     (
         "mockserver.protocols.openai_chat.*",
@@ -61,7 +61,8 @@ MOCKSERVER: tuple[tuple[str, ...], ...] = (
         "mockserver.protocols.ollama.*",
     ),
     ("mockserver.protocols", "mockserver.endpoints.*"),
-    ("mockserver.server", "mockserver.rule_list"),
+    ("mockserver.server", "mockserver.rule_list", "mockserver.sdk_environment", "mockserver.verdict"),
+    ("mockserver.verdict_command",),
     ("mockserver.__main__",),
 )
 
@@ -77,7 +78,7 @@ CONFORMANCE: tuple[tuple[str, ...], ...] = (
     ("conformance.comparison.*",),
     ("conformance.checks.*", "conformance.replay.*", "conformance.snapshots.views"),
     ("conformance.matrix.*",),
-    ("conformance.local_model.*", "conformance.target.*"),
+    ("conformance.local_model.*", "conformance.target.*", "conformance.plugin.*", "conformance.recording.*"),
     ("conformance.reports.grid", "conformance.reports.classic"),
     ("conformance.reports.*",),
     ("conformance.conftest",),
@@ -104,15 +105,22 @@ ABROAD: dict[str, dict[str, tuple[str, ...]]] = {
         "mockserver.protocols.openai_models": ("conformance.comparison.request",),
         "mockserver.protocols.gemini.message_schema": ("conformance.client.gemini.*",),
         "mockserver.protocols.gemini.parts": ("conformance.client.gemini.*",),
-        "mockserver.server": ("conformance.harness.testbed", "conformance.harness.testbed_target"),
+        "mockserver.server": (
+            *("conformance.harness.testbed", "conformance.harness.testbed_target"),
+            "conformance.plugin.mock_fixture",
+        ),
+        # what the tests of a user assert about the requests that they made
+        "mockserver.journal": ("conformance.plugin.mock_fixture",),
+        "mockserver.matcher": ("conformance.plugin.mock_fixture",),
+        "mockserver.sdk_environment": ("conformance.plugin.mock_fixture", "conformance.plugin.proxy_fixture"),
         # the words of the rule by which the mock refused what a gateway sent
         "mockserver.protocols.rule": ("conformance.target.exchange",),
         # of the proxy what runs it, and its words for losses; the replay puts recorded traffic through its protocols
         "proxy.server.app": (
             *("conformance.harness.testbed", "conformance.replay.socket_replay"),
-            *("conformance.harness.proxy_process", "conformance.mutants.trial"),
+            *("conformance.harness.proxy_process", "conformance.mutants.trial", "conformance.plugin.proxy_fixture"),
         ),
-        "proxy.server.lifecycle": ("conformance.harness.proxy_process",),
+        "proxy.server.lifecycle": ("conformance.harness.proxy_process", "conformance.plugin.proxy_fixture"),
         "proxy.protocols": ("conformance.replay.*",),
         "proxy.protocols.protocol": ("conformance.replay.*",),
         "proxy.wire.framing": ("conformance.replay.*",),
@@ -133,7 +141,10 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "msgspec": ("*",),
     "aiohttp": (
         *("proxy.server.*", "proxy.backends.aiohttp_transport", "proxy.backends.media_fetch", "mockserver.server"),
+        "mockserver.verdict_command",
         *("conformance.harness.*", "conformance.replay.socket_replay"),
+        *("conformance.plugin.loop_thread", "conformance.plugin.mock_fixture"),
+        *("conformance.recording.recorder", "conformance.recording.__main__"),
     ),
     "aiohappyeyeballs": ("proxy.backends.name_resolution", "proxy.backends.aiohttp_transport"),
     "yarl": ("proxy.backends.aiohttp_transport", "proxy.backends.media_fetch", "proxy.config.urls"),
@@ -164,7 +175,8 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
             "conformance.local_model.expectations",
             "conformance.mutants.*",
         ),
-        *("conformance.replay.socket_replay", "conformance.replay.bars"),
+        *("conformance.replay.socket_replay", "conformance.replay.bars", "conformance.plugin.proxy_fixture"),
+        "conformance.recording.story_writer",
     ),
     "jsonschema": ("conformance.local_model.checks",),
     "jsonpath_ng": ("mockserver.scenarios.story_parser", "conformance.checks.exchange"),
@@ -186,6 +198,7 @@ PURE = (
     *("proxy.gateway.loss_policy", "proxy.gateway.forwarded_headers"),
     *("mockserver.scenarios.model", "mockserver.scenarios.story", "mockserver.scenarios.provider"),
     *("mockserver.framing", "mockserver.protocols*", "mockserver.matcher", "mockserver.tool_aliases"),
+    *("mockserver.any_reply", "mockserver.example_value"),
 )
 """Modules without clock, random numbers, sockets, files or processes: the same arguments give the same answer."""
 

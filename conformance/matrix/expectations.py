@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import yaml
 from msgspec import Struct, convert
+from msgspec.json import schema as json_schema
 
 FILE = Path(__file__).with_name("expectations.yaml")
 KNOWN_FAILING = Path(__file__).parents[1] / "known-failing.txt"
@@ -85,6 +86,16 @@ def read_expectations(file: Path = FILE) -> Expectations:
     """Reads the expectations; raises msgspec.ValidationError for a file of another shape."""
     data: Any = yaml.safe_load(file.read_text("utf-8"))
     return convert(data, Expectations)
+
+
+def expectations_schema() -> dict[str, Any]:
+    """Returns the JSON Schema of the expectations, made of their types."""
+    head = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Expectations of Crosswire's conformance suite",
+        "description": "The losses, refusals and added fields that each protocol's own rules make unavoidable.",
+    }
+    return head | json_schema(Expectations)
 
 
 def read_known_failing(file: Path = KNOWN_FAILING) -> dict[str, str]:

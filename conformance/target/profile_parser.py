@@ -6,10 +6,12 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from msgspec.structs import replace
 
 from crosswire.mockserver.protocols import MOCK_PROTOCOLS
+from crosswire.mockserver.scenarios.json_schema import file_schema
 from crosswire.mockserver.scenarios.provider import Provider
 from crosswire.mockserver.scenarios.story import CAPABILITIES
 from crosswire.mockserver.scenarios.yaml_reader import (
@@ -20,10 +22,12 @@ from crosswire.mockserver.scenarios.yaml_reader import (
     list_of,
     mapping,
     mapping_of,
+    nothing,
     number,
     one_of,
     string,
     string_list,
+    takes,
 )
 
 from .profile import ANY_MODEL, Frontend, Inability, Profile, Start
@@ -54,22 +58,7 @@ def read_profile(
     if doc.value is None:
         return None, doc.mistakes
     given = os.environ if environment is None else environment
-    top = YamlMapping(doc, doc.value, "$")
-    profile = Profile(
-        name=top.require("name", string, ""),
-        version=top.take("version", string, ""),
-        url=top.take("url", _url, ""),
-        ready=top.take("ready", _path, ""),
-        frontends=top.require("frontends", mapping_of(_frontend), {}),
-        models=top.require("models", mapping_of(_models), {}),
-        headers=top.take("headers", mapping_of(mapping_of(string)), {}),
-        losses=top.take("losses", string_list, ()),
-        record=top.take("record", _path, ""),
-        cannot=top.take("cannot", list_of(_inability), ()),
-        start=top.take("start", _start, None),
-        file=file,
-    )
-    top.close()
+    profile = profile_keys(YamlMapping(doc, doc.value, "$"), file)
     _check_names(doc, "$.frontends", profile.frontends, MOCK_PROTOCOLS)
     for key, named in (("models", profile.models), ("headers", profile.headers)):
         _check_names(doc, f"$.{key}", named, providers)
@@ -81,6 +70,31 @@ def read_profile(
     if not profile.models and not doc.mistakes:
         doc.complain("$.models", "a gateway reaches at least one provider")
     return (None if doc.mistakes else _with_variables(doc, profile, given)), doc.mistakes
+
+
+def profile_schema() -> dict[str, Any]:
+    """Returns the JSON Schema of a profile, made of the readers that parse it."""
+    return file_schema(profile_keys, "Profile of a gateway", "docs/judge-a-gateway.md explains every key.")
+
+
+def profile_keys(top: YamlMapping, file: str = "") -> Profile:
+    """Reads the keys of a profile."""
+    profile = Profile(
+        name=top.require("name", string, ""),
+        version=top.take("version", string, ""),
+        url=top.take("url", _url, ""),
+        ready=top.take("ready", _path, ""),
+        frontends=top.require("frontends", _frontends, {}),
+        models=top.require("models", mapping_of(_models), {}),
+        headers=top.take("headers", mapping_of(mapping_of(string)), {}),
+        losses=top.take("losses", string_list, ()),
+        record=top.take("record", _path, ""),
+        cannot=top.take("cannot", list_of(_inability), ()),
+        start=top.take("start", _start, None),
+        file=file,
+    )
+    top.close()
+    return profile
 
 
 def _check_names(doc: YamlDocument, path: str, found: Mapping[str, object], known: Iterable[str]) -> None:
@@ -117,6 +131,7 @@ def _with_variables(doc: YamlDocument, profile: Profile, given: Mapping[str, str
 # ---- parts -----------------------------------------------------------------------------------------------------------
 
 
+@takes(string, pattern=r"^(https?://[^/\s]+.*)?$")
 def _url(doc: YamlDocument, value: object, path: str) -> str:
     text = string(doc, value, path)
     if text and not re.match(r"https?://[^/\s]+", text):
@@ -124,6 +139,7 @@ def _url(doc: YamlDocument, value: object, path: str) -> str:
     return text.rstrip("/")
 
 
+@takes(string, pattern="^(/.*)?$")
 def _path(doc: YamlDocument, value: object, path: str) -> str:
     text = string(doc, value, path)
     if text and not text.startswith("/"):
@@ -131,9 +147,7 @@ def _path(doc: YamlDocument, value: object, path: str) -> str:
     return text
 
 
-def _frontend(doc: YamlDocument, value: object, path: str) -> Frontend:
-    if value is None:
-        return Frontend()
+def _keys_of_frontend(doc: YamlDocument, value: object, path: str) -> Frontend:
     one = YamlMapping(doc, value, path)
     found = Frontend(
         one.take("path", _path, ""), one.take("key", string, ""), one.take("headers", mapping_of(string), {})
@@ -142,11 +156,23 @@ def _frontend(doc: YamlDocument, value: object, path: str) -> Frontend:
     return found
 
 
+@takes(nothing, _keys_of_frontend)
+def _frontend(doc: YamlDocument, value: object, path: str) -> Frontend:
+    return Frontend() if value is None else _keys_of_frontend(doc, value, path)
+
+
+@takes(mapping_of(_frontend), minProperties=1, propertyNames={"enum": list(MOCK_PROTOCOLS)})
+def _frontends(doc: YamlDocument, value: object, path: str) -> dict[str, Frontend]:
+    return mapping_of(_frontend)(doc, value, path)
+
+
+@takes(string, mapping_of(string))
 def _models(doc: YamlDocument, value: object, path: str) -> dict[str, str]:
     """Reads the names of a provider's models; one text is the name of all, with `{model}` for the provider's own."""
     return {ANY_MODEL: value} if isinstance(value, str) else mapping_of(string)(doc, value, path)
 
 
+@takes(minProperties=2)
 def _inability(doc: YamlDocument, value: object, path: str) -> Inability:
     one = YamlMapping(doc, value, path)
     axes = {axis: one.take(axis, string_list, ("*",)) for axis in ("stories", "frontends", "providers")}

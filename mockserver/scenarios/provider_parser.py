@@ -6,7 +6,18 @@ from ..protocols.names import NAMES
 from .provider import Auth, Provider
 from .say_parser import read_items
 from .story import CAPABILITIES
-from .yaml_reader import Mistake, YamlDocument, YamlMapping, integer, list_of, mapping, mapping_of, one_of, string
+from .yaml_reader import (
+    Mistake,
+    YamlDocument,
+    YamlMapping,
+    integer,
+    list_of,
+    mapping,
+    mapping_of,
+    one_of,
+    string,
+    takes,
+)
 
 AUTH_HEADERS = ("authorization", "x-api-key", "x-goog-api-key")
 """Headers that may carry the API key."""
@@ -17,7 +28,12 @@ def read_provider(name: str, file: str, source: str) -> tuple[Provider | None, l
     doc = YamlDocument(file, source)
     if doc.value is None:
         return None, doc.mistakes
-    top = YamlMapping(doc, doc.value, "$")
+    provider = provider_keys(YamlMapping(doc, doc.value, "$"), name, file)
+    return (None if doc.mistakes else provider), doc.mistakes
+
+
+def provider_keys(top: YamlMapping, name: str = "", file: str = "") -> Provider:
+    """Reads the keys of a provider file."""
     provider = Provider(
         name=name,
         protocol=top.require("protocol", one_of(*NAMES), NAMES[0]),
@@ -38,8 +54,8 @@ def read_provider(name: str, file: str, source: str) -> tuple[Provider | None, l
     top.take("why", string, "")
     top.close()
     if provider.default_model is not None and provider.default_model not in provider.upstream_models:
-        doc.complain("$.default_model", f"{provider.default_model} is not an upstream name in `models`")
-    return (None if doc.mistakes else provider), doc.mistakes
+        top.doc.complain("$.default_model", f"{provider.default_model} is not an upstream name in `models`")
+    return provider
 
 
 def _auth(doc: YamlDocument, value: object, path: str) -> Auth:
@@ -49,11 +65,13 @@ def _auth(doc: YamlDocument, value: object, path: str) -> Auth:
     return found
 
 
+@takes(one_of("auto"), list_of(one_of(*CAPABILITIES)))
 def _capabilities(doc: YamlDocument, value: object, path: str) -> tuple[str, ...]:
     """Reads a list of capabilities; `auto` (every capability of the protocol) is an empty tuple."""
     return () if value == "auto" else list_of(one_of(*CAPABILITIES))(doc, value, path)
 
 
+@takes(string, pattern="^(/.*[^/])?$")
 def _base_path(doc: YamlDocument, value: object, path: str) -> str:
     found = string(doc, value, path)
     if found and (not found.startswith("/") or found.endswith("/")):

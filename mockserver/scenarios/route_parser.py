@@ -15,9 +15,11 @@ from .yaml_reader import (
     did_you_mean,
     list_of,
     mapping,
+    mapping_of,
     one_of,
     string,
     string_list,
+    takes,
 )
 
 MODES = (
@@ -33,6 +35,7 @@ SUITE_KEYS = ("protocol", "base_url")
 """Keys of a backend that the suite fills in, because they depend on the address of the mock."""
 
 
+@takes(mapping, required=["backends"])
 def read_proxy(doc: YamlDocument, value: Any, path: str) -> dict[str, Any]:
     """Reads the proxy config of a story; every backend names the provider that simulates it."""
     found = mapping(doc, value, path)
@@ -93,6 +96,7 @@ def read_decide(doc: YamlDocument, value: Any, path: str) -> Decide:
     return decide
 
 
+@takes(mapping_of(string), minProperties=1, maxProperties=1)
 def _attempt(doc: YamlDocument, value: Any, path: str) -> tuple[str, str]:
     """Reads an attempt: a mapping of one backend to its model name."""
     if not isinstance(value, dict) or len(value) != 1:

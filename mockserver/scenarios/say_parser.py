@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any, Literal, cast
 
+from msgspec import Struct
+
 from .model import (
     COARSE_KINDS,
     ERROR_STATUS,
@@ -27,51 +29,33 @@ from .model import (
     calls_of,
 )
 from .yaml_reader import (
+    SHAPES,
+    Shape,
     YamlDocument,
     YamlMapping,
     anything,
     boolean,
+    describe,
     integer,
     list_of,
+    mapping,
     number,
     one_of,
     string,
     string_list,
+    takes,
 )
 
 ERROR_KINDS = (*ERROR_STATUS, *COARSE_KINDS)
 """Error kinds that a story may use."""
 
 
-def read_items(doc: YamlDocument, value: Any, path: str) -> tuple[Item, ...]:
-    """Reads the list of items of a reply."""
-    items = list_of(read_item)(doc, value, path)
-    if not items:
-        doc.complain(path, "the reply is empty; write `[{text: []}]` for an empty text")
-    ids = [call.id for call in calls_of(items)]
-    for id in {id for id in ids if ids.count(id) > 1}:
-        doc.complain(path, f"two calls have the id {id}")
-    return items
-
-
-def read_item(doc: YamlDocument, value: Any, path: str) -> Item:
-    """Reads one item: one of the keys of `ITEMS` gives its type, the other keys qualify it."""
-    keys = YamlMapping(doc, value, path)
-    word = next((word for word in ITEMS if word in keys.remaining), None)
-    if word is None:
-        doc.complain(path, f"unknown item; expected one of {', '.join(ITEMS)}")
-        return SayText(())
-    item = cast(Item, ITEMS[word](keys))
-    keys.close()
-    return item
-
-
-def _call(keys: YamlMapping, inner: YamlMapping) -> SayCall:
+def _call(inner: YamlMapping, *, sealed: bool) -> SayCall:
     call = SayCall(
         inner.require("id", string, ""),
         inner.require("name", string, ""),
         inner.take("arguments", _arguments, ("{}",)),
-        keys.take("sealed", boolean, False),
+        sealed,
         namespace=inner.take("namespace", string, None),
     )
     inner.close()
@@ -92,6 +76,7 @@ def _custom(keys: YamlMapping, inner: YamlMapping) -> SayCall:
     return call
 
 
+@takes(mapping, string_list)
 def _arguments(doc: YamlDocument, value: Any, path: str) -> tuple[str, ...]:
     """Reads arguments as JSON text, fragments of it, or a JSON object; `""` sends no arguments at all."""
     if isinstance(value, dict):
@@ -129,8 +114,7 @@ def _inner_mapping(keys: YamlMapping, word: str) -> YamlMapping:
 
 def _interleaved(keys: YamlMapping) -> Interleave:
     def read_call(doc: YamlDocument, value: Any, path: str) -> SayCall:
-        inner = YamlMapping(doc, value, path)
-        return _call(YamlMapping(doc, {}, path), inner)
+        return _call(YamlMapping(doc, value, path), sealed=False)
 
     return Interleave(keys.take("interleave", list_of(read_call), ()))
 
@@ -141,10 +125,19 @@ def _cut(keys: YamlMapping) -> Cut:
 
 
 def _garble(keys: YamlMapping) -> Garble:
-    if keys.remaining.get("garble") is True:
-        keys.take("garble", boolean, True)
-        return Garble(times=_times(keys))
-    return Garble(keys.take("garble", string, ""), _times(keys))
+    return Garble(keys.take("garble", _garbled, Garble().text), _times(keys))
+
+
+def _true(doc: YamlDocument, value: Any, path: str) -> bool:
+    return boolean(doc, value, path)
+
+
+SHAPES[_true] = Shape((boolean,), {"const": True})
+
+
+@takes(_true, string)
+def _garbled(doc: YamlDocument, value: Any, path: str) -> str:
+    return Garble().text if value is True else string(doc, value, path)
 
 
 def _error(keys: YamlMapping) -> SayError:
@@ -177,7 +170,7 @@ ITEMS: dict[str, Any] = {
     "redacted": lambda keys: SayThink((), keys.take("redacted", boolean, True), True),
     "refusal": lambda keys: SayRefusal(keys.take("refusal", string_list, ())),
     "image": _image,
-    "call": lambda keys: _call(keys, _inner_mapping(keys, "call")),
+    "call": lambda keys: _call(_inner_mapping(keys, "call"), sealed=keys.take("sealed", boolean, False)),
     "custom": lambda keys: _custom(keys, _inner_mapping(keys, "custom")),
     "interleave": _interleaved,
     "stop": lambda keys: SayStop(keys.take("stop", one_of(*STOPS), "end"), keys.take("matched", string, None)),
@@ -188,3 +181,44 @@ ITEMS: dict[str, Any] = {
     "error": _error,
 }
 """Key of an item -> its parser."""
+
+
+class ItemReader(Struct, frozen=True):
+    """Reader of the items that have this key."""
+
+    word: str
+
+    def __call__(self, doc: YamlDocument, value: Any, path: str) -> Item:
+        """Reads an item."""
+        keys = YamlMapping(doc, value, path)
+        item = cast(Item, ITEMS[self.word](keys))
+        keys.close()
+        return item
+
+
+for _word in ITEMS:
+    SHAPES[ItemReader(_word)] = Shape((), {"required": [_word]})
+
+
+@takes(*map(ItemReader, ITEMS))
+def read_item(doc: YamlDocument, value: Any, path: str) -> Item:
+    """Reads one item: one of the keys of `ITEMS` gives its type, the other keys qualify it."""
+    word = next((word for word in ITEMS if isinstance(value, dict) and word in value), None)
+    if word is None:
+        if not isinstance(value, dict):
+            doc.complain(path, f"expected a mapping, found {describe(value)}")
+        doc.complain(path, f"unknown item; expected one of {', '.join(ITEMS)}")
+        return SayText(())
+    return ItemReader(word)(doc, value, path)
+
+
+@takes(list_of(read_item), minItems=1)
+def read_items(doc: YamlDocument, value: Any, path: str) -> tuple[Item, ...]:
+    """Reads the list of items of a reply."""
+    items = list_of(read_item)(doc, value, path)
+    if not items:
+        doc.complain(path, "the reply is empty; write `[{text: []}]` for an empty text")
+    ids = [call.id for call in calls_of(items)]
+    for id in {id for id in ids if ids.count(id) > 1}:
+        doc.complain(path, f"two calls have the id {id}")
+    return items

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast
+from typing import Any
 
 from jsonpath_ng.exceptions import JSONPathError
 from jsonpath_ng.ext.parser import parse as parse_path
@@ -36,15 +36,15 @@ from .model import (
     calls_of,
 )
 from .route_parser import check_consistency, read_decide, read_proxy
-from .say_parser import ERROR_KINDS, read_item, read_items
+from .say_parser import ERROR_KINDS, ItemReader, read_item, read_items
 from .story import CAPABILITIES, EVERY_BACKEND, FRAME, WHOLE, Exchange, Hear, HearError, Raw, Story, Wire
 from .yaml_reader import (
     Mistake,
+    OneKey,
     YamlDocument,
     YamlMapping,
     anything,
     boolean,
-    describe,
     integer,
     list_of,
     mapping,
@@ -53,7 +53,11 @@ from .yaml_reader import (
     one_of,
     string,
     string_list,
+    takes,
 )
+
+SAYS: dict[str, Any] = {"anyOf": [{"required": ["say"]}, {"required": ["raw"]}]}
+"""The keys of which an exchange has at least one, as a JSON Schema says it."""
 
 TOOL_CHOICES = ("auto", "none", "required")
 """Tool choices that are written as one word."""
@@ -64,7 +68,15 @@ def read_story(name: str, file: str, source: str) -> tuple[Story | None, list[Mi
     doc = YamlDocument(file, source)
     if doc.value is None:
         return None, doc.mistakes
-    top = YamlMapping(doc, doc.value, "$")
+    story = story_keys(YamlMapping(doc, doc.value, "$"), name, file)
+    if not doc.mistakes:
+        check_consistency(doc, story)
+    return (None if doc.mistakes else story), doc.mistakes
+
+
+def story_keys(top: YamlMapping, name: str = "", file: str = "") -> Story:
+    """Reads the keys of a story file."""
+    doc = top.doc
     why, origin = top.require("why", string, ""), top.require("source", string, "")
     needs = top.require("needs", list_of(one_of(*CAPABILITIES)), ())
     first = _exchange_keys(top)
@@ -89,9 +101,7 @@ def read_story(name: str, file: str, source: str) -> tuple[Story | None, list[Mi
     top.close()
     if not _has_opening_text(story):
         doc.complain("$.ask", "no user text: the first user text identifies the requests of a story")
-    if not doc.mistakes:
-        check_consistency(doc, story)
-    return (None if doc.mistakes else story), doc.mistakes
+    return story
 
 
 def _has_opening_text(story: Story) -> bool:
@@ -100,6 +110,7 @@ def _has_opening_text(story: Story) -> bool:
     return any(isinstance(block, Text) and block.text.strip() for block in (*blocks, *ask.user))
 
 
+@takes(**SAYS)
 def _exchange(doc: YamlDocument, value: Any, path: str) -> Exchange:
     keys = YamlMapping(doc, value, path)
     found = _exchange_keys(keys)
@@ -152,19 +163,13 @@ def _link_results(doc: YamlDocument, exchanges: tuple[Exchange, ...]) -> tuple[E
 
 
 def _by_protocol(read: Any) -> Any:
-    def table(doc: YamlDocument, value: Any, path: str) -> dict[str, Any]:
-        out = {}
-        for key, item in mapping(doc, value, path).items():
-            one_of(*NAMES)(doc, key, f"{path}.{key}")
-            out[key] = read(doc, item, f"{path}.{key}")
-        return out
-
-    return table
+    return mapping_of(read, *NAMES)
 
 
 # ---- ask -------------------------------------------------------------------------------------------------------------
 
 
+@takes(anyOf=[{"required": [key]} for key in ("user", "turns", "results")])
 def _ask(doc: YamlDocument, value: Any, path: str) -> Ask:
     keys = YamlMapping(doc, value, path)
     ask = Ask(
@@ -206,60 +211,43 @@ def _ask(doc: YamlDocument, value: Any, path: str) -> Ask:
     return ask
 
 
+@takes(string)
+def _text_part(doc: YamlDocument, value: Any, path: str) -> Block:
+    return Text(string(doc, value, path))
+
+
+def _image(doc: YamlDocument, value: Any, path: str) -> Block:
+    keys = YamlMapping(doc, value, path)
+    mime, data = keys.take("mime", string, None), keys.take("base64", string, None)
+    image = Image(mime, data, keys.take("url", string, None))
+    keys.close()
+    return image
+
+
+def _document(doc: YamlDocument, value: Any, path: str) -> Block:
+    keys = YamlMapping(doc, value, path)
+    document = Document(*(keys.take(key, string, None) for key in ("mime", "base64", "url", "text", "name")))
+    keys.close()
+    return document
+
+
+def _audio(doc: YamlDocument, value: Any, path: str) -> Block:
+    keys = YamlMapping(doc, value, path)
+    audio = Audio(keys.take("mime", string, None), keys.take("base64", string, None))
+    keys.close()
+    return audio
+
+
+_part: OneKey[Block] = OneKey({"text": _text_part, "image": _image, "document": _document, "audio": _audio}, Text(""))
+"""Reads a part of a user's turn or of a tool result."""
+
+
+@takes(string, list_of(_part))
 def _parts(doc: YamlDocument, value: Any, path: str) -> tuple[Block, ...]:
     return (Text(value),) if isinstance(value, str) else list_of(_part)(doc, value, path)
 
 
-def _part(doc: YamlDocument, value: Any, path: str) -> Block:
-    kind, inner, where = _single_key(doc, value, path, ("text", "image", "document", "audio"))
-    if kind == "text":
-        return Text(string(doc, inner, where))
-    keys = YamlMapping(doc, inner, where)
-    mime, data = keys.take("mime", string, None), keys.take("base64", string, None)
-    block: Block
-    match kind:
-        case "image":
-            block = Image(mime, data, keys.take("url", string, None))
-        case "document":
-            block = Document(
-                mime,
-                data,
-                keys.take("url", string, None),
-                keys.take("text", string, None),
-                keys.take("name", string, None),
-            )
-        case _:
-            block = Audio(mime, data)
-    keys.close()
-    return block
-
-
-def _single_key(doc: YamlDocument, value: Any, path: str, words: tuple[str, ...]) -> tuple[str, Any, str]:
-    """Reads a mapping of one key, which is one of the words; returns (word, value, path)."""
-    if isinstance(value, str) and "text" in words:
-        return "text", value, path
-    if not isinstance(value, dict) or len(value) != 1:
-        doc.complain(path, f"expected a mapping of one key ({', '.join(words)}), found {describe(value)}")
-        return words[0], "", path
-    ((word, inner),) = value.items()
-    if word not in words:
-        one_of(*words)(doc, word, f"{path}.{word}")
-        return words[0], "", path
-    return word, inner, f"{path}.{word}"
-
-
-def _turn(doc: YamlDocument, value: Any, path: str) -> Turn:
-    role, inner, where = _single_key(doc, value, path, ("user", "assistant", "system", "results"))
-    match role:
-        case "results":
-            return Turn("user", _results(doc, inner, where))
-        case "assistant":
-            blocks = (Text(inner),) if isinstance(inner, str) else list_of(_history_block)(doc, inner, where)
-            return Turn("assistant", blocks)
-        case _:
-            return Turn(cast("Literal['user', 'system']", role), _parts(doc, inner, where))
-
-
+@takes(*map(ItemReader, ("text", "think", "redacted", "refusal", "call", "custom")))
 def _history_block(doc: YamlDocument, value: Any, path: str) -> Block:
     """Reads a block of an assistant turn in a literal history."""
     match read_item(doc, value, path):
@@ -277,17 +265,52 @@ def _history_block(doc: YamlDocument, value: Any, path: str) -> Block:
             return Text("")
 
 
+def _error_parts(doc: YamlDocument, value: Any, path: str) -> tuple[Block, ...]:
+    keys = YamlMapping(doc, value, path)
+    parts = keys.require("error", _parts, ())
+    keys.close()
+    return parts
+
+
+@takes(_error_parts, _parts)
+def _result(doc: YamlDocument, value: Any, path: str) -> tuple[tuple[Block, ...], bool]:
+    """Reads the parts of a result, and whether it is an error."""
+    error = isinstance(value, dict)
+    return (_error_parts if error else _parts)(doc, value, path), error
+
+
+@takes(mapping_of(_result))
 def _results(doc: YamlDocument, value: Any, path: str) -> tuple[ToolResult, ...]:
-    out = []
-    for id, given in mapping(doc, value, path).items():
-        where = f"{path}.{id}"
-        if isinstance(given, dict):
-            keys = YamlMapping(doc, given, where)
-            out.append(ToolResult(id, keys.require("error", _parts, ()), error=True))
-            keys.close()
-        else:
-            out.append(ToolResult(id, _parts(doc, given, where)))
-    return tuple(out)
+    found = mapping_of(_result)(doc, value, path)
+    return tuple(ToolResult(id, parts, error=error) for id, (parts, error) in found.items())
+
+
+@takes(_parts)
+def _user_turn(doc: YamlDocument, value: Any, path: str) -> Turn:
+    return Turn("user", _parts(doc, value, path))
+
+
+@takes(_parts)
+def _system_turn(doc: YamlDocument, value: Any, path: str) -> Turn:
+    return Turn("system", _parts(doc, value, path))
+
+
+@takes(string, list_of(_history_block))
+def _assistant_turn(doc: YamlDocument, value: Any, path: str) -> Turn:
+    blocks = (Text(value),) if isinstance(value, str) else list_of(_history_block)(doc, value, path)
+    return Turn("assistant", blocks)
+
+
+@takes(_results)
+def _results_turn(doc: YamlDocument, value: Any, path: str) -> Turn:
+    return Turn("user", _results(doc, value, path))
+
+
+_turn: OneKey[Turn] = OneKey(
+    {"user": _user_turn, "assistant": _assistant_turn, "system": _system_turn, "results": _results_turn},
+    Turn("user", ()),
+)
+"""Reads a turn of a literal history."""
 
 
 def _tool(doc: YamlDocument, value: Any, path: str) -> Tool:
@@ -316,29 +339,34 @@ def _grammar(doc: YamlDocument, value: Any, path: str) -> Grammar:
     return grammar
 
 
+def _allowed_tools(doc: YamlDocument, value: Any, path: str) -> ToolChoice:
+    keys = YamlMapping(doc, value, path)
+    allowed = keys.require("allowed", string_list, ())
+    chosen = AllowedTools(allowed, keys.take("mode", one_of("auto", "required"), "auto"))
+    keys.close()
+    return chosen
+
+
+def _named_tool(doc: YamlDocument, value: Any, path: str) -> ToolChoice:
+    keys = YamlMapping(doc, value, path)
+    chosen = NamedTool(keys.require("name", string, ""))
+    keys.close()
+    return chosen
+
+
+@takes(one_of(*TOOL_CHOICES), _named_tool, _allowed_tools)
 def _tool_choice(doc: YamlDocument, value: Any, path: str) -> ToolChoice:
     if isinstance(value, dict):
-        keys = YamlMapping(doc, value, path)
-        chosen: ToolChoice
-        if "allowed" in keys.remaining:
-            chosen = AllowedTools(
-                keys.take("allowed", string_list, ()), keys.take("mode", one_of("auto", "required"), "auto")
-            )
-        else:
-            chosen = NamedTool(keys.require("name", string, ""))
-        keys.close()
-        return chosen
+        return (_allowed_tools if "allowed" in value else _named_tool)(doc, value, path)
     return one_of(*TOOL_CHOICES)(doc, value, path)
 
 
+@takes(integer, string)
 def _reasoning(doc: YamlDocument, value: Any, path: str) -> str | int:
     return integer(doc, value, path) if isinstance(value, int) else string(doc, value, path)
 
 
-def _format(doc: YamlDocument, value: Any, path: str) -> ResponseFormat:
-    if isinstance(value, str):
-        one_of("json")(doc, value, path)
-        return ResponseFormat()
+def _json_schema(doc: YamlDocument, value: Any, path: str) -> ResponseFormat:
     keys = YamlMapping(doc, value, path)
     found = ResponseFormat(
         keys.require("schema", mapping, {}), keys.take("name", string, "answer"), keys.take("strict", boolean, None)
@@ -347,9 +375,18 @@ def _format(doc: YamlDocument, value: Any, path: str) -> ResponseFormat:
     return found
 
 
+@takes(one_of("json"), _json_schema)
+def _format(doc: YamlDocument, value: Any, path: str) -> ResponseFormat:
+    if isinstance(value, str):
+        one_of("json")(doc, value, path)
+        return ResponseFormat()
+    return _json_schema(doc, value, path)
+
+
 # ---- say -------------------------------------------------------------------------------------------------------------
 
 
+@takes(mapping_of(read_items), read_items)
 def _say(doc: YamlDocument, value: Any, path: str) -> dict[str, tuple[Item, ...]]:
     if isinstance(value, dict):
         return mapping_of(read_items)(doc, value, path)
@@ -359,6 +396,7 @@ def _say(doc: YamlDocument, value: Any, path: str) -> dict[str, tuple[Item, ...]
 # ---- expect, hear, raw, wire -----------------------------------------------------------------------------------------
 
 
+@takes(mapping)
 def _expect(doc: YamlDocument, value: Any, path: str) -> dict[str, Any]:
     found = mapping(doc, value, path)
     for expression in found:
@@ -394,6 +432,7 @@ def _hear_error(doc: YamlDocument, value: Any, path: str) -> HearError:
     return error
 
 
+@takes(string, mapping_of(string, *NAMES))
 def _error_texts(doc: YamlDocument, value: Any, path: str) -> dict[str, str]:
     """Reads texts that an error must contain: one for every client, or one for each protocol."""
     return dict.fromkeys(NAMES, value) if isinstance(value, str) else dict(_by_protocol(string)(doc, value, path))
@@ -422,10 +461,16 @@ def _wire(doc: YamlDocument, value: Any, path: str) -> Wire:
     return wire
 
 
-def _write_size(doc: YamlDocument, value: Any, path: str) -> int | str:
-    if value in (WHOLE, FRAME):
-        return str(value)
+@takes(integer, minimum=1)
+def _bytes(doc: YamlDocument, value: Any, path: str) -> int:
     size = integer(doc, value, path)
     if size < 1:
         doc.complain(path, f"expected at least 1 byte per write, `{WHOLE}` or `{FRAME}`")
     return size
+
+
+@takes(one_of(WHOLE, FRAME), _bytes)
+def _write_size(doc: YamlDocument, value: Any, path: str) -> int | str:
+    if value in (WHOLE, FRAME):
+        return str(value)
+    return _bytes(doc, value, path)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import yaml
 from msgspec import Struct
@@ -62,6 +62,8 @@ class YamlDocument:
         self.lines: dict[str, int] = {"$": 1}
         self.mistakes: list[Mistake] = []
         self.value: Any = None
+        self.opened: list[YamlMapping] = []
+        """Every mapping that was read by its keys, for the JSON Schema of a file."""
         loader = _Loader(text)
         try:
             node = loader.get_single_node()
@@ -120,8 +122,10 @@ class YamlMapping:
     def __init__(self, doc: YamlDocument, value: Any, path: str) -> None:
         self.doc = doc
         self.path = path
-        self.known: list[str] = []
+        self.readers: dict[str, Reader[Any]] = {}
+        self.required: list[str] = []
         self.remaining: dict[str, Any] = {}
+        doc.opened.append(self)
         if isinstance(value, dict):
             self.remaining = dict(value)
         else:
@@ -129,11 +133,12 @@ class YamlMapping:
 
     def take(self, key: str, read: Reader[T], default: D) -> T | D:
         """Reads an optional key; returns `default` if it is missing."""
-        self.known.append(key)
+        self.readers[key] = read
         return read(self.doc, self.remaining.pop(key), f"{self.path}.{key}") if key in self.remaining else default
 
     def require(self, key: str, read: Reader[T], default: D) -> T | D:
         """Reads a required key; a missing key is a mistake, and the result is `default`."""
+        self.required.append(key)
         if key not in self.remaining:
             self.doc.complain(self.path, f"`{key}` is missing")
         return self.take(key, read, default)
@@ -141,7 +146,7 @@ class YamlMapping:
     def close(self) -> None:
         """Reports every key that was not read."""
         for key in self.remaining:
-            self.doc.complain(f"{self.path}.{key}", f"unknown key{did_you_mean(key, self.known)}")
+            self.doc.complain(f"{self.path}.{key}", f"unknown key{did_you_mean(key, self.readers)}")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -199,30 +204,96 @@ def mapping(doc: YamlDocument, value: Any, path: str) -> dict[str, Any]:
     return value
 
 
+def nothing(doc: YamlDocument, value: Any, path: str) -> None:
+    """Reads an empty value."""
+    if value is not None:
+        doc.complain(path, f"expected nothing, found {describe(value)}")
+
+
 def anything(doc: YamlDocument, value: Any, path: str) -> Any:
     """Returns the value unchecked."""
     return value
 
 
-def list_of(read: Reader[T]) -> Reader[tuple[T, ...]]:
-    """Returns a reader of lists whose items are read by `read`."""
+class ListOf(Struct, Generic[T], frozen=True):
+    """Reader of lists whose items are read by `read`."""
 
-    def read_list(doc: YamlDocument, value: Any, path: str) -> tuple[T, ...]:
+    read: Reader[T]
+
+    def __call__(self, doc: YamlDocument, value: Any, path: str) -> tuple[T, ...]:
+        """Reads a list."""
         if not isinstance(value, list):
             doc.complain(path, f"expected a list, found {describe(value)}")
             return ()
-        return tuple(read(doc, item, f"{path}[{at}]") for at, item in enumerate(value))
-
-    return read_list
+        return tuple(self.read(doc, item, f"{path}[{at}]") for at, item in enumerate(value))
 
 
-def mapping_of(read: Reader[T]) -> Reader[dict[str, T]]:
-    """Returns a reader of mappings with any keys whose values are read by `read`."""
+class MappingOf(Struct, Generic[T], frozen=True):
+    """Reader of mappings whose values are read by `read`, with any keys, or with keys that are among `names`."""
 
-    def read_mapping(doc: YamlDocument, value: Any, path: str) -> dict[str, T]:
-        return {key: read(doc, item, f"{path}.{key}") for key, item in mapping(doc, value, path).items()}
+    read: Reader[T]
+    names: tuple[str, ...] = ()
 
-    return read_mapping
+    def __call__(self, doc: YamlDocument, value: Any, path: str) -> dict[str, T]:
+        """Reads a mapping."""
+        found = {}
+        for key, item in mapping(doc, value, path).items():
+            if self.names:
+                one_of(*self.names)(doc, key, f"{path}.{key}")
+            found[key] = self.read(doc, item, f"{path}.{key}")
+        return found
+
+
+class OneOf(Struct, frozen=True):
+    """Reader of one of the words."""
+
+    words: tuple[str, ...]
+
+    def __call__(self, doc: YamlDocument, value: Any, path: str) -> str:
+        """Reads a word."""
+        if value not in self.words:
+            expected = ", ".join(self.words)
+            doc.complain(path, f"{describe(value)} is not one of {expected}{_suggestion(value, self.words)}")
+            return self.words[0]
+        return str(value)
+
+
+class OneKey(Struct, Generic[T], frozen=True):
+    """Reader of mappings of one key, which says how its value is read; a plain string is the value of `text`.
+
+    `empty` is the result of a value that is no such mapping.
+    """
+
+    readers: dict[str, Reader[T]]
+    empty: T
+
+    def __call__(self, doc: YamlDocument, value: Any, path: str) -> T:
+        """Reads a mapping of one key."""
+        if isinstance(value, str) and "text" in self.readers:
+            return self.readers["text"](doc, value, path)
+        if not isinstance(value, dict) or len(value) != 1:
+            doc.complain(path, f"expected a mapping of one key ({', '.join(self.readers)}), found {describe(value)}")
+            return self.empty
+        ((word, inner),) = value.items()
+        if word not in self.readers:
+            one_of(*self.readers)(doc, word, f"{path}.{word}")
+            return self.empty
+        return self.readers[word](doc, inner, f"{path}.{word}")
+
+
+def list_of(read: Reader[T]) -> ListOf[T]:
+    """Returns a reader of lists whose items are read by `read`."""
+    return ListOf(read)
+
+
+def mapping_of(read: Reader[T], *names: str) -> MappingOf[T]:
+    """Returns a reader of mappings whose values are read by `read`; with `names` the keys must be among them."""
+    return MappingOf(read, names)
+
+
+def one_of(*words: str) -> OneOf:
+    """Returns a reader of one of the given words."""
+    return OneOf(words)
 
 
 def string_list(doc: YamlDocument, value: Any, path: str) -> tuple[str, ...]:
@@ -230,16 +301,31 @@ def string_list(doc: YamlDocument, value: Any, path: str) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else list_of(string)(doc, value, path)
 
 
-def one_of(*words: str) -> Reader[str]:
-    """Returns a reader of one of the given words."""
+# ---- what a reader takes, where its calls alone do not tell ----------------------------------------------------------
 
-    def read_word(doc: YamlDocument, value: Any, path: str) -> str:
-        if value not in words:
-            doc.complain(path, f"{describe(value)} is not one of {', '.join(words)}{_suggestion(value, words)}")
-            return words[0]
-        return str(value)
 
-    return read_word
+class Shape(Struct, frozen=True):
+    """The values that a reader takes: those of any of the `readers`, within the bounds of `also`, a JSON Schema.
+
+    Without `readers` it takes a mapping of the keys that it reads.
+    """
+
+    readers: tuple[Reader[Any], ...]
+    also: dict[str, Any]
+
+
+SHAPES: dict[Reader[Any], Shape] = {}
+"""The shape of each reader that chooses by the kind of its value, or checks more than the kind."""
+
+
+def takes(*readers: Reader[Any], **also: Any) -> Callable[[Reader[T]], Reader[T]]:
+    """Returns a decorator that declares the shape of a reader."""
+
+    def declare(read: Reader[T]) -> Reader[T]:
+        SHAPES[read] = Shape(readers, also)
+        return read
+
+    return declare
 
 
 def _suggestion(value: Any, words: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 from ..errors import ConfigError
-from . import check, convert, doctor, env, explain, health, run, serve, traits
+from . import check, convert, doctor, env, explain, health, init, run, schema, serve, traits
 from .config_source import config_of, store_commands
 from .exit_codes import OK, USAGE
 
@@ -20,6 +20,8 @@ COMMANDS = {
     "doctor": (doctor, "look whether keys, hosts, clock, ports and store are as they must be"),
     "health": (health, "ask a running proxy whether it takes requests"),
     "check": (check, "report all errors of a config"),
+    "init": (init, "write a config with a backend for each key in the environment"),
+    "schema": (schema, "print the JSON Schema of a config, a story, a provider, a profile or the expectations"),
     "explain": (explain, "show which backend a request would get, and why"),
     "traits": (traits, "show what is known of a model, and from where"),
     "convert": (convert, "convert a request body from standard input, and list the losses"),

@@ -48,7 +48,7 @@ RESERVED_HEADERS = frozenset(
 """Request headers that a config may not set, because the proxy sets them or they belong to one connection."""
 
 BACKEND_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
 def read_backends(
@@ -285,7 +285,7 @@ def _read_headers(reader: ConfigReader, node: yaml.Node, path: str) -> dict[str,
     headers: dict[str, str] = {}
     for name, value in reader.mapping(node, path, None).items():
         text = reader.text(value, child_path(path, name))
-        if not _HEADER.fullmatch(name):
+        if not HEADER_NAME.fullmatch(name):
             reader.complain(value, child_path(path, name), "is not a valid header name; use letters, digits and '-'")
         elif name.lower() in RESERVED_HEADERS:
             reader.complain(value, child_path(path, name), "is set by the proxy itself; remove it")

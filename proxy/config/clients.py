@@ -39,7 +39,7 @@ KEY_LENGTH = 16
 """The fewest characters of a client's key: one that cannot be guessed."""
 
 CLIENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
-_DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?(?:Z|[+-]\d\d:\d\d)?)?")
+MOMENT = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?(?:Z|[+-]\d\d:\d\d)?)?")
 
 _HASH_KEY = new_hash_key()
 """Hashes the keys of the config, which are hashed anew in each process; those of the store have a key there."""
@@ -163,7 +163,7 @@ def _read_moment(reader: ConfigReader, node: yaml.Node, path: str) -> float | No
     if text is None:
         return None
     try:
-        moment = datetime.fromisoformat(text) if _DATE.fullmatch(text) else None
+        moment = datetime.fromisoformat(text) if MOMENT.fullmatch(text) else None
     except ValueError:
         moment = None
     if moment is None:

@@ -19,7 +19,7 @@ _HOST = re.compile(
     r"|(?P<host>\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::(?P<port>\d{1,5}))?)"
 )
 """A name or an address, with a port or not; an IPv6 address with a port is in brackets."""
-_TYPE = re.compile(r"[a-z0-9.+*-]+/[a-z0-9.+*-]+")
+MEDIA_TYPE = re.compile(r"[a-z0-9.+*-]+/[a-z0-9.+*-]+")
 
 
 def read_hosts(reader: ConfigReader, node: yaml.Node, path: str) -> frozenset[str]:
@@ -56,7 +56,7 @@ def read_types(reader: ConfigReader, node: yaml.Node, path: str) -> tuple[str, .
     """Reads media types, in which a * stands for anything."""
     types = []
     for item, text in _texts(reader, node, path):
-        if not _TYPE.fullmatch(text):
+        if not MEDIA_TYPE.fullmatch(text):
             reader.complain(item, path, "is no media type; write it as image/png or image/*")
         types.append(text)
     return tuple(types) or None

@@ -41,11 +41,11 @@ Cache = Literal["agents", "auto", "off"]
 SIZES: dict[str, int] = {"": 1, "KiB": 1024, "MiB": MIB, "GiB": 1024 * MIB}
 """Unit to bytes."""
 
-_LISTEN = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:\[\]/@]+):([0-9]{1,5})")
-_STORE = re.compile(r"(sqlite|postgres(ql)?)(\+[a-z0-9]+)?://\S+")
+LISTEN = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:\[\]/@]+):([0-9]{1,5})")
+STORE_URL = re.compile(r"(sqlite|postgres(ql)?)(\+[a-z0-9]+)?://\S+")
 _PASSWORD = re.compile(r"(//[^/:@]*):[^/]*@")
-_SIZE = re.compile(r"([0-9]+) ?(KiB|MiB|GiB)?")
-_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/?#@\\]+")
+SIZE = re.compile(r"([0-9]+) ?(KiB|MiB|GiB)?")
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/?#@\\]+")
 
 ADMIN_KEY_LENGTH = 16
 """The fewest characters of an admin key: one that cannot be guessed."""
@@ -205,7 +205,7 @@ def _read_listen(reader: ConfigReader, node: yaml.Node, path: str) -> tuple[str,
     text = reader.text(node, path, "give host:port, such as 127.0.0.1:9001")
     if text is None:
         return None
-    match = _LISTEN.fullmatch(text)
+    match = LISTEN.fullmatch(text)
     if match is None or int(match[2]) > 65535:
         reader.complain(node, path, "is not host:port; write it as 127.0.0.1:9001 or [::1]:9001")
         return None
@@ -231,7 +231,7 @@ def _read_cors(reader: ConfigReader, node: yaml.Node, path: str) -> CorsSettings
     found = reader.mapping(node, path, ("origins",))
     origins = set()
     for item, origin in _read_texts(reader, found["origins"], f"{path}.origins") if "origins" in found else ():
-        if not _ORIGIN.fullmatch(origin):
+        if not ORIGIN.fullmatch(origin):
             what = "is no origin; write scheme, host and port as the browser does, such as https://app.example.org"
             reader.complain(item, f"{path}.origins", f"{what}; all pages at once cannot be allowed")
         else:
@@ -252,7 +252,7 @@ def _read_size(reader: ConfigReader, node: yaml.Node, path: str) -> int | None:
     text = reader.scalar(node, path, "give a number of bytes, or such as 32 MiB")
     if text is None:
         return None
-    match = _SIZE.fullmatch(text)
+    match = SIZE.fullmatch(text)
     if match is None or int(match[1]) == 0:
         reader.complain(node, path, "is not a size; give a number of bytes, or such as 32 MiB")
         return None
@@ -275,7 +275,7 @@ def _read_store(reader: ConfigReader, node: yaml.Node, path: str) -> tuple[str, 
 
 def _read_store_url(reader: ConfigReader, node: yaml.Node, path: str) -> str | None:
     text = reader.text(node, path, "give a database's URL, such as sqlite:///crosswire.db")
-    if text is not None and not _STORE.fullmatch(text):
+    if text is not None and not STORE_URL.fullmatch(text):
         what = "is not a database URL; write sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE"
         reader.complain(node, path, what)
         return None

@@ -15,7 +15,7 @@ from .window import SlidingWindow
 UNITS: dict[str, float] = {"s": 1, "min": 60, "h": 3600, "day": 86400}
 """Unit of a period to its seconds."""
 
-_RATE = re.compile(r"([1-9][0-9]{0,14}) ?/ ?([1-9][0-9]{0,3})? ?(s|min|h|day)")
+RATE = re.compile(r"([1-9][0-9]{0,14}) ?/ ?([1-9][0-9]{0,3})? ?(s|min|h|day)")
 
 
 class Counter(typing.Protocol):
@@ -120,5 +120,5 @@ NO_LIMITS = LimitSet()
 
 def parse_rate(text: str) -> Rate | None:
     """Returns the rate that a text such as `60/min` or `1000/10s` says; None where it is none."""
-    match = _RATE.fullmatch(text)
+    match = RATE.fullmatch(text)
     return None if match is None else Rate(int(match[1]), int(match[2] or 1) * UNITS[match[3]])

@@ -25,6 +25,7 @@ def generator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    shutil.copytree(ROOT / "schemas", tmp_path / "schemas")
     monkeypatch.setattr(module, "DOCS", tmp_path / "docs")
     return module
 

@@ -22,13 +22,24 @@ def dotted_path(path: str) -> str:
     return re.sub(r"\[(\d+)\]", r".\1", path.removeprefix("$."))
 
 
+def _given_key(asked: Asked) -> str | None:
+    """Returns the key of a request, which the official SDK sends as a bearer token since its version 2.14.
+
+    `_api_key_auth`: `return {"Authorization": f"Bearer {api_key}"}`
+    https://github.com/anthropics/anthropic-sdk-python/blob/main/src/anthropic/_client.py
+    """
+    bearer = asked.headers.get("authorization", "")
+    given = sent_key(asked.headers, asked.provider.auth)
+    return bearer.removeprefix("Bearer ") if given is None and bearer.startswith("Bearer ") else given
+
+
 def _key_missing(asked: Asked) -> Iterator[Breach]:
-    if sent_key(asked.headers, asked.provider.auth) is None:
+    if _given_key(asked) is None:
         yield {"header": asked.provider.auth.header}
 
 
 def _key_wrong(asked: Asked) -> Iterator[Breach]:
-    if sent_key(asked.headers, asked.provider.auth) != asked.provider.auth.key:
+    if _given_key(asked) != asked.provider.auth.key:
         yield {}
 
 
