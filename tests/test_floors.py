@@ -15,7 +15,7 @@ from .source_tree import imports, matches, modules, own_imports
 # ---- floors ----------------------------------------------------------------------------------------------------------
 
 PROXY: tuple[tuple[str, ...], ...] = (
-    ("proxy.headers", "proxy.providers", "proxy.known_clients", "proxy.traits.*", "proxy.limits.*"),
+    ("proxy.headers", "proxy.providers", "proxy.known_clients", "proxy.traits.*", "proxy.limits.*", "proxy.balance.*"),
     # the neutral form, what can go wrong with it, and JSON: each names the others' types
     ("proxy.ir.* proxy.errors proxy.wire.*",),
     (

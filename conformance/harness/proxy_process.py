@@ -19,7 +19,7 @@ from crosswire.proxy.errors import ConfigError
 from crosswire.proxy.server.app import make_app
 from crosswire.proxy.server.lifecycle import make_runner
 
-from .clock import PROXY_CREATED
+from .clock import PROXY_CREATED, fixed_dice, fixed_stopwatch
 from .ids import NumberedIds
 
 HOST = "127.0.0.1"
@@ -51,6 +51,8 @@ class ProxyProcess:
                 ids=self._ids,
                 env={},
                 stage_log=Path(log) if log is not None else None,
+                dice=fixed_dice,
+                stopwatch=fixed_stopwatch,
             )
         except ConfigError as refused:
             return web.json_response({"error": str(refused)}, status=422)

@@ -24,7 +24,7 @@ from crosswire.mockserver.scenarios.story import Story
 from crosswire.proxy.errors import ConfigError
 from crosswire.proxy.server.app import make_app
 
-from .clock import PROXY_CREATED
+from .clock import PROXY_CREATED, fixed_dice, fixed_stopwatch
 from .ids import NumberedIds
 
 T = TypeVar("T")
@@ -152,7 +152,15 @@ class Testbed:
         """Serves a proxy with the config in this file and returns its URL; raises RejectedConfig as `start_proxy`."""
         # environment variables could add providers of their own
         try:
-            app = make_app(file, clock=lambda: PROXY_CREATED, ids=self._ids, env={}, stage_log=stage_log)
+            app = make_app(
+                file,
+                clock=lambda: PROXY_CREATED,
+                ids=self._ids,
+                env={},
+                stage_log=stage_log,
+                dice=fixed_dice,
+                stopwatch=fixed_stopwatch,
+            )
         except ConfigError as refused:
             raise RejectedConfig(str(refused)) from refused
         return await self.start(app)
@@ -192,9 +200,11 @@ class Testbed:
     async def proxy_for_story(self, story: Story) -> str:
         """Returns the URL of the story's own proxy: one for all its cells, unless it keeps state between requests."""
         config = route_config(story, self.scenarios.providers, self.mock_url)
-        # circuit breakers and key rotation keep state
-        if config["breaker"] != BASE_CONFIG["breaker"] or any(
-            len(b["api_key"]) > 1 for b in config["backends"].values()
+        # circuit breakers, key rotation and strategies keep state
+        if (
+            config["breaker"] != BASE_CONFIG["breaker"]
+            or any(len(b["api_key"]) > 1 for b in config["backends"].values())
+            or any("strategy" in route for route in config.get("routes", ()))
         ):
             return await self.start_proxy(config)
         key = json.dumps(config)

@@ -7,6 +7,7 @@ from typing import Protocol as Interface
 
 from msgspec import Struct
 
+from ..balance.key_ring import KeyRing
 from ..ir import Event, Reply, Request
 from ..ir.rate_limits import RateLimit
 from ..protocols.protocol import NewId, UpstreamRequest, UpstreamTarget
@@ -69,6 +70,15 @@ class Backend(Interface):
 
     async def send(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> bytes:
         """Calls another endpoint below the base URL; returns the whole answer's bytes."""
+        ...
+
+    @property
+    def ring(self) -> KeyRing | None:
+        """Its keys, where there are several."""
+        ...
+
+    def use_key(self, key: int) -> None:
+        """Sends the next request with this key, by its index."""
         ...
 
     def next_key(self, refused: Collection[int]) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from ..balance.key_ring import KeyRing
 from ..errors import Malformed, UpstreamError, connection_cut, upstream_failure
 from ..ir import Event, Failure, Reply, ReplyEnd, Request, is_committing, unfold
 from ..ir.rate_limits import RateLimit, has_limits
@@ -27,9 +28,9 @@ from ..wire.text_repair import valid_utf8
 from .answer_repairs import is_body, note_repairs, with_repairs, without_mark_noted
 from .backend import StreamChunk
 from .relayed_stream import RelayedStream, first_of
-from .retry_after import quota_reset_after, retry_after
+from .retry_after import quota_reset_after, wait_of
 from .secrets import bearer, secrets_of
-from .shared_state import SharedState
+from .shared_state import SharedState, ring_of
 from .transport import Answer, ProxyRefused, TimedOut, Transport, Unreachable
 from .unreachable import unreachable
 
@@ -71,7 +72,7 @@ class HttpBackend:
         self.config = config
         self.protocol = protocol
         self.others = others
-        self._shared = SharedState(connect)
+        self._shared = SharedState(connect, ring_of(config))
         for other in others:
             other._shared = self._shared
         self._frame_limit = frame_limit
@@ -105,6 +106,13 @@ class HttpBackend:
     @property
     def rate_limits(self) -> Mapping[str, tuple[RateLimit, ...]]:
         return self._shared.rate_limits
+
+    @property
+    def ring(self) -> KeyRing | None:
+        return self._shared.ring
+
+    def use_key(self, key: int) -> None:
+        self._shared.key = key
 
     def next_key(self, refused: Collection[int]) -> bool:
         """Switches to a key that is not among those that were refused; False where all of them were.
@@ -433,7 +441,7 @@ class HttpBackend:
         except Unreachable as fault:
             raise UpstreamError(unreachable(self.config.name, fault), was_sent=fault.was_sent) from None
         if has_limits(answer.headers):
-            self._note_limits(model, answer.headers)
+            self._shared.note_limits(model, self.protocol.read_rate_limits(answer.headers, time.time()))
         if 200 <= answer.status < 300:
             return answer
         if answer.status == 407 and self.config.proxy is not None:
@@ -448,14 +456,9 @@ class HttpBackend:
         finally:
             answer.close()
         status = 404 if answer.status in missing else answer.status
-        wait = retry_after(answer.headers)
+        wait = wait_of(answer.status, answer.headers, self.protocol.read_rate_limits)
         found = self.protocol.decode_failure(status, raw, quota_reset_after(raw) if wait is None else wait)
         raise UpstreamError(self._scrubbed(found))
-
-    def _note_limits(self, model: str, headers: Mapping[str, str]) -> None:
-        """Keeps what an answer says of the limits of this model."""
-        if found := self.protocol.read_rate_limits(headers, time.time()):
-            self._shared.note_limits(model, found)
 
     async def _read(self, answer: Answer) -> bytes:
         try:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from math import isfinite
+from typing import TypeAlias
+
+from ..ir.rate_limits import RateLimit
+
+ReadLimits: TypeAlias = Callable[[Mapping[str, str], float], Iterable[RateLimit]]
+"""Reads the limits that headers name at this unix time."""
 
 # "You have reached your specified API usage limits. You will regain access on 2026-04-01 at 00:00 UTC."
 # https://github.com/continuedev/continue/issues/11305
@@ -31,6 +37,20 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         if isfinite(seconds):
             return max(0.0, seconds)
     return None
+
+
+def wait_of(status: int, headers: Mapping[str, str], read: ReadLimits) -> float | None:
+    """The wait that an answer asks for in its headers; of a 429 also by the limits that are used up."""
+    wait = retry_after(headers)
+    return whole_again_after(read, headers) if wait is None and status == 429 else wait
+
+
+def whole_again_after(read: ReadLimits, headers: Mapping[str, str]) -> float | None:
+    """Seconds until every limit that is used up is whole again; None where the headers name none."""
+    now = time.time()
+    limits = read(headers, now)
+    waits = [each.resets_at - now for each in limits if each.remaining == 0 and each.resets_at is not None]
+    return max(0.0, *waits) if waits else None
 
 
 def quota_reset_after(raw: bytes) -> float | None:

@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--user-agent", metavar="TEXT", help="what the client calls itself")
     parser.add_argument("--mode", help="the value of the header x-crosswire-mode")
     parser.add_argument("--pin", metavar="BACKEND", help="the value of the header x-crosswire-backend")
+    parser.add_argument("--client", metavar="NAME", help="the client's name, for the strategy sticky by client")
     parser.add_argument("--down", nargs="*", default=[], metavar="BACKEND", help="backends to treat as down")
     parser.add_argument("--json", action="store_true", help="print the whole decision as JSON")
     parser.set_defaults(run=run, port=None)

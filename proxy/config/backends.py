@@ -12,6 +12,7 @@ import yaml
 from msgspec.structs import replace
 
 from ..backends.mlx.spec import NAME as LOCAL
+from ..balance.strategy import KEY_STRATEGIES, WEIGHING, Strategy
 from ..ir import CAPABILITIES
 from ..protocols import PROTOCOLS
 from ..providers import Provider
@@ -25,7 +26,7 @@ from .settings import Settings, read_cache, read_flag, read_name, read_relay, re
 from .traits import read_traits
 from .urls import parse_base_url
 from .way_out import read_way_out
-from .yaml_reader import FORBIDDEN_IN_NAMES, ConfigReader, child_path, line_of, quote_safely
+from .yaml_reader import FORBIDDEN_IN_NAMES, ConfigReader, child_path, kind_of, line_of, quote_safely
 
 T = TypeVar("T")
 
@@ -142,6 +143,10 @@ def _read_backend(
     keys = get("api_key", _read_keys, no_keys)
     if key_provider is not None and "api_key" not in found:
         keys = tuple(filter(None, (key_of(reader, key_provider),)))
+    key_strategy = get("key_strategy", lambda r, n, p: r.choice(n, p, KEY_STRATEGIES), KEY_STRATEGIES[0])
+    no_weights: tuple[float, ...] = ()
+    key_weights = get("key_weights", _read_weights, no_weights)
+    _check_key_strategy(reader, found, path, key_strategy, len(keys))
     way_out = read_way_out(reader, found, path, base_url)
     is_list = isinstance(found.get("capabilities"), yaml.SequenceNode)
     return BackendConfig(
@@ -152,6 +157,8 @@ def _read_backend(
         base_url=base_url,
         api_key=keys[0] if keys else None,
         spare_keys=keys[1:],
+        key_strategy=key_strategy,
+        key_weights=key_weights,
         models=models,
         default_model=get("default_model", read_name, None),
         capabilities=listed if is_list else default_capabilities,
@@ -235,6 +242,33 @@ def _read_keys(reader: ConfigReader, node: yaml.Node, path: str) -> tuple[str, .
     return tuple(key for key in keys if key is not None)
 
 
+def _read_weights(reader: ConfigReader, node: yaml.Node, path: str) -> tuple[float, ...]:
+    if not isinstance(node, yaml.SequenceNode):
+        reader.complain(node, path, f"is {kind_of(node)}; give a weight for each key of api_key, such as [3, 1]")
+        return ()
+    found = [reader.number(item, f"{path}[{index}]", 0) for index, item in enumerate(node.value)]
+    weights = tuple(weight for weight in found if weight is not None)
+    if weights and not any(weights):
+        reader.complain(node, path, "has only weights of 0; give one key another weight")
+    return weights
+
+
+def _check_key_strategy(
+    reader: ConfigReader, found: Mapping[str, yaml.Node], path: str, strategy: Strategy, keys: int
+) -> None:
+    """Reports what the keys for choosing among several keys of the provider say in vain."""
+    if "key_weights" in found:
+        node = found["key_weights"]
+        if strategy not in WEIGHING:
+            what = f"is looked at by {', '.join(WEIGHING)} alone; choose one as key_strategy, or remove it"
+            reader.complain(node, f"{path}.key_weights", what)
+        elif isinstance(node, yaml.SequenceNode) and len(node.value) != keys:
+            what = f"has {len(node.value)} weights, and api_key {keys} keys; give each key a weight"
+            reader.complain(node, f"{path}.key_weights", what)
+    if strategy != "order" and keys < 2:
+        reader.warn(found["key_strategy"], f"{path}.key_strategy", "chooses among several keys, and there is one")
+
+
 def _read_models(reader: ConfigReader, node: yaml.Node, path: str) -> dict[str, str]:
     """Reads a mapping of client names to upstream names, or a list of names that are the same on both sides."""
     models: dict[str, str] = {}
@@ -311,7 +345,9 @@ BACKEND_KEYS: dict[str, str] = {
     "protocol": f"one of {', '.join((*PROTOCOLS, LOCAL))}",
     "base_url": "give the address that the protocol's official SDK takes",
     "provider": "a provider, which supplies every key that is not given; or else the issuer of the signatures",
-    "api_key": "the provider's key, as ${NAME}, or a list of keys: where one is refused the next is tried",
+    "api_key": "the provider's key, as ${NAME}, or a list: where one is refused or at its limit the next is tried",
+    "key_strategy": f"which of several keys a request gets: {', '.join(KEY_STRATEGIES)}",
+    "key_weights": "the weight of each key of api_key",
     "models": "the client's names and the upstream's",
     "default_model": "the upstream's name for any other model",
     "capabilities": "auto, or a list",

@@ -114,6 +114,10 @@ SEVERAL_PROTOCOLS = "speaks {} too, and a request goes by the one that loses lea
 """The note on a backend whose provider has several protocols, and that names none."""
 
 
+NEXT_KEY = "has several keys, and one that is at its limit (429) gives way to the next now, before any other backend"
+"""The note on a backend with several keys."""
+
+
 def note_changed_defaults(
     reader: ConfigReader, nodes: Mapping[str, yaml.Node], settings: Settings, backends: Iterable[BackendConfig] = ()
 ) -> None:
@@ -124,6 +128,8 @@ def note_changed_defaults(
             others = ", ".join(each.protocol for each in backend.speaks)
             what = SEVERAL_PROTOCOLS.format(others, backend.protocol)
             reader.notes.append(f"{reader.file}:{line}: backends.{backend.name}: {what}")
+        if backend.spare_keys and line is not None:
+            reader.notes.append(f"{reader.file}:{line}: backends.{backend.name}.api_key: {NEXT_KEY}")
     found = dict(nodes)
     for name in ("retry", "limits", "ledger"):
         node = nodes.get(name)

@@ -7,6 +7,7 @@ import typing
 from collections.abc import Collection
 from typing import Any
 
+from ..balance.strategy import KEY_STRATEGIES, STRATEGIES
 from ..clients.tokens import ALGORITHMS
 from ..costs.budget import Period
 from ..headers import ROUTING
@@ -24,7 +25,7 @@ from .fetch import MEDIA_TYPE
 from .prices import PRICE_KEYS, RATE_KEYS
 from .rates import BUDGET_KEYS
 from .reference import KEYS_REFERENCE, REQUIRED, KeyInfo, section_of
-from .routes import TARGET_KEYS
+from .routes import HEDGE_KEYS, STICKY_BY, TARGET_KEYS
 from .secret_sources import SECRET_KEYS
 from .settings import LISTEN, ORIGIN, SIZE, STORE_URL, Cache, Relay, Unpriced
 
@@ -100,7 +101,11 @@ BUDGET = closed(
     dict(zip(BUDGET_KEYS, (number(0), words_of(typing.get_args(Period)), FLAG, TEXT), strict=True)), ("usd", "per")
 )
 BUDGETS = either(BUDGET, list_of(BUDGET))
-TARGET = closed(dict.fromkeys(TARGET_KEYS, NAME))
+TARGET = closed({key: number(0) if key == "weight" else NAME for key in TARGET_KEYS})
+HEDGE: Schema = {
+    **closed(dict(zip(HEDGE_KEYS, (SECONDS, SECONDS, number(0)), strict=True))),
+    "anyOf": [{"required": [key]} for key in HEDGE_KEYS[:2]],
+}
 MODEL_LIMITS = by_name(
     closed({"requests": matching(RATE), "tokens": matching(RATE), "concurrent": number(1, "integer")})
 )
@@ -136,6 +141,7 @@ TYPES: dict[str, Schema] = {
     "auto, or a list": either({"const": "auto"}, REFERENCE, CAPABILITY_LIST),
     "backend": NAME,
     "capability, refuse, or a backend": NAME,
+    "conversation or client": words_of(STICKY_BY),
     "database URL": either(
         matching(STORE_URL),
         closed({"url": TEXT, "create": FLAG}, ("url",)),
@@ -151,6 +157,7 @@ TYPES: dict[str, Schema] = {
     "list of mappings": list_of({"$ref": "#/$defs/routes"}),
     "list of match, provider, input, output, cache_read, cache_write, reasoning, image, source, date": list_of(PRICE),
     "list of media types": list_of(matching(MEDIA_TYPE)),
+    "list of numbers": list_of(number(0)),
     "list of patterns": distinct(TEXT),
     "list of protocols": distinct(words_of(PROTOCOLS)),
     "list of quirks": distinct(words_of(sorted({quirk for spec in PROTOCOL_SPECS.values() for quirk in spec.quirks}))),
@@ -160,6 +167,7 @@ TYPES: dict[str, Schema] = {
     },
     "list of texts": distinct(TEXT),
     "local, open or closed": words_of(typing.get_args(Fails)),
+    "mapping of after_s, whole_after_s and budget": HEDGE,
     "mapping of claim to text": by_name(TEXT),
     "mapping of header to text": by_name(TEXT, HEADER_NAME.pattern),
     "mapping of jwks, audience, issuer, algorithms": closed(
@@ -188,6 +196,8 @@ TYPES: dict[str, Schema] = {
     "name or pattern": NAME,
     "number": number(0),
     "number from 0 to 1": or_reference({"type": "number", "minimum": 0, "maximum": 1}),
+    "order, weighted, least_busy or sticky": words_of(KEY_STRATEGIES),
+    "order, weighted, least_busy, latency, cost or sticky": words_of(STRATEGIES),
     "path": TEXT,
     "protocol": words_of(PROTOCOL_SPECS),
     "provider or backend": NAME,
@@ -212,9 +222,13 @@ MAPPING = "mapping"
 """The type of a key under which others stand that have rows of their own."""
 
 REQUIRED_TOGETHER: dict[str, Schema] = {
-    # a route has either one backend and what follows it, or a list of targets
+    # a route has either one backend and what follows it, or a list of targets, with others behind it if it balances
     "routes[]": {
-        "anyOf": [{"required": ["backend"]}, {"required": ["to"], "not": {"required": ["fallback"]}}],
+        "anyOf": [
+            {"required": ["backend"]},
+            {"required": ["to"], "not": {"required": ["fallback"]}},
+            {"required": ["to", "strategy"]},
+        ],
         "not": {"required": ["to", "backend"]},
     },
     "modes.*": {"minProperties": 1},

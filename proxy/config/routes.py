@@ -11,10 +11,12 @@ from typing import Any
 
 import yaml
 from msgspec import Struct
+from msgspec.structs import replace
 
+from ..balance.strategy import STRATEGIES, WEIGHING, Balance, Hedge, StickyBy
 from ..providers import LOCAL_PROVIDERS, Provider
 from ..routing import THRESHOLDS, TIERS, WEIGHTS, BackendConfig, NamedMode, Route, RouteTarget, is_pattern
-from .settings import read_flag, read_name
+from .settings import read_flag, read_name, read_seconds
 from .yaml_reader import FORBIDDEN_IN_NAMES, ConfigReader, child_path, did_you_mean, kind_of, line_of, quote_safely
 
 RULE_KEYS: dict[str, str] = {
@@ -30,12 +32,19 @@ RULE_KEYS: dict[str, str] = {
 }
 """The keys of routing rules, and a description of each for error messages."""
 
-ROUTE_KEYS = ("match", "backend", "model", "priority", "enabled", "fallback", "to")
-TARGET_KEYS = ("backend", "model")
+ROUTE_KEYS = (
+    *("match", "backend", "model", "priority", "enabled", "fallback", "to"),
+    *("strategy", "sticky_by", "hedge"),
+)
+TARGET_KEYS = ("backend", "model", "weight")
+HEDGE_KEYS = ("after_s", "whole_after_s", "budget")
 MODE_KEYS = ("backend", "models")
 SMART_KEYS = ("cheap", "primary", "weights", "thresholds", "cascade")
-"""The keys of a route, of a target, of a mode, and of a smart model."""
+"""The keys of a route, of a target, of hedged requests, of a mode, and of a smart model."""
 
+
+STICKY_BY: tuple[StickyBy, ...] = ("conversation", "client")
+"""The things that `sticky` holds together."""
 
 CAPABILITY, REFUSE = "capability", "refuse"
 """The values of `unmapped` that are no backend."""
@@ -128,9 +137,16 @@ def _read_route(reader: ConfigReader, node: yaml.Node, path: str, names: Collect
         reader.complain(node, f"{path}.match", "is missing; give a model's name, or a pattern such as gpt-*")
     if "to" not in found and "backend" not in found:
         reader.complain(node, f"{path}.backend", f"is missing; {did_you_mean('', names)}")
+    balance = _read_balance(reader, found, path)
+    is_balanced = balance is not None and balance.strategy != "order"
     for key in ("backend", "fallback"):
-        if "to" in found and key in found:
-            reader.complain(found[key], f"{path}.{key}", "cannot be combined with to; keep one of them")
+        if "to" in found and key in found and not (key == "fallback" and is_balanced):
+            what = "cannot be combined with to; keep one of them"
+            what += ", or add a strategy that balances to" if key == "fallback" else ""
+            reader.complain(found[key], f"{path}.{key}", what)
+    if is_balanced and "to" not in found:
+        what = "balances the targets in `to`, and there are none; write to: [BACKEND, BACKEND]"
+        reader.complain(found["strategy"], f"{path}.strategy", what)
     match = read_name(reader, found["match"], f"{path}.match") if "match" in found else None
     targets: list[RouteTarget] = []
     if "backend" in found:
@@ -139,8 +155,15 @@ def _read_route(reader: ConfigReader, node: yaml.Node, path: str, names: Collect
     for key in ("to", "fallback"):
         if key in found:
             targets += _read_targets(reader, found[key], f"{path}.{key}", names)
+    equals = len(_targets_in(found.get("to"))) if is_balanced else 0
+    if equals and targets and not any(target.weight for target in targets[:equals]):
+        reader.complain(found["to"], f"{path}.to", "has only targets of weight 0; give one another weight")
+    strategy = balance.strategy if balance is not None else "order"
+    if strategy not in WEIGHING and any(target.weight != 1 for target in targets):
+        what = f"has weights, which the strategy {strategy} does not look at; choose {', '.join(WEIGHING)}"
+        reader.warn(node, path, f"{what}, or leave them out")
     for index, target in enumerate(targets):
-        if target in targets[:index]:
+        if (target.backend, target.model) in {(each.backend, each.model) for each in targets[:index]}:
             reader.complain(node, path, f"names {target.backend} twice for one model; keep one of them")
     enabled = read_flag(reader, found["enabled"], f"{path}.enabled") if "enabled" in found else True
     if match is None or not targets:
@@ -152,7 +175,47 @@ def _read_route(reader: ConfigReader, node: yaml.Node, path: str, names: Collect
         priority=(reader.integer(found["priority"], f"{path}.priority", None) if "priority" in found else 0) or 0,
         enabled=enabled is not False,
         location=f"{reader.file}:{line_of(node)}: {path}",
+        balance=None if balance is None else replace(balance, name=match),
+        equals=equals,
     )
+
+
+def _targets_in(node: yaml.Node | None) -> list[yaml.Node]:
+    return list(node.value) if isinstance(node, yaml.SequenceNode) else []
+
+
+def _read_balance(reader: ConfigReader, found: Mapping[str, yaml.Node], path: str) -> Balance | None:
+    """Reads how a route balances; None where it keeps the order of its targets and hedges nothing."""
+    strategy = reader.choice(found["strategy"], f"{path}.strategy", STRATEGIES) if "strategy" in found else None
+    sticky_by = None
+    if "sticky_by" in found:
+        sticky_by = reader.choice(found["sticky_by"], f"{path}.sticky_by", STICKY_BY)
+        if strategy is not None and strategy != "sticky":
+            what = f"belongs to the strategy sticky, and this one is {strategy}; remove it, or choose sticky"
+            reader.complain(found["sticky_by"], f"{path}.sticky_by", what)
+        elif "strategy" not in found:
+            reader.complain(found["sticky_by"], f"{path}.sticky_by", "does nothing alone; add strategy: sticky")
+    hedge = _read_hedge(reader, found["hedge"], f"{path}.hedge") if "hedge" in found else None
+    if hedge is None and strategy in (None, "order"):
+        return None
+    return Balance(strategy or "order", sticky_by or "conversation", hedge)
+
+
+def _read_hedge(reader: ConfigReader, node: yaml.Node, path: str) -> Hedge | None:
+    found = reader.mapping(node, path, HEDGE_KEYS, "a mapping such as {after_s: 2, budget: 0.05}")
+    if not isinstance(node, yaml.MappingNode):
+        return None
+    read = {key: read_seconds(reader, found[key], f"{path}.{key}") for key in HEDGE_KEYS[:2] if key in found}
+    if not read:
+        what = "is missing; give the seconds after which a first word is late"
+        reader.complain(node, f"{path}.after_s", what)
+    budget: float | None = Hedge().budget
+    if "budget" in found:
+        budget = reader.number(found["budget"], f"{path}.budget", 0)
+        if budget is not None and not 0 < budget <= 1:
+            what = f"is {budget:g}; give the share of requests that may be sent twice, above 0 and at most 1"
+            reader.complain(found["budget"], f"{path}.budget", what)
+    return Hedge(read.get("after_s"), read.get("whole_after_s"), budget or Hedge().budget)
 
 
 def _read_targets(reader: ConfigReader, node: yaml.Node, path: str, names: Collection[str]) -> list[RouteTarget]:
@@ -174,7 +237,8 @@ def _read_target(reader: ConfigReader, node: yaml.Node, path: str, names: Collec
         return None
     backend = _read_backend(reader, found["backend"], f"{path}.backend", names)
     model = read_name(reader, found["model"], f"{path}.model") if "model" in found else None
-    return None if backend is None else RouteTarget(backend, model)
+    weight = reader.number(found["weight"], f"{path}.weight", 0) if "weight" in found else 1.0
+    return None if backend is None else RouteTarget(backend, model, 1.0 if weight is None else weight)
 
 
 def _read_backend(reader: ConfigReader, node: yaml.Node, path: str, names: Collection[str]) -> str | None:
@@ -261,7 +325,7 @@ def _read_smart_model(reader: ConfigReader, name: str, node: yaml.Node, path: st
     given: dict[str, Any] = {}
     for part in ("cheap", "primary"):
         if part in found:
-            inner = reader.mapping(found[part], f"{path}.{part}", TARGET_KEYS)
+            inner = reader.mapping(found[part], f"{path}.{part}", ("backend", "model"))
             for key, value in inner.items():
                 given[f"{part}_{key}"] = read_name(reader, value, f"{path}.{part}.{key}")
     if "weights" in found:

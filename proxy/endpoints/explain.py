@@ -11,15 +11,21 @@ from typing import Any
 
 import msgspec
 
+from ..balance.strategy import Standing, figure
 from ..config import Config
+from ..costs.price import PriceTable
+from ..costs.price_list import shipped_prices
 from ..errors import ClientError, Malformed
 from ..gateway.cache_rule import marks_cache
 from ..gateway.protocol_choice import fits, in_order, protocols_of, target_of
+from ..gateway.runtime import Runtime
+from ..gateway.target_choice import price_of, standing_now, subject_of
 from ..ir import CAPABILITIES, Added, Request, Text, Tool, Turn
 from ..ir.capabilities import required_capabilities
 from ..ir.losses import features
+from ..observability.request_record import shown_balance
 from ..protocols import DEFAULT, PROTOCOLS
-from ..routing import RoutingInput, decide, request_features
+from ..routing import Candidate, Decision, RoutingInput, balanced, decide, request_features
 from ..traits import describe, traits_of
 from ..wire.json_fields import encode, need, parse_object, strings, take
 
@@ -34,6 +40,7 @@ KEYS: dict[str, str] = {
     "mode": "the value of the header x-crosswire-mode",
     "pin": "the value of the header x-crosswire-backend",
     "down": "backends to treat as down",
+    "client": "the client's name, for the strategy sticky by client",
 }
 """The keys of the body, and their meaning."""
 
@@ -42,8 +49,13 @@ EMPTY_TURNS = (Turn("user", (Text(""),)),)
 """The conversation of a request of which only the model is known."""
 
 
-def explain(config: Config, body: Mapping[str, Any], down: Mapping[str, str] | None = None) -> dict[str, Any]:
+def explain(
+    config: Config, body: Mapping[str, Any], down: Mapping[str, str] | None = None, runtime: Runtime | None = None
+) -> dict[str, Any]:
     """The decision for what `body` says of a request, as plain data; `down` is who is down now, and why.
+
+    Equal targets are in the order that `runtime` would give them now; without one nothing was measured, and chance
+    takes the first.
 
     Beside the decision's own fields: the model, what the request needs, and the traits of the model that was chosen.
     What a backend could not take without a loss is not part of it, for only encoding the request shows that. Raises
@@ -61,10 +73,16 @@ def explain(config: Config, body: Mapping[str, Any], down: Mapping[str, str] | N
         down={**(down or {}), **_down(said, config)},
         features=request_features(request),
     )
+    client = take(said, "client", str)
     for key in said:
         near = get_close_matches(key, KEYS, 1)
         raise Malformed(key, f"unknown key; {f'did you mean {near[0]}?' if near else 'known: ' + ', '.join(KEYS)}")
-    decision = msgspec.to_builtins(decide(facts, config.plan))
+    decided = _balanced(decide(facts, config.plan), request, config, client, runtime)
+    decision = msgspec.to_builtins(decided)
+    decision |= shown_balance(decision)
+    for key in ("balance", "weights", "standings"):
+        if not decision[key]:
+            del decision[key]
     chosen = decision["chosen"]
     found = {"model": request.model, "needs": sorted(needs), **decision, "traits": _traits(chosen, config)}
     protocols = {} if chosen is None else _protocols(request, needs, chosen, config)
@@ -84,6 +102,7 @@ def table(found: Mapping[str, Any]) -> str:
     if len(found["chain"]) > 1:
         chain = ", ".join(f"{each['backend']} ({each['model']})" for each in found["chain"])
         lines.append(f"one after the other{' while the answer is poor' if found['cascade'] else ''}: {chain}")
+    lines += _balance_lines(found)
     if (score := found["score"]) is not None:
         parts = ", ".join(f"{part} {points:g}" for part, points in score["parts"].items()) or "nothing that counts"
         lines.append(f"score: {score['total']:g} points, tier {score['tier']}: {parts}")
@@ -97,6 +116,47 @@ def table(found: Mapping[str, Any]) -> str:
         mark = "✓" if candidate["taken"] else "✗"
         lines.append(f"  {mark} {candidate['backend']:{width}}  {candidate['model'] or '-'}  {candidate['why']}")
     return "\n".join(lines)
+
+
+def _balanced(
+    decision: Decision, request: Request, config: Config, client: str | None, runtime: Runtime | None
+) -> Decision:
+    """The decision with its equal candidates in the order of the strategy."""
+    balance = decision.balance
+    if balance is None:
+        return decision
+    prices = PriceTable((*config.settings.prices, *shipped_prices())) if runtime is None else runtime.prices
+
+    def standing_of(each: Candidate, weight: float) -> Standing:
+        if runtime is not None and each.backend in runtime.backends:
+            return standing_now(runtime, each, weight, request.model, streams=request.stream)
+        price = price_of(prices, config.plan.by_name[each.backend], each.model or request.model)
+        return Standing(each.backend, each.model, weight, price=price)
+
+    return balanced(decision, standing_of, lambda: 0.0, subject_of(balance, client, request))
+
+
+def _balance_lines(found: Mapping[str, Any]) -> list[str]:
+    """The figures of each equal target, by the strategy, and when a second one is called."""
+    balance = found.get("balance")
+    if balance is None:
+        return []
+    standings = [msgspec.convert(each, Standing) for each in found.get("standings", ())]
+    weights = sum(each.weight for each in standings)
+    lines = []
+    for each in standings:
+        text = figure(balance["strategy"], each)
+        if balance["strategy"] in ("weighted", "sticky"):
+            text += f", {each.weight / weights:.0%} of all"
+        lines.append(f"{balance['strategy']}: {each.name} ({each.model}): {text}")
+    if (hedge := balance.get("hedge")) is not None:
+        late = [
+            f"{what} is not there after {hedge[key]:g} s"
+            for key, what in (("after_s", "a first word"), ("whole_after_s", "a whole answer"))
+            if key in hedge
+        ]
+        lines.append(f"hedged: {' or '.join(late)}: the next is called too, for {hedge['budget']:.0%} of the requests")
+    return lines
 
 
 def _added(

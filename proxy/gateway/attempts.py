@@ -11,24 +11,27 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 from time import perf_counter
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
-from msgspec import Struct
 from msgspec.structs import replace
 
-from ..backends.backend import Backend
+from ..balance.key_ring import REFUSED_S, REST_S
+from ..balance.strategy import Hedge
 from ..errors import RequestError, UpstreamError, failure, upstream_failure
-from ..ir import Added, Failure, Loss
+from ..ir import Failure
 from ..observability.request_record import Attempt
 from ..resilience.policy import RETRIABLE, rule_of
 from ..resilience.retry import backoff
 from ..resilience.rounds import Rank, Rounds
-from ..routing import Candidate, Decision
+from ..routing import Candidate
 from .admission import Ticket
 from .context import RETRY_AFTER_S, RequestContext
 from .decision_log import log_attempt
+from .failover_chain import FailoverChain, PrepareCall, PreparedCall
+from .hedged_call import Race
 from .hints import tell_cooling, tell_key
 from .runtime import FULL
+from .side_effects import effect_of
 from .url_media import Unfetched
 
 log = logging.getLogger("crosswire")
@@ -36,33 +39,8 @@ log = logging.getLogger("crosswire")
 MISSING = ("not_found", "model_not_found")
 """Kinds by which a backend says that it has no such model, response or endpoint."""
 
-CHOSEN_BY_CAPABILITY = ("explicit", "auto", "capability")
-"""Modes whose chain was chosen by capability; a 404 from one backend does not fail over."""
-
-
-class PreparedCall(Struct, frozen=True, kw_only=True):
-    """A request encoded for one candidate's backend.
-
-    `is_local` where the proxy answers by itself, so that calling is no attempt. `fallback` makes the answer where the
-    backend has no such endpoint.
-    """
-
-    candidate: Candidate
-    backend: Backend
-    model: str
-    body: bytes
-    losses: tuple[Loss, ...] = ()
-    added: tuple[Added, ...] = ()
-    relayed: bool = False
-    is_local: bool = False
-    fallback: Callable[[], Any] | None = None
-
-
 C = TypeVar("C", bound=PreparedCall)
 R = TypeVar("R")
-
-PrepareCall: TypeAlias = Callable[[Candidate], "C | str"]
-"""Encodes the request for a candidate's backend; a string says why that backend cannot take it."""
 
 Call: TypeAlias = "Callable[[C, Attempt, AttemptLoop[C, R]], Awaitable[R]]"
 """Calls the backend once. Sets the attempt's outcome to `answered`, or to a kind of failure where the answer broke
@@ -73,28 +51,6 @@ _SOON_S = 0.001
 
 _Key: TypeAlias = tuple[str, str | None]
 """A candidate's backend and model."""
-
-
-class FailoverChain(Struct, frozen=True):
-    """The candidates of one request in the order in which they are called; those that are down come last.
-
-    `missing_moves_on`: a backend that says that it has no such model is followed by the next. `cascade`: any failure
-    and any poor answer of a candidate is followed by the next. `lookup`: each backend is asked for something that one
-    of them keeps; asking the next is neither a retry nor a failover. `all_down`: every candidate's breaker was open
-    when the request arrived. `state` names the field by which the request refers to what one backend keeps, so that no
-    other may be called; None for other requests.
-    """
-
-    candidates: tuple[Candidate, ...]
-    missing_moves_on: bool = False
-    cascade: bool = False
-    lookup: bool = False
-    all_down: bool = False
-    state: Callable[[], str | None] = lambda: None
-
-    @staticmethod
-    def of(decision: Decision) -> FailoverChain:
-        return FailoverChain(decision.chain, decision.mode not in CHOSEN_BY_CAPABILITY, decision.cascade)
 
 
 class AttemptLoop(Generic[C, R]):
@@ -136,6 +92,12 @@ class AttemptLoop(Generic[C, R]):
         self._bound: str | None = None
         """The field by which the request is bound to one backend, once a failure made that matter."""
         self._deadline: asyncio.Timeout | None = None
+        self.race: Race[C, R] | None = None
+        """The two calls of a hedged request, if this loop makes one of them."""
+        self.attempt_under_way: Attempt | None = None
+        """The last attempt that began."""
+        self._began = 0.0
+        """The time at which it began, by the stopwatch, at a backend that is timed."""
 
     async def run(self, first: C) -> R:
         """Returns the first answer. Raises the failure that the client gets, where no candidate answers in time."""
@@ -155,6 +117,8 @@ class AttemptLoop(Generic[C, R]):
                         call, worst = await self.next_attempt(worst, call)
                         continue
                     try:
+                        if (hedge := self._chain.hedge) is not None and not self._context.record.attempts:
+                            return await self._hedged(call, hedge)
                         return await self.attempt(call)
                     except UpstreamError as error:
                         worst = _worse(worst, error)
@@ -183,6 +147,8 @@ class AttemptLoop(Generic[C, R]):
             self._deadline.reschedule(None)
         if self._running is not None:
             self._proven(self._running)
+            if self._running.backend in self._runtime.watched and self.attempt_under_way is not None:
+                self._measured(self.attempt_under_way)
 
     def may_escalate(self, call: C) -> bool:
         """Returns whether a better model follows this one in a cascade, so that a poor answer may be dropped."""
@@ -191,6 +157,11 @@ class AttemptLoop(Generic[C, R]):
             return False
         best = chain.candidates[-1]
         return best != call.candidate and best.backend not in self._runtime.health().unavailable
+
+    @property
+    def key(self) -> int:
+        """The backend's key that the last attempt used."""
+        return self._key
 
     # ---- one attempt -------------------------------------------------------------------------------------------------
 
@@ -211,7 +182,13 @@ class AttemptLoop(Generic[C, R]):
         is_probe = runtime.breakers.begin(name, now)
         if not self._rounds.tries(_key(call.candidate)):
             runtime.retry_budget.earn(name)
-        self._key = call.backend.key
+        ring = call.backend.ring if name in runtime.keyed else None
+        if ring is not None:
+            call.backend.use_key(ring.take(now, runtime.dice, self._chain.subject))
+        self._key = key = call.backend.key
+        self.attempt_under_way = attempt
+        if name in runtime.watched:
+            self._began = runtime.stopwatch()
         started = perf_counter()
         failed = None
         outcome = None
@@ -241,6 +218,10 @@ class AttemptLoop(Generic[C, R]):
                 told = failed or context.record.error
                 if told is not None and told.kind == outcome and not self._chain.lookup:
                     runtime.failures.note(call.backend.config, told)
+            if ring is not None:
+                ring.give_back(key)
+            if name in runtime.watched:
+                self._judge(attempt, outcome)
             if is_probe:
                 runtime.breakers.abandon(name)  # where the outcome neither closed nor opened the breaker
             runtime.admission.leave(ticket, failed)
@@ -259,6 +240,54 @@ class AttemptLoop(Generic[C, R]):
             if attempt.backend != ticket.backend and rule_of(attempt.outcome).evidence in ("each", "once"):
                 runtime.breakers.confirmed(attempt.backend, self._fingerprint, now)
 
+    def _judge(self, attempt: Attempt, outcome: str | None) -> None:
+        """An attempt at a backend that is timed is over; a stream was measured when it began to answer."""
+        if outcome == "answered":
+            if not self._context.record.stream:
+                self._measured(attempt)
+        elif outcome is not None and (rule_of(outcome).again or rule_of(outcome).next_key):
+            self._measured(attempt, failed=True)
+
+    def _measured(self, attempt: Attempt, *, failed: bool = False) -> None:
+        """Notes the time from the beginning of this attempt until now."""
+        runtime, target = self._runtime, (attempt.backend, attempt.model, self._context.record.stream)
+        note = runtime.beliefs.failed if failed else runtime.beliefs.answered
+        note(target, (runtime.stopwatch() - self._began) * 1000, runtime.now())
+
+    # ---- a second call where the first is late -----------------------------------------------------------------------
+
+    async def _hedged(self, call: C, hedge: Hedge) -> R:
+        """Calls a backend, and another one too if that is late; raises the failure of the first where both fail."""
+        race = Race(self._context, hedge, self._racer, self._second_call)
+        try:
+            return await race.run(call)
+        except UpstreamError:
+            if race.second_failure is not None and race.second is not None:
+                self._goes_on(race.second_failure, race.second)
+            raise
+        finally:
+            self._key = race.first_key
+
+    def _racer(self, call: C, race: Race[C, R]) -> AttemptLoop[C, R]:
+        """A loop for one of the two calls, with what the first of them holds."""
+        chain = replace(self._chain, candidates=(call.candidate,), balance=None)
+        racer = AttemptLoop(self._context, chain, self._prepare, self._call, self._fingerprint, self._fetch)
+        racer.race, racer._deadline = race, self._deadline
+        racer._ticket, self._ticket = self._ticket, None
+        return racer
+
+    def _second_call(self, first: C) -> C | None:
+        """The call of the next candidate that is up, at another backend; None where there is none, or it may not be."""
+        if self._chain.state() or effect_of(first.body, first.backend.config.protocol):
+            return None
+        for candidate in self._chain.candidates:
+            if candidate.backend == first.candidate.backend or self._rank(_key(candidate))[0]:
+                continue
+            prepared = self._prepare(candidate) if self._has_room(candidate) else FULL
+            if not isinstance(prepared, str) and not prepared.is_local:
+                return None if effect_of(prepared.body, prepared.backend.config.protocol) else prepared
+        return None
+
     def _fall_back(self, call: C) -> R:
         assert call.fallback is not None  # noqa: S101 - both callers looked
         self._context.answered_by(call.candidate.backend, call.model)
@@ -276,7 +305,7 @@ class AttemptLoop(Generic[C, R]):
 
     def _cut_off_last_attempt(self) -> None:
         """The deadline ended the attempt under way: its backend was silent for too long."""
-        for attempt in self._context.record.attempts[-1:]:
+        for attempt in self._context.record.attempts:  # two of a hedged request may be under way
             if attempt.outcome == "aborted":
                 attempt.outcome = "upstream_timeout"
                 silent = upstream_failure(504)
@@ -292,6 +321,13 @@ class AttemptLoop(Generic[C, R]):
         refused = self._refused_keys.setdefault(call.candidate.backend, set())
         refused.add(self._key)
         before = call.backend.key
+        if (ring := call.backend.ring) is not None:
+            now = self._runtime.now()
+            known = REST_S if failed.kind == "rate_limit" else REFUSED_S
+            ring.rest(self._key, now + (known if failed.retry_after is None else failed.retry_after))
+            if call.backend.config.key_strategy != "order":
+                tell_key(self._runtime, call.backend, self._key, failed)
+                return not refused.issuperset(ring.up(now))  # the next attempt takes its key by the strategy
         changed = call.backend.next_key(refused)
         if call.backend.key != before:
             tell_key(self._runtime, call.backend, before, failed)

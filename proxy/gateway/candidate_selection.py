@@ -9,10 +9,11 @@ from msgspec.structs import replace
 
 from .. import headers
 from ..errors import Refused, failure
-from ..ir import Failure
+from ..ir import Failure, Request
 from ..routing import Candidate, Decision, RequestFeatures, RoutingInput, decide
-from .attempts import FailoverChain, PrepareCall, PreparedCall
 from .context import RETRY_AFTER_S, RequestContext
+from .failover_chain import FailoverChain, PrepareCall, PreparedCall
+from .target_choice import choose_target
 
 C = TypeVar("C", bound=PreparedCall)
 
@@ -28,13 +29,14 @@ def select_candidate(
     prepare: PrepareCall[C],
     features: RequestFeatures | None = None,
     owner: str | None = None,
+    request: Request | None = None,
 ) -> tuple[FailoverChain, C]:
     """Routes the request, again without the candidates that cannot take it, until one can; records each decision.
 
     Candidates with an open breaker come last in the chain; where all are open they are the chain. Full backends are
-    left out. `owner` is the
-    backend that keeps what the request refers to, which is the chain if it is a candidate. Raises Refused where no
-    candidate is left.
+    left out. `owner` is the backend that keeps what the request refers to, which is the chain if it is a candidate.
+    Equal candidates are put into the order of their route's strategy, which may look at the `request`. Raises Refused
+    where no candidate is left.
     """
     unfit: dict[str, str] = {}
     caller = context.caller
@@ -59,6 +61,8 @@ def select_candidate(
             )
 
         decision = decided(health.unavailable)
+        if decision.balance is not None:
+            decision = choose_target(context, decision, request)
         chain = FailoverChain.of(decision)
         if health.broken:
             whole = decided(health.full)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ..ir import Reply
 from ..protocols.protocol import UpstreamRequest
-from .attempts import PreparedCall
+from .failover_chain import PreparedCall
 from .loss_policy import LossPolicy
 from .relay import Relay
 

@@ -27,12 +27,13 @@ from ..wire import json_fields
 from ..wire.duplicate_keys import parse_request
 from ..wire.text_repair import BOM, without_mark
 from .answer_quality import check_quality
-from .attempts import AttemptLoop, FailoverChain
+from .attempts import AttemptLoop
 from .cache_rule import marks_cache
 from .candidate_selection import select_candidate
 from .chat_call import ChatCall
 from .context import HttpResponse, RequestContext
 from .decision_log import log_decision, log_request, log_success
+from .failover_chain import FailoverChain
 from .hops import upstream_headers, with_own_headers
 from .loss_policy import LossPolicy
 from .place_queue import with_place
@@ -43,6 +44,7 @@ from .runtime import LARGE
 from .state_owners import reference_of
 from .stream_writer import ResponseWriter
 from .streaming import StreamForwarder
+from .target_choice import conversation_of
 from .url_media import UrlMedia, has_urls
 
 log = logging.getLogger("crosswire")
@@ -170,6 +172,7 @@ class ChatHandler:
                 partial(self._prepare_candidate, request),
                 request_features(request) if plan.alias_table.meaning(request.model) in plan.smart_names else None,
                 None if state is None else self._runtime.owners.owner(state.ids),
+                request,
             )
             chosen = call.backend.config
             made = self._context.record.decision
@@ -180,7 +183,10 @@ class ChatHandler:
                 log_request(self._frontend.title, request.model)
                 if (made := self._context.record.decision) is not None:
                     log_decision(request.model, needed, plan, made, chosen)
-        return replace(chain, state=partial(reference_of, self._frontend, request)), call
+        chain = replace(chain, state=partial(reference_of, self._frontend, request))
+        if self._runtime.keyed:
+            chain = replace(chain, subject=conversation_of(request))
+        return chain, call
 
     async def _route_with_media(self, request: Request, media: UrlMedia) -> tuple[FailoverChain, ChatCall]:
         """Routes the request, again once that was fetched which the candidates need that come before the chosen one."""
@@ -308,6 +314,8 @@ class ChatHandler:
             reply, raw = await backend.reply(call.sent, call.body, fields, self._new_id)
             context.log_body("backend_response", raw)
             context.mark_stage("backend")
+            if loop.race is not None:
+                loop.race.won_by(loop, call)
             if loop.may_escalate(call):
                 check_quality(reply)
             if call.sent.stops:

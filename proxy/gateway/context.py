@@ -12,13 +12,14 @@ import msgspec
 from msgspec import Struct
 
 from .. import headers
-from ..costs.price import dollars
+from ..balance.measures import TargetKey
+from ..costs.price import NANO, dollars
 from ..errors import Malformed
 from ..ir import Added, Failure, Loss, Usage
 from ..ir.losses import features
 from ..ir.rate_limits import RateLimit
 from ..observability.body_buffer import READ, Exchange
-from ..observability.request_record import Attempt, Record
+from ..observability.request_record import Attempt, Hedged, Record
 from ..protocols.protocol import Protocol
 from ..wire import json_fields
 from ..wire.content_coding import ACCEPTED
@@ -70,6 +71,8 @@ class RequestContext:
         """The amounts that are reserved of the limits of backends."""
         self.trace: Trace | None = None
         """The spans of the request; None where no traces are recorded."""
+        self._promised: str | None = None
+        """The backend that was chosen among equals and is not called yet."""
         self._health: BackendHealth | None = None
         self._began = perf_counter()
         self._logged: set[tuple[str, int]] = set()
@@ -93,6 +96,18 @@ class RequestContext:
         """The backends that are not to be called now."""
         return self.runtime.health() if self._health is None else self._health
 
+    def promise(self, target: TargetKey) -> None:
+        """This target was chosen among equals, in place of any before."""
+        self.arrived()
+        self.runtime.beliefs.choose(target)
+        self._promised = target[0]
+
+    def arrived(self) -> None:
+        """The chosen backend is called, or will not be."""
+        if self._promised is not None:
+            self.runtime.beliefs.arrive(self._promised)
+            self._promised = None
+
     # ---- what the handlers report ------------------------------------------------------------------------------------
 
     def decoded(self, body: bytes, model: str | None = None, *, stream: bool = False) -> None:
@@ -113,6 +128,8 @@ class RequestContext:
         relayed: bool,
     ) -> Attempt:
         """One backend is about to be called; losses and additions are those of this attempt's request alone."""
+        if self._promised is not None:
+            self.arrived()
         attempt = Attempt(backend, model, relayed=relayed, began_ms=self.elapsed_ms())
         self.record.losses = list(losses)
         self.record.added = added
@@ -175,6 +192,10 @@ class RequestContext:
     def finish(self, *, is_request: bool = True) -> None:
         """The request is over: its record is kept, written and counted. What never became one has no row of usage."""
         runtime, record = self.runtime, self.record
+        if self._promised is not None:
+            self.arrived()
+        if record.hedged is not None:
+            self._price_hedged(record.hedged)
         for attempt in record.attempts:
             attempt.rate_limits = self._rate_limits(attempt)
         record.total_ms = self.elapsed_ms()
@@ -201,6 +222,17 @@ class RequestContext:
         backend = self.backends[record.backend_used].config
         price = self.runtime.prices.price_at(backend.provider, record.model_used or "", local=backend.local)
         return None if price is None else price.cost(record.usage)
+
+    def _price_hedged(self, hedged: Hedged) -> None:
+        """Notes the cost of both calls; of the one that was given up its prompt, which is as long as the other's."""
+        cost, usage = self.cost(), self.record.usage
+        hedged.cost_usd = None if cost is None else cost / NANO
+        backend = self.backends[hedged.loser].config if hedged.loser is not None else None
+        if backend is None or usage is None:
+            return
+        price = self.runtime.prices.price_at(backend.provider, hedged.loser_model or "", local=backend.local)
+        if price is not None:
+            hedged.loser_cost_usd = price.cost(Usage(input=usage.prompt)) / NANO
 
     def _account(self) -> None:
         """Settles what was reserved, and adds the request to the ledger of usage."""

@@ -23,9 +23,10 @@ from ..protocols.protocol import Protocol, StoredState, UpstreamTarget, UrlParam
 from ..routing import Candidate, Plan
 from ..wire.duplicate_keys import parse_request
 from ..wire.text_repair import BOM, without_mark
-from .attempts import AttemptLoop, FailoverChain, PreparedCall
+from .attempts import AttemptLoop
 from .candidate_selection import select_candidate
 from .context import HttpResponse, RequestContext
+from .failover_chain import FailoverChain, PreparedCall
 from .hops import upstream_headers
 from .loss_policy import LossPolicy
 from .place_queue import with_place

@@ -37,7 +37,11 @@ def exchange_hints(runtime: Runtime) -> None:
     def heard_key(key: str, value: str, left: float) -> None:
         name, _, index = key.partition("\n")
         backend = runtime.backends.get(name)
-        if backend is not None and index == str(backend.key):
+        if backend is None or index not in map(str, range(1 + len(backend.config.spare_keys))):
+            return
+        if backend.ring is not None:
+            backend.ring.rest(int(index), runtime.now() + left)
+        if index == str(backend.key):
             backend.next_key({backend.key})
 
     runtime.breakers.opened = opened

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -15,6 +16,9 @@ from msgspec import Struct
 
 from ..backends.backend import Backend
 from ..backends.secrets import SECRET_LENGTH
+from ..balance.hedge_budget import HedgeBudget
+from ..balance.measures import Beliefs, Measures
+from ..balance.strategy import Dice
 from ..config import Config
 from ..costs.price import PriceTable
 from ..costs.price_list import shipped_prices
@@ -93,6 +97,7 @@ MakeBackend = Callable[[BackendConfig, Config], Backend]
 class Runtime:
     """The state that all requests share. `clock` gives unix seconds, `now` monotonic seconds.
 
+    `dice` choose among equal targets, whose answers are timed with the `stopwatch`.
     `instance` is the id by which the proxy recognises its own requests; workers of one proxy share it.
     """
 
@@ -108,6 +113,8 @@ class Runtime:
         record_files: RecordFiles | None = None,
         instance: str | None = None,
         state: State | None = None,
+        dice: Dice = random.random,
+        stopwatch: Callable[[], float] = time.perf_counter,
     ) -> None:
         escape_messages()
         self.config = config
@@ -127,6 +134,12 @@ class Runtime:
         self.admission = Admission(self.breakers, self.retry_budget, now)
         self.owners = StateOwners()
         self.places = PlaceQueues()
+        self.dice = dice
+        self.stopwatch = stopwatch
+        self.beliefs: Beliefs = Measures()
+        """Beliefs about the targets that routes balance."""
+        self.hedge_budgets: dict[str, HedgeBudget] = {}
+        """The budget of hedged requests of each route that allows any, by its name."""
         self.limits: State = make_state(config.settings.state, now, clock) if state is None else state
         """The state of every limit, which outlives a config, and the facts that are shared with other replicas."""
         self.ledger: UsageLog | None = None
@@ -186,6 +199,11 @@ class Runtime:
         )
         self.queues = {b.name: QueueBound(b.queue, b.queue_s) for b in backends if b.queue and b.max_in_flight}
         """The bounds of the queues of those backends that have one."""
+        balancing = [route for route in self.config.plan.routes if route.enabled and route.equals > 1]
+        self.watched = frozenset(target.backend for each in balancing for target in each.targets[: each.equals])
+        """The backends whose answers are timed, because a route balances them."""
+        self.keyed = frozenset(b.name for b in backends if b.spare_keys and b.key_strategy != "order")
+        """The backends that have several keys, of which each call gets one by a strategy."""
         self.limited = {b.name: LimitGroup(_backend_limits(b)) for b in backends if b.rates}
         self._bounded = {b.name: b.max_in_flight for b in backends if b.max_in_flight is not None or b.rates}
 

@@ -107,21 +107,21 @@ class StreamForwarder:
             source = _buffer_until_judged(chunks) if is_judged else chunks
             await self._forward_chunks(source, transcoder, call, loop, received if context.kept_bytes else None)
         except RequestError as error:
-            if not writer.committed:
+            if not writer.committed or _is_lost(loop):
                 raise
             await self._fail(error.failure, transcoder)
         except RecursionError:
-            if not writer.committed:
+            if not writer.committed or _is_lost(loop):
                 raise
             await self._fail(too_deep(), transcoder)
         except ClientGone:
             raise
         except asyncio.CancelledError:
-            if not (context.runtime.is_ending and writer.committed and not writer.is_over):
+            if not (context.runtime.is_ending and writer.committed and not writer.is_over) or _is_lost(loop):
                 raise
             await self._fail(failure("draining", SHUTTING_DOWN), transcoder)
         except Exception:
-            if not writer.committed:
+            if not writer.committed or _is_lost(loop):
                 raise
             await self._fail(self._internal_error(), transcoder)
         finally:
@@ -162,6 +162,8 @@ class StreamForwarder:
                         raise UpstreamError(upstream_failure(502, kind="upstream_garbage"))
                     continue
                 committed = True
+                if loop.race is not None:
+                    loop.race.won_by(loop, call)
                 will_tell = await writer.will_tell()
                 if not will_tell:
                     self._headers_told_nothing(transcoder)
@@ -258,6 +260,11 @@ class StreamForwarder:
 
     def _content_type(self) -> str:
         return "application/json" if self._reply_context.array else self._frontend.stream_type
+
+
+def _is_lost(loop: AttemptLoop[ChatCall, None]) -> bool:
+    """Returns whether this is a call of a hedged request, and the other one is answering."""
+    return loop.race is not None and loop.race.winner is not loop
 
 
 async def _own_chunks(reply: Reply) -> AsyncGenerator[StreamChunk, None]:

@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 from ..costs.price import NANO
 from ..ir.rate_limits import RateLimit
 from ..resilience.circuit_breaker import STATES, State
-from .request_record import Record
+from .request_record import OUTRUN, Record
 
 _SECONDS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _BOUNDS = [*map(str, map(float, _SECONDS)), "+Inf"]
@@ -150,7 +150,7 @@ class Metrics(Collector):
             self._upstream.observe(attempt.backend, attempt.ms / 1000)
         if len(record.attempts) > 1:
             for before, after in pairwise(record.attempts):
-                if before.backend != after.backend:
+                if before.backend != after.backend and before.outcome != OUTRUN:
                     self._failovers[before.backend, after.backend] += 1
         if record.client is not None:
             self._clients[record.client, record.outcome] += 1

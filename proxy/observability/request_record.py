@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -17,9 +18,13 @@ from ..ir.losses import features
 from ..ir.rate_limits import RateLimit
 from ..routing import Decision
 
+OUTRUN = "outrun"
+"""The outcome of an attempt that was given up because another one at the same time answered first."""
+
 
 class Attempt(Struct):
-    """One attempt at one backend: its outcome (`answered`, a kind of failure, or `aborted`), and its milliseconds.
+    """One attempt at one backend: its outcome (`answered`, a kind of failure, `outrun` or `aborted`), and its
+    milliseconds.
 
     `rate_limits` are those that its provider had named last when the request ended.
     """
@@ -34,6 +39,23 @@ class Attempt(Struct):
     """The protocol that it was asked by, of a backend that speaks several."""
     began_ms: float = 0.0
     """Milliseconds from the arrival of the request to the beginning of the attempt."""
+
+
+class Hedged(Struct):
+    """Two calls for one request, because the first was late: who was called `after_ms`, and what both cost.
+
+    `winner` answered; the `loser` was given up, and its cost is that of its prompt alone. Both are None where neither
+    began to answer. Costs are in dollars, None where they are not known.
+    """
+
+    first: str
+    second: str
+    after_ms: float
+    winner: str | None = None
+    loser: str | None = None
+    loser_model: str | None = None
+    cost_usd: float | None = None
+    loser_cost_usd: float | None = None
 
 
 class Record(Struct):
@@ -69,6 +91,8 @@ class Record(Struct):
     total_ms: float | None = None
     client: str | None = None
     """The name of the client that asked; None where nobody needs a key."""
+    hedged: Hedged | None = None
+    """The two calls of a hedged request; None where it was sent once."""
     cost: int | None = None
     """The cost in billionths of a dollar; None where it is not counted, or the price is not known."""
 
@@ -105,9 +129,12 @@ class Record(Struct):
             shown["cost_usd"] = self.cost / NANO
         if not self.added:
             del shown["added"]
+        if self.hedged is None:
+            del shown["hedged"]
         if self.decision is not None:
             shown["mode"] = self.decision.mode
-            for key in ("notes", "score", "cascade"):
+            shown["decision"] |= shown_balance(shown["decision"])
+            for key in ("notes", "score", "cascade", "balance", "weights", "standings"):
                 if not shown["decision"][key]:
                     del shown["decision"][key]
             if len(self.decision.chain) <= 1:  # `chosen` once more
@@ -130,6 +157,20 @@ class Record(Struct):
         if self.losses:
             out[headers.LOSS] = ",".join(features(self.losses))
         return out
+
+
+def shown_balance(decision: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a decision as plain data how it was balanced, as records and explanations show it; empty where it was not."""
+    balance, standings = decision["balance"], decision["standings"]
+    if balance is None:
+        return {}
+    shown = {"strategy": balance["strategy"]}
+    if balance["strategy"] == "sticky":
+        shown["sticky_by"] = balance["sticky_by"]
+    if balance["hedge"] is not None:
+        shown["hedge"] = {key: value for key, value in balance["hedge"].items() if value is not None}
+    targets = [{key: value for key, value in each.items() if value is not None} for each in standings]
+    return {"balance": shown, "weights": (), "standings": targets}
 
 
 RECORD_SIZE = 4096

@@ -128,7 +128,7 @@ def explain_again(runtime: Runtime, record: Record) -> dict[str, Any]:
         asked["request"] = json_fields.parse_object(body)
     elif not record.model:
         raise Malformed("model", "is not known: the request failed before it was read")
-    found = explain(runtime.config, asked, runtime.breakers.open_reasons(runtime.now()))
+    found = explain(runtime.config, asked, runtime.breakers.open_reasons(runtime.now()), runtime)
     before = None if record.decision is None or record.decision.chosen is None else record.decision.chosen
     was = None if before is None else {"backend": before.backend, "model": before.model}
     return {**found, "by_model_alone": body is None, "was": was, "is_same": _is_same(found["chosen"], was)}

@@ -44,7 +44,7 @@ POLICY: dict[str, FailureRule] = {
     "upstream_garbage": FailureRule(meaning="an answer that is not of the protocol", again=True, evidence="once"),
     "overloaded": FailureRule(meaning="503 or 529", again=True, evidence="once", refused=True),
     "loop": FailureRule(meaning="508: a loop of proxies", evidence="alive", refused=True),
-    "rate_limit": FailureRule(meaning="429", again=True, refused=True),
+    "rate_limit": FailureRule(meaning="429", again=True, next_key=True, refused=True),
     "upstream_auth": FailureRule(meaning="401, 403 or 407: the key was refused", next_key=True, refused=True),
     "upstream_quota": FailureRule(
         meaning="402, no credit, or a quota or spend limit that is used up", next_key=True, refused=True

@@ -4,6 +4,7 @@ The package is pure: it uses no protocol, socket, clock or file. The caller pass
 requires and the backends that are unavailable.
 """
 
+from .balanced_decision import StandingOf, balanced
 from .decide import backend_supports_capabilities, decide, find_backend_for_model, missing_capabilities
 from .decision import (
     BEHIND,
@@ -20,7 +21,8 @@ from .decision import (
     RoutingInput,
 )
 from .patterns import is_pattern
-from .plan import BackendConfig, NamedMode, NameFamily, Plan, Route, RouteTarget, SmartModel
+from .plan import BackendConfig, NamedMode, NameFamily, Plan, SmartModel
+from .route import Route, RouteTarget
 from .score import THRESHOLDS, TIERS, WEIGHTS, RequestFeatures, Score, Tier, request_features, score
 
 __all__ = [
@@ -48,8 +50,10 @@ __all__ = [
     "RoutingInput",
     "Score",
     "SmartModel",
+    "StandingOf",
     "Tier",
     "backend_supports_capabilities",
+    "balanced",
     "decide",
     "find_backend_for_model",
     "is_pattern",

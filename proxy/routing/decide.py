@@ -190,13 +190,14 @@ def _decide_by_rule(
             of_backend = [Candidate(backend.name, upstream, False, rule.others_reason)]
         considered += of_backend
     because = rule.because
-    if eligible[0] is not rule.targets[0]:
+    if eligible[0] is not rule.targets[0] and rule.equals < 2:
         first = rule.targets[0].backend.name
         reason = _config_reason(rejections[first], "unfit for this request")
         because += f"; {first!r} cannot: {reason}"
         because += f"; {eligible[0].backend.name!r} is the next"
     chain = [candidate for candidate in candidates if candidate.backend not in rejections]
     chain = chain[:1] if rule.only_first else chain
+    weights = (each.weight for each in rule.targets[: rule.equals] if each.backend.name not in rejections)
     return Decision(
         chain[0],
         rule.mode,
@@ -206,6 +207,8 @@ def _decide_by_rule(
         notes=rule.notes,
         score=rule.score,
         cascade=rule.cascade and len(chain) > 1,
+        balance=rule.balance,
+        weights=tuple(weights),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 from msgspec import Struct
 from msgspec.structs import force_setattr
 
+from ..balance.strategy import Balance, Standing
 from ..ir import Failure
 from .score import RequestFeatures, Score
 
@@ -52,6 +53,7 @@ OTHER_VENDOR = "is of another vendor than the name, whose own backend is here"
 RESERVED = "serves only rules that name it"
 ROUTED = "the route names it"
 FALLBACK = "the route falls back to it"
+BALANCED = "the route balances it with others"
 PINNED = "the request pins it"
 PREFIXED = "the model's prefix names it"
 BY_MODE = "the mode names it"
@@ -99,6 +101,8 @@ class Decision(Struct, frozen=True):
     Exactly one of `chosen` and `refusal` is set. `chain` holds the candidates in failover order, `chosen` first;
     `considered` all backends by priority. `because` and `notes` quote only the config, never the client. `score` is set
     for a smart model; with `cascade` a poor reply of `chosen` is discarded and the next of the chain is tried.
+    `balance` is how the first targets of the chain change places, of which `weights` are the weights; `standings` are
+    what was believed of them when they were put into this order.
     """
 
     chosen: Candidate | None
@@ -110,6 +114,9 @@ class Decision(Struct, frozen=True):
     notes: tuple[str, ...] = ()
     score: Score | None = None
     cascade: bool = False
+    balance: Balance | None = None
+    weights: tuple[float, ...] = ()
+    standings: tuple[Standing, ...] = ()
 
     def __post_init__(self) -> None:
         if self.chosen is not None and not self.chain:

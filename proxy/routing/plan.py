@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias
 from msgspec import Struct
 from msgspec.structs import force_setattr
 
+from ..balance.strategy import Strategy
 from ..errors import ConfigError
 from ..limits.bounds import NO_LIMITS, LimitSet
 from ..providers import SpokenProtocol
@@ -19,6 +20,7 @@ from ..traits import Trait
 from .alias_table import AliasTable
 from .decision import Decision
 from .patterns import Patterns, is_pattern, literal_length, literal_prefix, placeholders, wildcard_count
+from .route import Route, RouteTarget
 
 QUEUE_S = 5.0
 """Seconds that a request waits in a backend's queue, where the config says no others."""
@@ -36,7 +38,8 @@ class BackendConfig(Struct, frozen=True, kw_only=True):
     beyond it `queue` requests may wait, each for `queue_s`. `rates` are its limits of requests and tokens.
     `proxy` is the URL of an HTTP proxy on the way to it, which may hold a password; the files are of certificates.
     `speaks` are the protocols that it has beside `protocol`; `capabilities` are those of all of them together. A
-    `bearer` gets its key in the header Authorization, whatever its protocol's own is.
+    `bearer` gets its key in the header Authorization, whatever its protocol's own is. `key_strategy` chooses among
+    several keys, by `key_weights` where there are any.
     """
 
     name: str
@@ -66,6 +69,8 @@ class BackendConfig(Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = {}
     betas: tuple[str, ...] | None = None
     spare_keys: tuple[str, ...] = ()
+    key_strategy: Strategy = "order"
+    key_weights: tuple[float, ...] = ()
     needs_key: bool = False
     reserved: bool = False
     folder: str = ""
@@ -102,33 +107,6 @@ class NameFamily(Struct, frozen=True):
 
     pattern: str
     backend: str
-
-
-class RouteTarget(Struct, frozen=True):
-    """One target of a rule: a backend and the upstream model, None for the rule's model."""
-
-    backend: str
-    model: str | None = None
-
-
-class Route(Struct, frozen=True, kw_only=True):
-    """A route: names that `match`, a name or a shell pattern, go to the first target and fail over to the others.
-
-    `model` is the upstream model of targets without one, instead of the client's name; `{1}` in a model is the text
-    that the first wildcard captured. `location` is the position in the config, for error messages.
-    """
-
-    match: str
-    targets: tuple[RouteTarget, ...]
-    model: str | None = None
-    priority: int = 0
-    enabled: bool = True
-    location: str = "routes"
-
-    @property
-    def upstream_models(self) -> tuple[str, ...]:
-        """Returns every upstream model that the route names."""
-        return tuple(name for name in (self.model, *(target.model for target in self.targets)) if name is not None)
 
 
 class NamedMode(Struct, frozen=True, kw_only=True):

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
+from ..balance.strategy import Balance
 from .decision import (
+    BALANCED,
     BY_DEFAULT,
     BY_MODE,
     BY_SCORE,
@@ -29,8 +31,9 @@ from .decision import (
     RoutingInput,
 )
 from .patterns import fill_placeholders
-from .plan import BackendConfig, NamedMode, Plan, Route, RouteTarget, SmartModel
+from .plan import BackendConfig, NamedMode, Plan, SmartModel
 from .refusals import refuse_bad_request, refuse_missing_provider, refuse_unmapped, shorten, suggest
+from .route import Route, RouteTarget
 from .score import CHEAP_TIERS, RequestFeatures, Score, score
 
 MAX_NAME_LENGTH = 512
@@ -38,18 +41,20 @@ MAX_NAME_LENGTH = 512
 
 
 class RuleTarget(Struct, frozen=True):
-    """A backend that a rule names, the upstream's name of the model, and the reason for the candidate."""
+    """A backend that a rule names, the upstream's name of the model, the reason for the candidate, and its weight."""
 
     backend: BackendConfig
     model: str
     why: str
+    weight: float = 1.0
 
 
 class MatchedRule(Struct, frozen=True):
     """The rule that applies to a request: its targets in failover order, and the decision's mode and reasons.
 
     `exclusive` is set where the client named the backend, so that no other may serve. With `only_first`, the first
-    eligible target is tried and no other. `others_reason` is the reason of all other backends.
+    eligible target is tried and no other. `others_reason` is the reason of all other backends. By `balance` the first
+    `equals` targets change places for each request.
     """
 
     mode: Mode
@@ -61,6 +66,8 @@ class MatchedRule(Struct, frozen=True):
     score: Score | None = None
     notes: tuple[str, ...] = ()
     cascade: bool = False
+    balance: Balance | None = None
+    equals: int = 0
 
 
 def find_rule(inputs: RoutingInput, plan: Plan) -> MatchedRule | Decision | None:
@@ -244,7 +251,10 @@ def matching_families(model: str, plan: Plan) -> dict[str, str]:
 
 def _rule_for_route(mode: Mode, route: Route, caught: Sequence[str], model: str, plan: Plan) -> MatchedRule:
     targets = _route_targets(route, caught, model, plan)
-    return MatchedRule(mode, f"the route {route.match!r} names {targets[0].backend.name!r}", targets)
+    because = f"the route {route.match!r} names {targets[0].backend.name!r}"
+    if route.equals > 1:
+        because = f"the route {route.match!r} balances {route.equals} targets"
+    return MatchedRule(mode, because, targets, balance=route.balance, equals=route.equals)
 
 
 def _route_targets(route: Route, caught: Sequence[str], model: str, plan: Plan) -> tuple[RuleTarget, ...]:
@@ -259,7 +269,8 @@ def _route_targets(route: Route, caught: Sequence[str], model: str, plan: Plan) 
         name = target.model if target.model is not None else route.model
         local = index and target.model is None and backend.local and model in backend.models
         name = model if name is None or local else fill_placeholders(name, caught) or model
-        targets.append(RuleTarget(backend, backend.models.get(name, name), FALLBACK if index else ROUTED))
+        why = ROUTED if not index else BALANCED if index < route.equals else FALLBACK
+        targets.append(RuleTarget(backend, backend.models.get(name, name), why, target.weight))
     return tuple(targets)
 
 

@@ -97,7 +97,7 @@ async def explain_request(request: web.Request) -> web.Response:
         return to_aiohttp(gateway.reject(DEFAULT, body))
     try:
         down = gateway.breakers.open_reasons(gateway.now())
-        return json_response(explain(gateway.config, json_fields.parse_object(body), down))
+        return json_response(explain(gateway.config, json_fields.parse_object(body), down, gateway))
     except Malformed as fault:
         error = failure("bad_request", f"Invalid request: {fault}.", param=fault.path or None)
     except RecursionError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TypeAlias
 
 from aiohttp import HttpVersion11, web
 
+from ..balance.strategy import Dice
 from ..config import Config, load_file
 from ..endpoints.table import EndpointRow, answer_endpoint, endpoints
 from ..errors import failure
@@ -50,18 +52,31 @@ def make_app(
     records: Path | None = None,
     env: Mapping[str, str] = os.environ,
     instance: str | None = None,
+    dice: Dice = random.random,
+    stopwatch: Callable[[], float] = time.perf_counter,
 ) -> web.Application:
     """The proxy for this config, or for the config in this file. `clock` gives unix seconds, `ids` a request's ids.
 
     `env` resolves such a file's `${NAME}` and the variables beside it. `stage_log` is a file for the stages of each
-    request, `records` a folder for a record of each. `instance` is the id that the workers of one proxy share.
+    request, `records` a folder for a record of each. `instance` is the id that the workers of one proxy share. `dice`
+    choose among equal targets, whose answers are timed with the `stopwatch`.
     """
     if isinstance(config, Path):
         config = load_file(config, env)
     limits = config.settings.log_buffer, config.settings.log_end_s
     stages = StageLog(stage_log, *limits) if stage_log is not None else None
     files = RecordFiles(records, *limits) if records is not None else None
-    gateway = Gateway(config, make_backend, clock=clock, ids=ids, stages=stages, record_files=files, instance=instance)
+    gateway = Gateway(
+        config,
+        make_backend,
+        clock=clock,
+        ids=ids,
+        stages=stages,
+        record_files=files,
+        instance=instance,
+        dice=dice,
+        stopwatch=stopwatch,
+    )
     app = web.Application(middlewares=[check_access])
     app.on_response_prepare.append(add_cors_headers)
     app[GATEWAY] = gateway

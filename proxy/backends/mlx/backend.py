@@ -46,6 +46,7 @@ class MlxBackend:
         self.busy = 0
         self.rate_limits: Mapping[str, tuple[RateLimit, ...]] = {}
         self.key = 0
+        self.ring = None
         self._first_s = first_s
         self._engine = Engine(model, limits_of(config), load or load_runtime)
 
@@ -65,6 +66,9 @@ class MlxBackend:
     def encode(self, request: Request, target: UpstreamTarget) -> UpstreamRequest:
         """Encodes a request for the engine, and declares what is lost."""
         return encode_request(request, target)
+
+    def use_key(self, key: int) -> None:
+        """Does nothing: a local model has no keys."""
 
     def next_key(self, refused: Collection[int]) -> bool:
         """Returns False: a local model has no keys."""

@@ -39,7 +39,22 @@ BACKENDS_KEYS: tuple[KeyInfo, ...] = (
         type="secret, or a list of them",
         without="the provider's variable",
         example="${OPENAI_API_KEY:-}",
-        meaning="The provider's key; of a list the next is used where one is refused.",
+        meaning="The provider's key; of a list the next is used where one is refused or at its limit.",
+    ),
+    KeyInfo(
+        path="backends.*.key_strategy",
+        type="order, weighted, least_busy or sticky",
+        default="order",
+        example="least_busy",
+        meaning="Which of several keys a request gets; one that is at its limit (429) rests until the answer's own "
+        "headers say that it is whole again.",
+    ),
+    KeyInfo(
+        path="backends.*.key_weights",
+        type="list of numbers",
+        without="the same for each key",
+        example="[3, 1]",
+        meaning="Weight of each key of `api_key`, for `weighted`, `least_busy` and `sticky`.",
     ),
     KeyInfo(
         path="backends.*.models",

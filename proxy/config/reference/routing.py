@@ -112,7 +112,31 @@ ROUTING_KEYS: tuple[KeyInfo, ...] = (
         type="list of targets",
         without="`backend` and `fallback`",
         example="[openai, {backend: anthropic, model: claude-haiku-4-5}]",
-        meaning="All backends in order, instead of `backend` and `fallback`.",
+        meaning="All backends in order, instead of `backend` and `fallback`; with a `strategy` they are equals, and "
+        "`fallback` may follow them. A target's `weight` (default 1) counts for `weighted`, `least_busy` and `sticky`; "
+        "one of weight 0 serves only where no other is up.",
+    ),
+    KeyInfo(
+        path="routes[].strategy",
+        type="order, weighted, least_busy, latency, cost or sticky",
+        default="order",
+        example="least_busy",
+        meaning="Which target of `to` is called first; the others follow where it fails.",
+    ),
+    KeyInfo(
+        path="routes[].sticky_by",
+        type="conversation or client",
+        default="conversation",
+        example="client",
+        meaning="What `sticky` sends to one target: a conversation, by its beginning, or all requests of a client.",
+    ),
+    KeyInfo(
+        path="routes[].hedge",
+        type="mapping of after_s, whole_after_s and budget",
+        without="no request is sent twice",
+        example="{after_s: 2, budget: 0.05}",
+        meaning="Calls the next target too where a stream has no content after `after_s`, or a whole answer is not "
+        "there after `whole_after_s`; at most `budget` (default 0.05) of the requests.",
     ),
     KeyInfo(
         path="modes.*.backend",

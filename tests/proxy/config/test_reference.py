@@ -106,8 +106,16 @@ def config_with(info: KeyInfo, value: Any) -> dict[str, Any]:
         found["prefixes"] = {"local": "home"}  # two local backends, of which one must be chosen
     if info.path == "backends.*.client_key":
         entry["client_cert"] = "~/certs/crosswire.pem"
-    if info.path == "routes[].to":
+    if info.path in ("routes[].to", "routes[].strategy", "routes[].sticky_by"):
         del entry["backend"]
+    if info.path in ("routes[].strategy", "routes[].sticky_by"):
+        entry["to"] = ["openai", "home"]
+        if info.path == "routes[].sticky_by":
+            entry["strategy"] = "sticky"
+    if info.path in ("backends.*.key_strategy", "backends.*.key_weights"):
+        entry["api_key"] = ["one-key", "other-key"]
+        if info.path == "backends.*.key_weights":
+            entry["key_strategy"] = "weighted"
     if section == "backends.*":
         found["backends"]["example"] = entry
     elif section == "routes[]":
@@ -129,7 +137,7 @@ def meaning_of(config: Config) -> tuple[object, object]:
     """Returns the plan and settings of a config, without the lines of its rules."""
     plan = config.plan
     smart = [(each.cheap, each.primary, each.weights, each.thresholds, each.cascade) for each in plan.smart]
-    rules = [(each.match, each.targets, each.model, each.priority, each.enabled) for each in plan.routes]
+    rules = [(each.match, each.targets, each.model, each.priority, each.enabled, each.balance) for each in plan.routes]
     modes = [(each.name, each.backend, each.models) for each in plan.modes.values()]
     rest = (plan.prefixes, plan.unmapped, plan.pins, plan.unlisted, plan.mode, plan.aliases)
     if config.clients is not None:

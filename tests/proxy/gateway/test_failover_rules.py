@@ -27,12 +27,12 @@ KEYS = ["sk-the-first-key", "sk-the-second-key"]
 
 @contextlib.asynccontextmanager
 async def two(
-    first: list[Script], second: list[Script], protocols: tuple[str, str], **settings: Any
+    first: list[Script], second: list[Script], protocols: tuple[str, str], keys: list[str] = KEYS, **settings: Any
 ) -> AsyncIterator[tuple[Upstream, Upstream, Stage]]:
-    """A route from `m` to two backends, of which the first has two keys."""
+    """A route from `m` to two backends, of which the first has two keys or these."""
     async with upstream(*first) as a, upstream(*second) as b:
         backends = {
-            "first": {"protocol": protocols[0], "base_url": a.url, "api_key": KEYS},
+            "first": {"protocol": protocols[0], "base_url": a.url, "api_key": keys},
             "second": {"protocol": protocols[1], "base_url": b.url},
         }
         routes = [{"match": "m", "to": ["first", "second"]}]
@@ -312,7 +312,7 @@ async def test_our_own_want_of_descriptors_is_never_held_against_a_backend(monke
 
 async def test_a_backend_that_asked_to_be_left_alone_comes_last() -> None:
     scripts = [refusal(429, {}, retry_after="60"), fine("anthropic")]
-    async with two(scripts, [fine("openai-chat")], ("anthropic", "openai-chat")) as (first, second, it):
+    async with two(scripts, [fine("openai-chat")], ("anthropic", "openai-chat"), KEYS[:1]) as (first, second, it):
         for _ in range(3):
             assert (await it.ask("/v1/messages", ask("anthropic"))).status == 200
     assert (len(first.requests), len(second.requests)) == (1, 3)
@@ -397,7 +397,7 @@ async def test_a_request_that_goes_on_waits_for_who_has_it(then: int) -> None:
     protocol = "openai-responses"
     scripts = [fine(protocol), refusal(then, {}, retry_after="60"), fine(protocol)]
     settings = {"breaker": {"failures": 1, "open_s": 60}}
-    async with two(scripts, [fine(protocol)], (protocol, protocol), **settings) as (first, second, it):
+    async with two(scripts, [fine(protocol)], (protocol, protocol), KEYS[:1], **settings) as (first, second, it):
         await it.ask("/v1/responses", ask(protocol))
         await it.ask("/v1/responses", ask(protocol, text="another"))
         id_ = json.loads(dumps(reply(protocol)))["id"]

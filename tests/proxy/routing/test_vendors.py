@@ -8,7 +8,7 @@ import pytest
 
 from crosswire.proxy.config import load
 from crosswire.proxy.routing import BackendConfig, Decision, Plan, RouteTarget, RoutingInput, decide
-from crosswire.proxy.routing.plan import Route
+from crosswire.proxy.routing.route import Route
 from crosswire.proxy.routing.vendors import is_own, vendor_of_name
 
 VENDORS: dict[str, str | None] = {
