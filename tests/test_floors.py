@@ -37,6 +37,7 @@ PROXY: tuple[tuple[str, ...], ...] = (
     ("proxy.endpoints.*",),
     ("proxy.page.*",),
     ("proxy.server.*", "proxy proxy.library", "proxy.embed"),
+    ("proxy.workers.*",),
     ("proxy.cli.*",),
     ("proxy.__main__",),
 )
@@ -140,7 +141,13 @@ ONLY_NAMES = {"proxy.server.app": {"make_app"}, "proxy.server.lifecycle": {"make
 LIBRARIES: dict[str, tuple[str, ...]] = {
     "msgspec": ("*",),
     "aiohttp": (
-        *("proxy.server.*", "proxy.backends.aiohttp_transport", "proxy.backends.media_fetch", "mockserver.server"),
+        *(
+            "proxy.server.*",
+            "proxy.workers.worker",
+            "proxy.backends.aiohttp_transport",
+            "proxy.backends.media_fetch",
+            "mockserver.server",
+        ),
         "mockserver.verdict_command",
         *("conformance.harness.*", "conformance.replay.socket_replay"),
         *("conformance.plugin.loop_thread", "conformance.plugin.mock_fixture"),
@@ -159,7 +166,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "llguidance": tuple(f"proxy.backends.mlx.{name}" for name in ("runtime", "logits_processor")),
     "numpy": ("proxy.backends.mlx.logits_processor",),
     "jinja2": ("proxy.backends.mlx.runtime",),
-    "prometheus_client": ("proxy.observability.metrics",),
+    "prometheus_client": ("proxy.observability.metrics", "proxy.observability.metrics_sum"),
     "redis": ("proxy.state.connection",),  # the extra `state`
     "sqlalchemy": ("proxy.store.*", "proxy.cli.store", "proxy.cli.store_access", "proxy.cli.clients"),
     "asyncpg": ("proxy.store.database",),

@@ -9,12 +9,13 @@ from importlib.metadata import version
 from typing import Any
 
 from ..errors import ConfigError
-from . import check, convert, doctor, env, explain, health, init, run, schema, serve, traits
+from . import check, convert, doctor, env, explain, health, init, restart, run, schema, serve, traits
 from .config_source import config_of, store_commands
 from .exit_codes import OK, USAGE
 
 COMMANDS = {
     "serve": (serve, "run the proxy"),
+    "restart": (restart, "replace the workers of a running proxy, one after the other"),
     "run": (run, "run a client program behind a proxy of its own"),
     "env": (env, "show how a client program is pointed at the proxy"),
     "doctor": (doctor, "look whether keys, hosts, clock, ports and store are as they must be"),

@@ -14,9 +14,8 @@ from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
 
-from ..config import DEFAULT_STORE_URL, Config, configured_store
-from ..config.source import ConfigLoader, config_file, missing_library
-from ..errors import StoreError
+from ..config import Config
+from ..config.source import ConfigLoader, config_file
 from ..gateway.gateway import Gateway
 from ..known_clients import KEY_VARIABLE
 from ..observability.log_output import LogOutput
@@ -25,11 +24,17 @@ from ..routing import Plan, Route
 from ..server.app import gateway_of, make_app
 from ..server.lifecycle import serve
 from ..server.reload import Reloader
+from ..workers.listeners import DEFAULT_SHARING
 from .config_source import add_config_arguments
 from .exit_codes import ENVIRONMENT, FAILED, OK
+from .store_watch import watch_store
+from .supervisor import supervise
 from .usage_writer import keep_usage
+from .worker import run_worker
 
 log = logging.getLogger("crosswire")
+
+MOST_WORKERS = 1024
 
 STDERR = 2
 """Standard error as a file descriptor: what Python keeps for it is not used, for a thread may be stuck in it."""
@@ -52,7 +57,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=0,
         help="log for each request which backend serves it and why; -vv also logs how the plan was made",
     )
+    parser.add_argument(
+        "--workers",
+        type=_workers,
+        default=1,
+        metavar="N",
+        help="run so many processes on the port, or `auto` for one on each core (default: 1)",
+    )
+    parser.add_argument(
+        "--sockets",
+        choices=("each", "one"),
+        default=DEFAULT_SHARING,
+        help="whether each worker has a listening socket of its own, as is usual on Linux, or all share one",
+    )
+    parser.add_argument("--worker", help=argparse.SUPPRESS)  # the supervisor's, for the processes that it starts
     parser.set_defaults(run=run)
+
+
+def _workers(text: str) -> int:
+    """A number of processes; `auto` is that of the cores that this process may use."""
+    if text == "auto":
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MOST_WORKERS:
+        raise argparse.ArgumentTypeError(f"must be auto, or a number from 1 to {MOST_WORKERS}, is {text!r}")
+    return int(text)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -60,6 +88,8 @@ def run(args: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO if args.verbose else logging.WARNING, handlers=[output])
     if args.verbose > 1:
         logging.getLogger("crosswire").setLevel(logging.DEBUG)  # the libraries' own debug lines are left out
+    if args.worker is not None:
+        return run_worker(args, output, _loop_factory(), _end_after)
     loader = ConfigLoader(config_file(args.config), port=args.port, backend=args.backend)
     config = loader.load()
     settings = config.settings
@@ -103,9 +133,12 @@ def run(args: argparse.Namespace) -> int:
             return ENVIRONMENT
         return OK
 
+    async def run_all() -> int:
+        return await (supervise(args, args.workers, loader, config, _welcome) if args.workers > 1 else run_proxy())
+
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            return runner.run(run_proxy())
+            return runner.run(run_all())
     except KeyboardInterrupt:
         return OK
 
@@ -136,7 +169,7 @@ def _report_store(gateway: Gateway, complaint: str | None) -> None:
 
 async def _store_watch(gateway: Gateway, reloader: Reloader) -> AsyncIterator[None]:
     """Applies changes of the store while the proxy runs, as those of the config file are."""
-    task = asyncio.ensure_future(_watch_store(gateway, reloader))
+    task = asyncio.ensure_future(watch_store(gateway, reloader, partial(_report_store, gateway)))
     yield
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -153,38 +186,6 @@ async def _model_watch(gateway: Gateway, listening: asyncio.Event) -> AsyncItera
     yield
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-
-
-async def _watch_store(gateway: Gateway, reloader: Reloader) -> None:
-    settings = gateway.config.settings
-    while configured_store(gateway.config.settings) is None:  # noqa: ASYNC110 - nothing notifies of a file that appears
-        await asyncio.sleep(settings.store_poll_s or 1.0)
-    try:
-        from ..store.watch import Watcher
-    except ModuleNotFoundError as missing:
-        log.warning("%s", missing_library(missing))
-        return
-    try:
-        watcher = Watcher(
-            where=lambda: _store_url(gateway),
-            env=os.environ,
-            interval=lambda: gateway.config.settings.store_poll_s,
-            serving=lambda: gateway.config.revision,
-            changed=reloader.reload_settled,
-            report=partial(_report_store, gateway),
-        )
-    except StoreError as fault:
-        log.warning("%s", fault)
-    else:
-        await watcher.watch()
-
-
-def _store_url(gateway: Gateway) -> str | None:
-    """The URL of the store; the default one's also while its file is gone, if it has been read."""
-    address = configured_store(gateway.config.settings)
-    if address is not None:
-        return address.url
-    return DEFAULT_STORE_URL if gateway.config.revision else None
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

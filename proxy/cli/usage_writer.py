@@ -18,6 +18,7 @@ from ..gateway.gateway import Gateway
 from ..gateway.guard import Guard
 from ..observability.usage_log import COLUMNS, EVERY_S, Row, UsageLog
 from ..state.interface import StateGone
+from ..workers.accounts import Accounts
 
 if TYPE_CHECKING:
     from ..store.database import Store
@@ -42,7 +43,7 @@ END_S = 3.0
 class UsageWriter:
     """The connection of one running proxy to the usage in its store."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway | Accounts) -> None:
         self._gateway = gateway
         self._url: str | None = None
         self._store: Store | None = None
@@ -195,7 +196,7 @@ def wanted_store(config: Config) -> str | None:
     return None if address is None else address.url
 
 
-async def keep_usage(gateway: Gateway) -> AsyncIterator[None]:
+async def keep_usage(gateway: Gateway | Accounts) -> AsyncIterator[None]:
     """Writes the usage for as long as the application runs: from before its first request to after its last."""
     writer = UsageWriter(gateway)
     try:

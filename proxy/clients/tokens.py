@@ -55,10 +55,15 @@ class JwtChecker:
             raise ConfigError(["jwt: needs PyJWT; install it with: pip install 'crosswire[jwt]'"]) from None
         self._jwt = jwt
         self._settings = settings
+        self._set = dict(keys)
         try:
             self._keys = {key.key_id: key for key in jwt.PyJWKSet.from_dict(dict(keys)).keys}
         except (jwt.PyJWTError, TypeError, AttributeError) as fault:
             raise ConfigError([f"jwt.jwks: is no key set: {fault}"]) from None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process makes the keys anew: those of the library cannot be copied."""
+        return JwtChecker, (self._settings, self._set)
 
     def check(self, token: str, now: float) -> Mapping[str, Any] | Failure:
         """The claims of a token that is signed by one of the keys, for this audience, and valid at this time."""

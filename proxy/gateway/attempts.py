@@ -15,7 +15,6 @@ from typing import Generic, TypeAlias, TypeVar
 
 from msgspec.structs import replace
 
-from ..balance.key_ring import REFUSED_S, REST_S
 from ..balance.strategy import Hedge
 from ..errors import RequestError, UpstreamError, failure, upstream_failure
 from ..ir import Failure
@@ -29,7 +28,8 @@ from .context import RETRY_AFTER_S, RequestContext
 from .decision_log import log_attempt
 from .failover_chain import FailoverChain, PrepareCall, PreparedCall
 from .hedged_call import Race
-from .hints import tell_cooling, tell_key
+from .hints import tell_cooling
+from .key_change import change_key
 from .runtime import FULL
 from .side_effects import effect_of
 from .url_media import Unfetched
@@ -320,18 +320,7 @@ class AttemptLoop(Generic[C, R]):
             return False
         refused = self._refused_keys.setdefault(call.candidate.backend, set())
         refused.add(self._key)
-        before = call.backend.key
-        if (ring := call.backend.ring) is not None:
-            now = self._runtime.now()
-            known = REST_S if failed.kind == "rate_limit" else REFUSED_S
-            ring.rest(self._key, now + (known if failed.retry_after is None else failed.retry_after))
-            if call.backend.config.key_strategy != "order":
-                tell_key(self._runtime, call.backend, self._key, failed)
-                return not refused.issuperset(ring.up(now))  # the next attempt takes its key by the strategy
-        changed = call.backend.next_key(refused)
-        if call.backend.key != before:
-            tell_key(self._runtime, call.backend, before, failed)
-        return changed
+        return change_key(self._runtime, call.backend, self._key, refused, failed)
 
     def _in_another_protocol(self, failed: Failure, call: C) -> C | None:
         """The same call in another protocol, where the backend turned out to have no address for this one; else None.
@@ -488,10 +477,8 @@ class AttemptLoop(Generic[C, R]):
         breakers, now = self._runtime.breakers, self._runtime.now()
         names = dict.fromkeys(name for name, _ in self._candidates)
         reasons = "; ".join(f"{name}: its breaker is open" for name in names)
-        model = self._context.record.model or ""
-        text = (
-            f"No backend can serve the model {model[:200]!r} right now: {reasons}. The last one said: {failed.message}"
-        )
+        model = (self._context.record.model or "")[:200]
+        text = f"No backend can serve the model {model!r} right now: {reasons}. The last one said: {failed.message}"
         waits = [wait for name in names if (wait := breakers.retry_after(name, now))]
         return replace(failure("overloaded", text), retry_after=min(waits, default=1.0))
 

@@ -251,7 +251,9 @@ class RequestContext:
     def _settle_backends(self) -> None:
         held, self.held = self.held, []
         usage = self.record.usage
-        actual = {} if usage is None else {"tokens": (usage.prompt or 0) + (usage.output or 0)}
+        actual = {"concurrent": 0}
+        if usage is not None:
+            actual["tokens"] = (usage.prompt or 0) + (usage.output or 0)
         for reservation in held:
             self.runtime.limits.settle(reservation, actual)
 

@@ -36,16 +36,25 @@ class Gateway(Runtime):
         self.idle = asyncio.Event()
         """Set while no request is under way."""
         self.idle.set()
+        self.retiring = False
+        """True once a successor takes the new connections; requests that still come here are answered, and each answer
+        ends its connection."""
         self._under_way: set[asyncio.Task[object]] = set()
 
     @property
     def draining(self) -> bool:
         """True once no new request is taken."""
-        return self.stopping.is_set()
+        return self.stopping.is_set() and not self.retiring
 
     @draining.setter
     def draining(self, drains: bool) -> None:
+        self.retiring = False
         (self.stopping.set if drains else self.stopping.clear)()
+
+    def retire(self) -> None:
+        """Lets a successor take over: connections without a request under way can end, and no request is refused."""
+        self.retiring = True
+        self.stopping.set()
 
     async def handle_chat(self, request: ChatRequest, writer: ResponseWriter) -> HttpResponse | None:
         """Answers a chat request: a response in one piece, or None once it was streamed to the writer.

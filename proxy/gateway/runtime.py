@@ -23,7 +23,8 @@ from ..config import Config
 from ..costs.price import PriceTable
 from ..costs.price_list import shipped_prices
 from ..ir.loss_tables import LOSS_RULES
-from ..limits.state import Denied, Held, Limit, LimitGroup, limit_of
+from ..limits.bounds import AtOnce, Bound
+from ..limits.state import BACKEND, Denied, Held, Limit, LimitGroup, limit_of
 from ..observability.access_log import STDOUT, AccessLog
 from ..observability.body_buffer import BodyBuffer
 from ..observability.failure_log import FailureLog
@@ -42,6 +43,7 @@ from .admission import Admission
 from .guard import Guard
 from .hops import may_be_proxy, new_instance_id
 from .model_lists import ModelLists, with_models
+from .peers import Peers
 from .place_queue import PlaceQueues, QueueBound
 from .protocol_choice import Lacking, fits, in_order
 from .state_owners import StateOwners
@@ -62,7 +64,7 @@ FULL = "it has as many requests under way as it takes (max_in_flight)"
 NO_BACKENDS: Mapping[str, str] = {}
 
 
-ONE_CALL: Mapping[str, int] = {"requests": 1, "tokens": 1}
+ONE_CALL: Mapping[str, int] = {"requests": 1, "tokens": 1, "concurrent": 1}
 """The amounts that must be left of a backend's limits for one more call, whose tokens are known afterwards."""
 
 Reservation: TypeAlias = Sequence[Held]
@@ -142,6 +144,8 @@ class Runtime:
         """The budget of hedged requests of each route that allows any, by its name."""
         self.limits: State = make_state(config.settings.state, now, clock) if state is None else state
         """The state of every limit, which outlives a config, and the facts that are shared with other replicas."""
+        self.peers: Peers | None = None
+        """The other workers of this proxy; None where it is one process."""
         self.ledger: UsageLog | None = None
         """Takes a row of usage for each request; None where none are kept."""
         self.read_usage: ReadUsage | None = None
@@ -167,6 +171,7 @@ class Runtime:
         """True once requests under way are cancelled because the proxy stops, and are told so."""
         self.sockets = 0
         """Open WebSockets."""
+        self._shares_places = False
         self._unused: list[Backend] = []
         self._closing: set[asyncio.Task[Any]] = set()
         self.access_log: AccessLog | None = None
@@ -204,7 +209,8 @@ class Runtime:
         """The backends whose answers are timed, because a route balances them."""
         self.keyed = frozenset(b.name for b in backends if b.spare_keys and b.key_strategy != "order")
         """The backends that have several keys, of which each call gets one by a strategy."""
-        self.limited = {b.name: LimitGroup(_backend_limits(b)) for b in backends if b.rates}
+        limits = {b.name: _backend_limits(b, shares_places=self._shares_places) for b in backends}
+        self.limited = {name: LimitGroup(found) for name, found in limits.items() if found}
         self._bounded = {b.name: b.max_in_flight for b in backends if b.max_in_flight is not None or b.rates}
 
     def _open_access_log(self) -> None:
@@ -236,6 +242,11 @@ class Runtime:
         task: asyncio.Task[object] = asyncio.ensure_future(asyncio.to_thread(close))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
+
+    def share_places(self) -> None:
+        """Counts the requests under way at each backend together with those of the other workers."""
+        self._shares_places = True
+        self._derive()
 
     def hop_of(self, backend: str) -> str | None:
         """The id that tells this backend where a request came through; None for a provider of the registry."""
@@ -309,6 +320,8 @@ class Runtime:
         if group is not None:
             for limit, counter, unit, most in self.limits.counters(group):
                 if counter.wait(1, most):
+                    if unit == "concurrent":
+                        return FULL
                     return f"it has had as many {unit} in {limit.bound.kind} as it gets ({unit})"
         return None
 
@@ -316,7 +329,7 @@ class Runtime:
         """Counts a call of a backend on its limits; None where one of them has no room."""
         group = self.limited[name]
         try:
-            reserved = await self.limits.reserve(group, {"requests": 1, "tokens": tokens}, ONE_CALL)
+            reserved = await self.limits.reserve(group, {**ONE_CALL, "tokens": tokens}, ONE_CALL)
         except StateGone:
             return None
         return None if isinstance(reserved, Denied) else reserved
@@ -336,7 +349,12 @@ class Runtime:
         return text if self._secrets is None else self._secrets.sub(b"***", text)
 
     def render_metrics(self) -> bytes:
-        """The metrics in Prometheus' text format, with each circuit breaker's state as it is now."""
+        """The metrics in Prometheus' text format."""
+        self.update_metrics()
+        return self.metrics.render()
+
+    def update_metrics(self) -> None:
+        """Takes over what the metrics tell as it is now, such as each circuit breaker's state."""
         now = self.now()
         self.metrics.breakers = {name: self.breakers.state(name, now) for name in self.backends}
         self.metrics.sockets = self.sockets
@@ -356,7 +374,6 @@ class Runtime:
         self.metrics.reservations = self.limits.outcomes
         if self.guard is not None:
             self.metrics.budgets = self.guard.spent_budgets()
-        return self.metrics.render()
 
     async def close(self) -> None:
         """Closes every backend's connections and the logs; twice is harmless."""
@@ -382,9 +399,15 @@ def _connection_settings(config: Config) -> tuple[object, ...]:
     )
 
 
-def _backend_limits(backend: BackendConfig) -> tuple[Limit, ...]:
-    named = (("requests", backend.rates.requests), ("tokens", backend.rates.tokens))
-    return tuple(limit_of(f"backend {backend.name}", unit, rate) for unit, rate in named if rate is not None)
+def _backend_limits(backend: BackendConfig, *, shares_places: bool) -> tuple[Limit, ...]:
+    """The limits that are reserved for each call of the backend; a process alone knows itself what is under way."""
+    most = backend.max_in_flight if shares_places else None
+    named: tuple[tuple[str, Bound | None], ...] = (
+        ("requests", backend.rates.requests),
+        ("tokens", backend.rates.tokens),
+        ("concurrent", None if most is None else AtOnce(most)),
+    )
+    return tuple(limit_of(f"{BACKEND}{backend.name}", unit, bound) for unit, bound in named if bound is not None)
 
 
 def _secrets(config: Config) -> re.Pattern[bytes] | None:

@@ -22,6 +22,10 @@ class Limit(Struct, frozen=True):
     key: str
 
 
+BACKEND = "backend "
+"""The beginning of the owner of a backend's limits."""
+
+
 def limit_of(owner: str, unit: str, bound: Bound) -> Limit:
     """The limit of this owner, whose counter outlives a change of the number but not of the period."""
     return Limit(owner, unit, bound, f"{owner}/{unit}/{bound.kind}")

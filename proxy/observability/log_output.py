@@ -56,6 +56,10 @@ class LogOutput(logging.Handler):
         self.setFormatter(EscapingFormatter("%(asctime)s %(message)s"))
         self._writer = _Output(handle, "standard error")
 
+    def set_name(self, name: str) -> None:
+        """Names the process in each line, where several write into one log."""
+        self.setFormatter(EscapingFormatter(f"%(asctime)s [{name}] %(message)s"))
+
     def set_limits(self, limit: int, end_s: float) -> None:
         """Sets the bytes that may wait, and the seconds that they get at the end."""
         self._writer.limit, self._writer.end_s = limit, end_s

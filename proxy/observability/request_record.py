@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -191,7 +191,9 @@ class RecordBuffer:
         self.used = 0
         """Bytes of the records, by estimate."""
         self.added = 0
-        """Records that were ever added, which is the number of the last one."""
+        """The number of the last record; of one process, how many were ever added."""
+        self.next_number: Callable[[int], int] = _one_more
+        """The number that follows another one."""
 
     def add(self, record: Record) -> None:
         if not self._size:
@@ -202,7 +204,7 @@ class RecordBuffer:
         taken = memory_of(record)
         if (before := self._records.pop(record.request_id, None)) is not None:
             self.used -= before[1]
-        self.added += 1
+        self.added = self.next_number(self.added)
         self._records[record.request_id] = record, taken, self.added
         self.used += taken
         while self._records and (len(self._records) > self._size or self.used > self.memory):
@@ -223,6 +225,10 @@ class RecordBuffer:
                 break
             found.append((number, record))
         return found
+
+
+def _one_more(number: int) -> int:
+    return number + 1
 
 
 def memory_of(record: Record) -> int:

@@ -57,6 +57,13 @@ class UsageLog:
             return
         self._waiting.append(_row(record, tags))
 
+    def take(self, rows: Sequence[Row]) -> bool:
+        """Takes rows that another process collected, all of them or none; returns whether there was room."""
+        if len(self._waiting) + len(rows) > MOST_WAITING:
+            return False
+        self._waiting.extend(rows)
+        return True
+
     async def run(self) -> None:
         """Writes for ever; a database that fails is tried again with the next batch."""
         while True:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..gateway.runtime import Runtime
 from ..observability.failure_log import address_of
+from ..resilience.circuit_breaker import STATES
 
 PERCENTILES = (50, 90, 99)
 
@@ -17,6 +18,11 @@ BLAMELESS = ("answered", "aborted", "bad_request", "context_length", "content_fi
 
 def show_backends(runtime: Runtime) -> dict[str, Any]:
     """Every backend, with figures of its attempts in the records that are kept."""
+    return add_backends([figures_of(runtime)])
+
+
+def figures_of(runtime: Runtime) -> dict[str, Any]:
+    """Every backend as this process knows it, with the times and outcomes of its attempts one by one."""
     now = runtime.now()
     down = runtime.breakers.open_reasons(now)
     times: defaultdict[str, list[float]] = defaultdict(list)
@@ -32,9 +38,7 @@ def show_backends(runtime: Runtime) -> dict[str, Any]:
             firsts[record.backend_used].append(record.ttft_ms)
     rows = []
     for name, backend in runtime.backends.items():
-        config, counts = backend.config, outcomes[name]
-        attempts = counts.total()
-        errors = {outcome: number for outcome, number in counts.items() if outcome not in BLAMELESS}
+        config = backend.config
         rows.append(
             {
                 "name": name,
@@ -45,14 +49,37 @@ def show_backends(runtime: Runtime) -> dict[str, Any]:
                 "reason": down.get(name) or config.missing_key or runtime.full_reason(name),
                 "busy": backend.busy,
                 "max_in_flight": config.max_in_flight,
-                "attempts": attempts,
-                "errors": errors,
-                "error_rate": sum(errors.values()) / attempts if attempts else None,
-                "ms": percentiles(times[name]),
-                "first_ms": percentiles(firsts[name]),
+                "outcomes": dict(outcomes[name]),
+                "ms": times[name],
+                "first_ms": firsts[name],
             }
         )
     return {"backends": rows, "requests": len(newest)}
+
+
+def add_backends(every: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The figures of several processes as one: the worst breaker, all attempts, and the percentiles of all."""
+    rows = []
+    for first in every[0]["backends"]:
+        same = [row for one in every for row in one["backends"] if row["name"] == first["name"]]
+        counts = sum((Counter(row["outcomes"]) for row in same), Counter[str]())
+        attempts = counts.total()
+        errors = {outcome: number for outcome, number in counts.items() if outcome not in BLAMELESS}
+        shown = {key: value for key, value in first.items() if key != "outcomes"}
+        rows.append(
+            shown
+            | {
+                "breaker": max((row["breaker"] for row in same), key=STATES.index),
+                "reason": next((row["reason"] for row in same if row["reason"]), None),
+                "busy": sum(row["busy"] for row in same),
+                "attempts": attempts,
+                "errors": errors,
+                "error_rate": sum(errors.values()) / attempts if attempts else None,
+                "ms": percentiles([each for row in same for each in row["ms"]]),
+                "first_ms": percentiles([each for row in same for each in row["first_ms"]]),
+            }
+        )
+    return {"backends": rows, "requests": sum(one["requests"] for one in every)}
 
 
 def percentiles(values: Sequence[float]) -> dict[str, float] | None:

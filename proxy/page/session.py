@@ -32,7 +32,11 @@ _ENDED = 10_000
 class Sessions:
     """Makes and checks the sessions of one proxy; `clock` gives unix seconds."""
 
-    def __init__(self, instance: str, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, instance: str, clock: Callable[[], float], tell: Callable[[str, str], None] = lambda what, value: None
+    ) -> None:
+        """`tell` is called with what the other workers of the proxy must learn."""
+        self._tell = tell
         self._instance = instance
         self._clock = clock
         self._wrong: OrderedDict[str, list[float]] = OrderedDict()
@@ -52,10 +56,20 @@ class Sessions:
             ends = int(self._clock() + LASTS_S)
             stem = f"{ends}.{secrets.token_urlsafe(18)}"
             return f"{stem}.{self._sign(admin_key, 'session', stem)}"
-        self._wrong[address] = [*self._wrong.pop(address, [])[1 - TRIES :], self._clock()]
-        while len(self._wrong) > _ADDRESSES:
-            self._wrong.popitem(last=False)
+        self.learn("wrong", address)
+        self._tell("wrong", address)
         return None
+
+    def learn(self, what: str, value: str) -> None:
+        """Takes note that an address gave a `wrong` key, or that a session has `ended`, here or at another worker."""
+        if what == "wrong":
+            self._wrong[value] = [*self._wrong.pop(value, [])[1 - TRIES :], self._clock()]
+            while len(self._wrong) > _ADDRESSES:
+                self._wrong.popitem(last=False)
+        else:
+            self._ended[value] = None
+            while len(self._ended) > _ENDED:
+                self._ended.popitem(last=False)
 
     # ---- check -------------------------------------------------------------------------------------------------------
 
@@ -76,9 +90,9 @@ class Sessions:
 
     def end(self, token: str) -> None:
         """Ends a session, whatever cookie is sent later."""
-        self._ended[token.rpartition(".")[0]] = None
-        while len(self._ended) > _ENDED:
-            self._ended.popitem(last=False)
+        stem = token.rpartition(".")[0]
+        self.learn("ended", stem)
+        self._tell("ended", stem)
 
     def _sign(self, admin_key: str, purpose: str, text: str) -> str:
         key = blake2b(admin_key.encode(), key=self._instance.encode()[:64], digest_size=32).digest()

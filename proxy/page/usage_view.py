@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..costs.price import NANO
@@ -98,3 +98,22 @@ def _sum(name: str | None, row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _money(row: Mapping[str, Any]) -> dict[str, Any]:
     return {"requests": row["requests"], "cost": row["cost"] / NANO}
+
+
+def add_usage(every: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The sums of several processes; where they come from the store each has those of all."""
+    if every[0]["source"] == "store":
+        return dict(every[0])
+    over_time = sorted((row for one in every for row in one["over_time"]), key=lambda row: float(row["at"]))
+    added = {key: _added(row for one in every for row in one[key]) for key in ("by_client", "by_model")}
+    return {**every[0], **added, "over_time": over_time, "slot_s": max(one["slot_s"] for one in every)}
+
+
+def _added(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        known = found.setdefault(row["name"], dict.fromkeys(row, 0) | {"name": row["name"]})
+        for key in row:
+            if key != "name":
+                known[key] += row[key]
+    return sorted(found.values(), key=lambda row: (-row["cost"], -row["requests"], row["name"]))

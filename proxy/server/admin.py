@@ -54,6 +54,8 @@ async def readyz(request: web.Request) -> web.Response:
     ]
     if gateway.store_complaint is not None:
         complaints.append(f"{gateway.store_complaint}; what was read from it before serves on")
+    if gateway.peers is not None:
+        complaints += gateway.peers.complaints
     if (unanswered := gateway.limits.complaint) is not None:
         complaints.append(unanswered)
     fault = host_failure(request, gateway.config.settings.hosts, exempt=()) or operator_failure(request, gateway)
@@ -67,7 +69,11 @@ async def metrics(request: web.Request) -> web.Response:
     gateway = request.app[GATEWAY]
     if (denied := operator_failure(request, gateway)) is not None:
         return to_aiohttp(gateway.reject(DEFAULT, denied))
-    return web.Response(body=gateway.render_metrics(), headers={**SERVER, "content-type": gateway.metrics.content_type})
+    if gateway.peers is None:
+        body = gateway.render_metrics()
+    else:
+        body = await gateway.peers.metrics(request.query.get("worker"))
+    return web.Response(body=body, headers={**SERVER, "content-type": gateway.metrics.content_type})
 
 
 async def request_record(request: web.Request) -> web.Response:
@@ -81,10 +87,14 @@ async def request_record(request: web.Request) -> web.Response:
         if isinstance(found, Failure):
             return to_aiohttp(gateway.reject(DEFAULT, denied))
         client = found.name
-    record = gateway.records.get(request.match_info["id"])
-    if record is None or (client is not None and record.client != client):
+    id_ = request.match_info["id"]
+    record = gateway.records.get(id_)
+    shown = None if record is None else (record.client, record.rendered())
+    if shown is None and gateway.peers is not None:
+        shown = await gateway.peers.record(id_)
+    if shown is None or (client is not None and shown[0] != client):
         return to_aiohttp(gateway.reject(DEFAULT, failure("not_found", "No record of this request.")))
-    return json_response(record.rendered())
+    return json_response(shown[1])
 
 
 async def explain_request(request: web.Request) -> web.Response:

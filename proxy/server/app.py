@@ -20,12 +20,13 @@ from ..gateway.chat_handler import ChatRequest
 from ..gateway.endpoint_handler import EndpointRequest
 from ..gateway.gateway import Gateway
 from ..gateway.ids import random_ids
-from ..gateway.runtime import Ids
+from ..gateway.runtime import Ids, MakeBackend
 from ..gateway.stream_writer import ClientGone
 from ..ir import Failure
 from ..observability.record_log import RecordFiles, StageLog
 from ..protocols import PROTOCOLS, detect_client_protocol, protocol_of_path
 from ..protocols.protocol import Protocol, UrlParams
+from ..state.interface import State
 from . import admin, page
 from .access import add_cors_headers, check_access, content_type_failure
 from .requests import chat_url, read_body, read_headers, with_deployment
@@ -52,14 +53,17 @@ def make_app(
     records: Path | None = None,
     env: Mapping[str, str] = os.environ,
     instance: str | None = None,
+    state: State | None = None,
+    make_backend: MakeBackend = make_backend,
     dice: Dice = random.random,
     stopwatch: Callable[[], float] = time.perf_counter,
 ) -> web.Application:
     """The proxy for this config, or for the config in this file. `clock` gives unix seconds, `ids` a request's ids.
 
     `env` resolves such a file's `${NAME}` and the variables beside it. `stage_log` is a file for the stages of each
-    request, `records` a folder for a record of each. `instance` is the id that the workers of one proxy share. `dice`
-    choose among equal targets, whose answers are timed with the `stopwatch`.
+    request, `records` a folder for a record of each. `instance` is the id that the workers of one proxy share,
+    and `state` the state of limits that they do. `dice` choose among equal targets, whose answers are timed with the
+    `stopwatch`.
     """
     if isinstance(config, Path):
         config = load_file(config, env)
@@ -74,11 +78,13 @@ def make_app(
         stages=stages,
         record_files=files,
         instance=instance,
+        state=state,
         dice=dice,
         stopwatch=stopwatch,
     )
     app = web.Application(middlewares=[check_access])
     app.on_response_prepare.append(add_cors_headers)
+    app.on_response_prepare.append(_end_connection)
     app[GATEWAY] = gateway
     router = app.router
     for protocol in (each for one in PROTOCOLS.values() for each in (one, *one.dialects)):
@@ -112,6 +118,12 @@ def make_app(
 def gateway_of(app: web.Application) -> Gateway:
     """The gateway behind this application."""
     return app[GATEWAY]
+
+
+async def _end_connection(request: web.Request, response: web.StreamResponse) -> None:
+    """Ends the connection with this answer, where a successor takes the next one."""
+    if request.app[GATEWAY].retiring:
+        response.force_close()
 
 
 def _chat_handler(gateway: Gateway, protocol: Protocol) -> Handler:

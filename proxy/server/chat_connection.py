@@ -303,6 +303,7 @@ class ChatConnection(asyncio.Protocol):
 
     def _head(self, status: int, fields: dict[str, str]) -> bytes:
         fields["Date"] = rfc822_formatted_time()
+        self._closes = self._closes or self._gateway.retiring
         if self._closes:
             fields["Connection"] = "close"
         lines = "".join([f"{name}: {value}\r\n" for name, value in fields.items()])

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from ..errors import failure
 from ..gateway.context import RETRY_AFTER_S
+from ..gateway.gateway import Gateway
 from ..observability.loop_lag import watch_loop_lag
 from ..protocols import DEFAULT, protocol_of_path
 from .body import BROKEN_HTTP
@@ -103,6 +104,28 @@ async def listening(app: web.Application, host: str, port: int = 0) -> AsyncIter
         await runner.cleanup()
 
 
+def freeze() -> None:
+    """Leaves what lives as long as the proxy out of every later collection."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
+
+
+async def drain(gateway: Gateway, cut: asyncio.Event) -> None:
+    """Takes no new requests; those under way may end within `drain_s` seconds, unless `cut` is set before."""
+    gateway.draining = True
+    if gateway.idle.is_set():
+        return
+    drain_s = gateway.config.settings.drain_s
+    log.warning("draining: open requests have %g s to finish", drain_s)
+    # the socket goes on listening, so that /readyz can say 503 and new requests hear why
+    ends = (asyncio.ensure_future(gateway.idle.wait()), asyncio.ensure_future(cut.wait()))
+    await asyncio.wait(ends, timeout=drain_s, return_when=asyncio.FIRST_COMPLETED)
+    for end in ends:
+        end.cancel()
+    gateway.end_all()
+
+
 async def serve(
     app: web.Application,
     host: str,
@@ -135,24 +158,12 @@ async def serve(
             loop.add_signal_handler(
                 signal.SIGHUP, lambda: watching.add(asyncio.ensure_future(reloader.reload_settled()))
             )
-        # what lives as long as the proxy need not be looked at in every collection
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(10_000, 20, 50)
+        freeze()
         started(runner.addresses[0][1])
         await stop.wait()
         stopping()
         stop.clear()
-        gateway.draining = True
-        if not gateway.idle.is_set():
-            drain_s = gateway.config.settings.drain_s
-            log.warning("draining: open requests have %g s to finish", drain_s)
-            # the socket goes on listening, so that /readyz can say 503 and new requests hear why
-            ends = (asyncio.ensure_future(gateway.idle.wait()), asyncio.ensure_future(stop.wait()))
-            await asyncio.wait(ends, timeout=drain_s, return_when=asyncio.FIRST_COMPLETED)
-            for end in ends:
-                end.cancel()
-            gateway.end_all()
+        await drain(gateway, stop)
     finally:
         for task in watching:
             task.cancel()

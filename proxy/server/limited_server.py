@@ -32,14 +32,15 @@ class LimitedServer(web.Server):
             **server._kwargs,
         )
         self._options = server._kwargs
-        self._limited = connections
+        self.clients = connections
+        """The connections of clients, whichever code serves them."""
         self._make: Callable[[], asyncio.Protocol] = self._aiohttp_connection
         if HAS_PARSER:
             chats = PlainChats(PROTOCOLS.values())
             self._make = lambda: ChatConnection(gateway, connections, chats, self._aiohttp_connection)
 
     def _aiohttp_connection(self) -> RequestHandler:
-        return ClientConnection(self, connections=self._limited, loop=self._loop, **self._options)
+        return ClientConnection(self, connections=self.clients, loop=self._loop, **self._options)
 
     def __call__(self) -> asyncio.Protocol:  # type: ignore[override] # a server of asyncio takes any
         return self._make()
@@ -54,4 +55,4 @@ class LimitedServer(web.Server):
         await asyncio.gather(super().shutdown(timeout), *own)
 
     def _chat_connections(self) -> list[ChatConnection]:
-        return [each for each in self._limited.open if HAS_PARSER and isinstance(each, ChatConnection)]
+        return [each for each in self.clients.open if HAS_PARSER and isinstance(each, ChatConnection)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from hashlib import sha384
 from importlib.resources import files
 from typing import Any, TypeAlias
@@ -21,13 +21,9 @@ from .. import headers
 from ..errors import Malformed, StoreError
 from ..gateway.gateway import Gateway
 from ..ir import Failure
-from ..observability.request_record import Record
-from ..page.backend_view import show_backends
 from ..page.config_view import show_config
-from ..page.request_view import explain_again, list_requests, show_request
 from ..page.session import COOKIE, LASTS_S, Sessions
-from ..page.story import make_story
-from ..page.usage_view import DAYS, show_usage
+from ..page.views import show_everywhere
 from ..wire import json_fields
 from .access import OWN_SITES
 from .requests import read_body
@@ -67,7 +63,7 @@ View: TypeAlias = Callable[[web.Request, Gateway], Awaitable[Any]]
 def add_routes(app: web.Application) -> None:
     """Adds the page to the proxy; each request finds out whether there is an admin key now."""
     gateway = app[GATEWAY]
-    app[SESSIONS] = Sessions(gateway.instance, gateway.clock)
+    app[SESSIONS] = Sessions(gateway.instance, gateway.clock, partial(_tell_sessions, gateway))
     router = app.router
     router.add_get(ROOT.rstrip("/"), _guarded(_redirect))
     router.add_get(ROOT, _guarded(_show_page))
@@ -78,6 +74,11 @@ def add_routes(app: web.Application) -> None:
         router.add_get(ROOT + "api/" + path, _guarded(_viewer(view)))
     for path, view in ACTS.items():
         router.add_post(ROOT + "api/" + path, _guarded(_viewer(view, acts=True)))
+
+
+def _tell_sessions(gateway: Gateway, what: str, value: str) -> None:
+    if gateway.peers is not None:
+        gateway.peers.tell_sessions(what, value)
 
 
 def _guarded(handle: Handler) -> Handler:
@@ -214,57 +215,30 @@ def _viewer(view: View, *, acts: bool = False) -> Handler:
     return handle
 
 
-def _record(request: web.Request, gateway: Gateway) -> Record:
-    record = gateway.records.get(request.match_info["id"])
-    if record is None:
-        raise Malformed("", "The record of this request is no longer kept.")
-    return record
-
-
 async def _session(request: web.Request, gateway: Gateway) -> dict[str, Any]:
     admin_key = gateway.config.settings.admin_key or ""
     return {"token": request.app[SESSIONS].page_token(request.cookies[COOKIE], admin_key)}
-
-
-async def _requests(request: web.Request, gateway: Gateway) -> dict[str, Any]:
-    after = request.query.get("after", "0")
-    return list_requests(gateway, int(after) if after.isascii() and after.isdigit() and len(after) < 16 else 0)
-
-
-async def _request(request: web.Request, gateway: Gateway) -> dict[str, Any]:
-    return show_request(gateway, _record(request, gateway))
-
-
-async def _backends(request: web.Request, gateway: Gateway) -> dict[str, Any]:
-    return show_backends(gateway)
-
-
-async def _usage(request: web.Request, gateway: Gateway) -> dict[str, Any]:
-    days = request.query.get("days", "7")
-    return await show_usage(gateway, int(days) if days in map(str, DAYS) else 7)
 
 
 async def _config(request: web.Request, gateway: Gateway) -> dict[str, Any]:
     return show_config(gateway)
 
 
-async def _explain(request: web.Request, gateway: Gateway) -> dict[str, Any]:
-    return explain_again(gateway, _record(request, gateway))
+def _shown(path: str) -> View:
+    """The function for what all workers know together."""
 
+    async def show(request: web.Request, gateway: Gateway) -> Any:
+        return await show_everywhere(gateway, path, request.match_info.get("id", ""), dict(request.query))
 
-async def _story(request: web.Request, gateway: Gateway) -> dict[str, Any]:
-    return {"story": make_story(gateway, _record(request, gateway))}
+    return show
 
 
 VIEWS: Mapping[str, View] = {
     "session": _session,
-    "requests": _requests,
-    "requests/{id}": _request,
-    "backends": _backends,
-    "usage": _usage,
+    **{path: _shown(path) for path in ("requests", "requests/{id}", "backends", "usage")},
     "config": _config,
 }
 """Path of what is shown to its function."""
 
-ACTS: Mapping[str, View] = {"requests/{id}/explain": _explain, "requests/{id}/story": _story}
+ACTS: Mapping[str, View] = {path: _shown(path) for path in ("requests/{id}/explain", "requests/{id}/story")}
 """Path of what is made on demand to its function."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from ..config import Config
 from ..errors import ConfigError
-from ..gateway.runtime import Runtime
 
 log = logging.getLogger("crosswire")
 
@@ -21,10 +20,32 @@ Stamp: TypeAlias = tuple[FileStamp, ...]
 """The stamps of the config's file, and of the files that its secrets are in."""
 
 
+class Counted(Protocol):
+    """Counts new configs."""
+
+    def reloaded(self, good: bool) -> None: ...
+
+
+class Reloadable(Protocol):
+    """A process, or several, that a new config can be applied to while it serves."""
+
+    @property
+    def config(self) -> Config: ...
+    @property
+    def metrics(self) -> Counted: ...
+
+    config_complaints: tuple[str, ...]
+
+    def now(self) -> float: ...
+    def apply_config(self, config: Config) -> Awaitable[None] | None:
+        """Serves by this config from now on, wholly or not at all."""
+        ...
+
+
 class Reloader:
     """Reads the config with `load` and applies it if it has no mistake; whatever is raised, the older one serves."""
 
-    def __init__(self, runtime: Runtime, load: Callable[[], Config], file: Path | None) -> None:
+    def __init__(self, runtime: Reloadable, load: Callable[[], Config], file: Path | None) -> None:
         self._runtime = runtime
         self._load = load
         self._file = file
@@ -37,7 +58,7 @@ class Reloader:
         serves."""
         async with self._lock:
             self._seen = self._stamp()
-            return self._take(await self._loaded())
+            return await self._take(await self._loaded())
 
     async def reload_settled(self) -> bool:
         """Reloads once the file stays as it is for `reload_settle_s` seconds, so that no half-written one is taken."""
@@ -47,7 +68,7 @@ class Reloader:
                     self._seen = await self._settled()
                 found = await self._loaded()
                 if self._stamp() == self._seen:  # else it was written while it was read
-                    return self._take(found)
+                    return await self._take(found)
 
     async def watch(self) -> None:
         """Checks the file for ever, every `reload_s` seconds; nothing that is raised ends it."""
@@ -68,7 +89,7 @@ class Reloader:
             found = await self._loaded()
             sources = found.secret_sources if isinstance(found, Config) else None
             if sources != self._runtime.config.secret_sources:
-                self._take(found)
+                await self._take(found)
 
     async def _loaded(self) -> Config | Sequence[str]:
         """The config, or what is wrong with it."""
@@ -80,12 +101,15 @@ class Reloader:
         except Exception as fault:
             return _unexpected(fault)
 
-    def _take(self, found: Config | Sequence[str]) -> bool:
+    async def _take(self, found: Config | Sequence[str]) -> bool:
         """Applies a loaded config; returns False, and logs why, where it cannot be."""
         old = self._runtime.config.settings
         if isinstance(found, Config):
             try:
-                self._runtime.apply_config(found)
+                if (applied := self._runtime.apply_config(found)) is not None:
+                    await applied
+            except ConfigError as fault:
+                found = fault.complaints
             except Exception as fault:
                 found = _unexpected(fault)
         if not isinstance(found, Config):

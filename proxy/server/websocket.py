@@ -122,7 +122,7 @@ class SocketConnection:
                 if turn is None and waiting is not None:
                     turn, waiting = loop.create_task(self._turn(waiting, headers)), None
                 if turn is None:
-                    if self._gateway.draining:
+                    if self._gateway.stopping.is_set():
                         code, why = WSCloseCode.GOING_AWAY, b"the proxy is shutting down"
                         return
                     if loop.time() >= ends - _SOON_S:

@@ -38,9 +38,18 @@ class MlxBackend:
     """One configured local model; its thread starts with the first request and ends with `close`."""
 
     def __init__(
-        self, config: BackendConfig, model: ModelInfo, *, first_s: float, load: LoadRuntime | None = None
+        self,
+        config: BackendConfig,
+        model: ModelInfo,
+        *,
+        first_s: float,
+        load: LoadRuntime | None = None,
+        engine: Engine | None = None,
     ) -> None:
-        """`first_s` is the timeout in seconds for the first output, loading and queueing included."""
+        """`first_s` is the timeout in seconds for the first output, loading and queueing included.
+
+        `engine` runs the model, if not a thread of this process.
+        """
         self.config = config
         self.others: tuple[MlxBackend, ...] = ()
         self.busy = 0
@@ -48,7 +57,7 @@ class MlxBackend:
         self.key = 0
         self.ring = None
         self._first_s = first_s
-        self._engine = Engine(model, limits_of(config), load or load_runtime)
+        self._engine = engine or Engine(model, limits_of(config), load or load_runtime)
 
     def target(self, model: str) -> UpstreamTarget:
         """Returns this backend as the target of an encoder."""

@@ -12,6 +12,8 @@ from .limits import LIMITS_KEYS
 from .providers import PROVIDERS_KEYS
 from .routing import ROUTING_KEYS
 from .settings import SETTINGS_KEYS
+from .shared_state import SHARED_STATE_KEYS
+from .tracing import TRACING_KEYS
 
 __all__ = ["KEYS_REFERENCE", "REQUIRED", "SECTIONS", "KeyInfo", "section_of"]
 
@@ -57,7 +59,7 @@ SECTIONS: dict[str, tuple[str, str]] = {
 """Prefix of a path to the title and the introduction of its section, in the order of the page."""
 
 KEYS_REFERENCE: tuple[KeyInfo, ...] = (
-    *(*SETTINGS_KEYS, *CLIENTS_KEYS, *LIMITS_KEYS, *BACKENDS_KEYS),
+    *(*SETTINGS_KEYS, *SHARED_STATE_KEYS, *TRACING_KEYS, *CLIENTS_KEYS, *LIMITS_KEYS, *BACKENDS_KEYS),
     *(*ROUTING_KEYS, *PROVIDERS_KEYS),
 )
 """Every key of the config."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .key_info import REQUIRED, KeyInfo
+from .key_info import KeyInfo
 
 SETTINGS_KEYS: tuple[KeyInfo, ...] = (
     KeyInfo(
@@ -153,10 +153,6 @@ SETTINGS_KEYS: tuple[KeyInfo, ...] = (
         example="100",
         meaning="Number of requests under way beyond which new ones get a 503 or 529 at once; 0 sets no maximum.",
     ),
-    KeyInfo(path="limits", type="mapping", default="{}", example="{depth: 64}", meaning="Limits; see below."),
-    KeyInfo(path="retry", type="mapping", default="{}", example="{attempts: 5}", meaning="Retries; see below."),
-    KeyInfo(path="dns", type="mapping", default="{}", example="{ttl_s: 10}", meaning="Look-ups of names; see below."),
-    KeyInfo(path="breaker", type="mapping", default="{}", example="{failures: 3}", meaning="Breakers; see below."),
     KeyInfo(
         path="records",
         type="integer",
@@ -248,70 +244,6 @@ SETTINGS_KEYS: tuple[KeyInfo, ...] = (
         "[replicas share](deployment.md#shared-state) (`valkey://`, `redis://`; `valkeys://`, `rediss://` with TLS).",
     ),
     KeyInfo(
-        path="state.url",
-        type="memory, or URL",
-        without=REQUIRED,
-        example="valkeys://:${STATE_PASSWORD:-}@state.internal:6379/0",
-        meaning="The server's URL; a password in it is percent-encoded.",
-    ),
-    KeyInfo(
-        path="state.ca_file",
-        type="path",
-        without="the system's authorities",
-        example="~/certs/private-ca.pem",
-        meaning="PEM file of the authorities that are trusted for a server with TLS, beside the system's.",
-    ),
-    KeyInfo(
-        path="state.prefix",
-        type="name",
-        default="crosswire",
-        example="team-a",
-        meaning="Beginning of every key there; deployments with different ones can use one server.",
-    ),
-    KeyInfo(
-        path="state.timeout_s",
-        type="seconds",
-        default="0.25",
-        example="0.1",
-        meaning="Time for which a request waits for the state at most; after it the rules of `fails` hold.",
-    ),
-    KeyInfo(
-        path="state.lease_s",
-        type="seconds, at least 1",
-        default="15",
-        example="30",
-        meaning="Time after which what a replica that died had reserved is free again.",
-    ),
-    KeyInfo(
-        path="state.fails",
-        type="mapping",
-        default="{}",
-        example="{budgets: closed}",
-        meaning="The rule for each kind of limit while the state does not answer.",
-    ),
-    KeyInfo(
-        path="state.fails.limits",
-        type="local, open or closed",
-        default="local",
-        example="open",
-        meaning="For requests and tokens: `local` has each replica count alone, `open` lets all through, `closed` "
-        "refuses with 503.",
-    ),
-    KeyInfo(
-        path="state.fails.budgets",
-        type="local, open or closed",
-        default="local",
-        example="closed",
-        meaning="The same for budgets; `local` goes on from what was spent when the state answered last.",
-    ),
-    KeyInfo(
-        path="state.fails.concurrency",
-        type="local, open or closed",
-        default="local",
-        example="open",
-        meaning="The same for requests at once.",
-    ),
-    KeyInfo(
         path="admin_key",
         type="secret",
         example="${CROSSWIRE_ADMIN_KEY:-}",
@@ -353,50 +285,6 @@ SETTINGS_KEYS: tuple[KeyInfo, ...] = (
         without="none",
         example='{endpoint: "http://127.0.0.1:4318/v1/traces"}',
         meaning="Where [traces](observability.md#traces) are sent. Needs the extra `otel`.",
-    ),
-    KeyInfo(
-        path="tracing.endpoint",
-        type="URL",
-        without="required",
-        example='"http://127.0.0.1:4318/v1/traces"',
-        meaning="The full URL of a collector that takes OTLP over HTTP.",
-    ),
-    KeyInfo(
-        path="tracing.headers",
-        type="mapping of text",
-        default="{}",
-        example='{authorization: "${OTLP_AUTHORIZATION:-}"}',
-        meaning="Headers of every export, such as the collector's key; they are masked wherever the config is shown.",
-    ),
-    KeyInfo(
-        path="tracing.sample",
-        type="number from 0 to 1",
-        default="1.0",
-        example="0.1",
-        meaning="Share of the traces that begin here which are recorded; one that a client began is recorded if its "
-        "`traceparent` says so.",
-    ),
-    KeyInfo(
-        path="tracing.service",
-        type="text",
-        default="crosswire",
-        example="crosswire-eu",
-        meaning="Name of the service in the traces (`service.name`).",
-    ),
-    KeyInfo(
-        path="tracing.queue",
-        type="integer, at least 1",
-        default="4096",
-        example="20000",
-        meaning="Spans that may wait to be sent; what comes beyond is dropped, and counted in "
-        "`crosswire_log_dropped_total`.",
-    ),
-    KeyInfo(
-        path="tracing.timeout_s",
-        type="seconds",
-        default="10",
-        example="5",
-        meaning="Time limit for one export with its retries, which no request waits for.",
     ),
     KeyInfo(
         path="retry.attempts",
@@ -547,4 +435,8 @@ SETTINGS_KEYS: tuple[KeyInfo, ...] = (
         example="8",
         meaning="Look-ups at once; each name has at most one.",
     ),
+    KeyInfo(path="limits", type="mapping", default="{}", example="{depth: 64}", meaning="Limits; see below."),
+    KeyInfo(path="retry", type="mapping", default="{}", example="{attempts: 5}", meaning="Retries; see below."),
+    KeyInfo(path="dns", type="mapping", default="{}", example="{ttl_s: 10}", meaning="Look-ups of names; see below."),
+    KeyInfo(path="breaker", type="mapping", default="{}", example="{failures: 3}", meaning="Breakers; see below."),
 )
