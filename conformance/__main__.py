@@ -30,6 +30,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from .target.cli import show
 
         return show(arguments[1:])
+    if arguments[:1] == ["report"]:
+        from .target.report_files import report
+
+        return report(arguments[1:])
     if arguments[:1] == ["profile"]:
         from .target.cli import profile
 
@@ -44,10 +48,15 @@ def _parser() -> argparse.ArgumentParser:
         prog="crosswire-matrix run",
         description="Play every frontend against every provider, and check requests and replies against the stories.",
         epilog="`replay DIR` plays recorded traffic through the protocols; `mutants` breaks the proxy on purpose; "
-        "`profile` and `show` belong to --target.",
+        "`profile`, `show` and `report` belong to --target.",
     )
     for axis, plural in (("frontend", "frontends"), ("provider", "providers"), ("story", "stories")):
-        parser.add_argument(f"--{axis}", default="*", metavar="GLOB", help=f"only the {plural} that match this glob")
+        parser.add_argument(
+            f"--{axis}",
+            default="*",
+            metavar="GLOB",
+            help=f"only the {plural} that match this glob, or one of several, with commas between",
+        )
     parser.add_argument(
         "--stream", action=argparse.BooleanOptionalAction, help="only streamed replies, or only unary ones"
     )
@@ -84,8 +93,14 @@ def _parser() -> argparse.ArgumentParser:
     target.add_argument(
         "--baseline", type=Path, metavar="FILE", help="what is known to fail: globs, or the JSON of an earlier run"
     )
+    target.add_argument("--markdown", type=Path, metavar="FILE", help="write a summary in Markdown")
+    target.add_argument("--badge", type=Path, metavar="FILE", help="write a badge, an SVG image")
     parser.add_argument("-x", dest="first", action="store_true", help="stop at the first failure")
     return parser
+
+
+PLUGINS = ("pytest_asyncio.plugin", "pytest_aiohttp.plugin", "syrupy")
+"""The plugins of pytest that the matrix needs."""
 
 
 def run(args: argparse.Namespace) -> int:
@@ -132,12 +147,12 @@ def _flag_mistakes(args: argparse.Namespace) -> Iterator[str]:
     if args.known_failing is not None and not args.known_failing.is_file():
         yield f"--known-failing {args.known_failing}: no such file"
     if not (args.target or args.profile):
-        for flag in ("start", "house", "mock", "baseline"):
+        for flag in ("start", "house", "mock", "baseline", "markdown", "badge"):
             if getattr(args, flag):
                 yield f"--{flag}: is about another gateway; give --profile FILE or NAME with it"
     if args.baseline is not None and not args.baseline.is_file():
         yield f"--baseline {args.baseline}: no such file"
-    for flag in ("json", "html", "junit"):
+    for flag in ("json", "html", "junit", "markdown", "badge"):
         file = getattr(args, flag)
         if file is not None and (file.is_dir() or not file.absolute().parent.is_dir()):
             yield f"--{flag} {file}: cannot be written; give a file in an existing folder"
@@ -149,7 +164,8 @@ def pytest_arguments(args: argparse.Namespace) -> list[str]:
     out = [str(HERE), f"--rootdir={HERE}", "-c", str(HERE / "pytest.ini"), "--grid", "-qq", "-rN", "--no-header"]
     out += ["--tb=no", "-p", "no:cacheprovider"]
     out += ["-o", "console_output_style=classic", "--capture=no", "-p", "crosswire.conformance.reports.pytest_output"]
-    out += ["-p", "no:hypothesispytest"]  # no test here uses it, and it takes longest to load
+    # only the plugins that the tests here use: others take long to load, and may be of a project that is judged
+    out += ["--disable-plugin-autoload", *(word for plugin in PLUGINS for word in ("-p", plugin))]
     out += [f"--{axis}={getattr(args, axis)}" for axis in ("frontend", "provider", "story")]
     out.append(f"--mode={mode}")
     if args.apart:

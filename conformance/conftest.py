@@ -20,7 +20,7 @@ from .harness.testbed import Testbed
 from .harness.testbed_apart import TestbedApart
 from .local_model.expectations import LOCAL_PROVIDER, is_installed, read_local_expectations
 from .local_model.runner import local_cells, play_local_cell
-from .matrix.cells import enumerate_cells
+from .matrix.cells import enumerate_cells, matches
 from .matrix.expectations import KNOWN_FAILING, Expectations, read_expectations, read_known_failing
 from .matrix.result import Cell, Result
 from .matrix.runner import play_cell
@@ -75,7 +75,7 @@ class MatrixRun:
         for cell in self._all_cells:
             mode = config.getoption("--mode")
             in_mode = mode == "both" or (mode == "stream") == cell.stream
-            if in_mode and all(fnmatchcase(getattr(cell, axis), glob) for axis, glob in self._globs.items()):
+            if in_mode and all(matches(getattr(cell, axis), globs) for axis, globs in self._globs.items()):
                 selected.append(cell)
             else:
                 self.filtered = True
@@ -108,7 +108,7 @@ class MatrixRun:
         """Returns why no cell was selected: the flag whose glob matches nothing, with the known names."""
         for axis in AXES:
             glob, names = self._globs[axis], dict.fromkeys(getattr(cell, axis) for cell in self._all_cells)
-            if not any(fnmatchcase(name, glob) for name in names):
+            if not any(matches(name, glob) for name in names):
                 near = get_close_matches(glob.strip("*?"), names, 5, 0.5)
                 hint = f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(names)}"
                 return f"--{axis} {glob} matches none of {len(names)} {axis} names; {hint}"

@@ -186,6 +186,7 @@ def commands() -> str:
     parts += command_parts("crosswire-mock record", "", parser_of(mock_main, "record"))
     parts += ["## crosswire-matrix", *command_parts("crosswire-matrix run", "", parser_of(conformance_main, "run"))]
     parts += command_parts("crosswire-matrix show", "", parser_of(conformance_main, "show"))
+    parts += command_parts("crosswire-matrix report", "", parser_of(conformance_main, "report"))
     for verb in ("new", "check"):
         parts += command_parts(f"crosswire-matrix profile {verb}", "", parser_of(conformance_main, "profile", verb))
     parts += command_parts("crosswire-matrix replay", "", parser_of(conformance_main, "replay"))

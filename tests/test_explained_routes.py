@@ -20,8 +20,15 @@ ROOT = Path(__file__).parents[1]
 SNAPSHOTS = ROOT / "conformance" / "__snapshots__" / "route"
 SCENARIOS = load_scenarios(ROOT / "scenarios")
 
-# strict stories are left out: which fields a backend cannot take is known only after encoding
-STORIES = [story for story in SCENARIOS.stories.values() if story.proxy is not None and not story.is_strict]
+LEFT_TO_CHANCE = "strategy: weighted"
+
+# strict stories are left out: which fields a backend cannot take is known only after encoding; and what chance decides,
+# for which an explanation takes the first
+STORIES = [
+    story
+    for story in SCENARIOS.stories.values()
+    if story.proxy is not None and not story.is_strict and LEFT_TO_CHANCE not in Path(story.file).read_text("utf-8")
+]
 
 
 @pytest.mark.parametrize("frontend", MOCK_PROTOCOLS)

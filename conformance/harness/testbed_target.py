@@ -88,7 +88,9 @@ class TargetTestbed(Testbed):
             return text
 
         for name, text in files.items():
-            (self.folder / name).write_text(fill(text), "utf-8")
+            file = self.folder / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(fill(text), "utf-8")
         own = {name: fill(value) for name, value in environment.items()}
         gateway = ChildProcess(
             "the gateway", [fill(word) for word in command], self.folder / "gateway.txt", {**os.environ, **own}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 
 from crosswire.mockserver.scenarios.loader import Scenarios
 from crosswire.mockserver.scenarios.story import Story
@@ -34,3 +35,8 @@ def enumerate_cells(scenarios: Scenarios, matrix: Expectations) -> Iterator[Cell
 def stream_modes(story: Story) -> tuple[bool, ...]:
     """Returns the values of `stream` that a story is played with."""
     return (False, True) if story.only is None else (story.only == "stream",)
+
+
+def matches(name: str, globs: str) -> bool:
+    """Returns whether a name matches one of these globs, which commas separate."""
+    return any(fnmatchcase(name, glob.strip()) for glob in globs.split(","))

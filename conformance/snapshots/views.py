@@ -140,7 +140,8 @@ def _routed_exchange(step: Step) -> dict[str, Any]:
         {key: attempt[key] for key in ("backend", "model", "outcome")} for attempt in record.get("attempts") or ()
     ]
     shown = {name: step.response.headers[name] for name in ROUTE_HEADERS if name in step.response.headers}
-    out = {"decision": record.get("decision"), "attempts": attempts, "status": step.response.status, "headers": shown}
+    decision = _without_age(record.get("decision"))
+    out = {"decision": decision, "attempts": attempts, "status": step.response.status, "headers": shown}
     losses = [loss["feature"] for loss in record.get("losses") or ()]
     if losses:
         out["losses"] = losses
@@ -176,3 +177,11 @@ def model_output(lines: str) -> str:
 
 
 _BRACKETS = {"text": ("", ""), "thinking": ("[", "]"), "call": ("«", "»")}
+
+
+def _without_age(decision: Any) -> Any:
+    """Returns the decision without how long ago its targets were measured, which differs from run to run."""
+    if not decision or not decision.get("standings"):
+        return decision
+    standings = [{key: value for key, value in each.items() if key != "measured_s"} for each in decision["standings"]]
+    return {**decision, "standings": standings}

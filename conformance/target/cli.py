@@ -23,7 +23,7 @@ from crosswire.mockserver.scenarios.loader import Scenarios, load_scenarios
 from ..checks.routing import ROUTE
 from ..harness.child_process import ServerEnded
 from ..harness.testbed_target import NoAnswer, TargetTestbed
-from ..matrix.cells import enumerate_cells
+from ..matrix.cells import enumerate_cells, matches
 from ..matrix.expectations import Expectations, read_expectations
 from ..matrix.result import Cell
 from .baseline import Baseline, read_baseline, regressions, stale_entries
@@ -32,6 +32,7 @@ from .profile import Profile
 from .profile_draft import ask_gateway, draft_text
 from .profile_parser import find_profile, read_profile, shipped_profiles
 from .report import shown, summary
+from .report_files import write_reports
 from .verdict import FORMAT, LABELS, Gateway, TargetRun, Verdict, recorded
 
 OK, FAILED, USAGE, ENVIRONMENT = 0, 1, 2, 3
@@ -79,16 +80,18 @@ def run_target(args: argparse.Namespace) -> int:
     try:
         with TargetTestbed(scenarios, port=0 if args.start else args.mock_port, mock_url=args.mock or "") as testbed:
             url = _gateway_url(args, profile, testbed)
-            table = Table(testbed, url, profile, scenarios, matrix, args.house)
+            table = Table(testbed, url, profile.before(testbed.mock_url), scenarios, matrix, args.house)
             verdicts = _play(cells, table, first=args.first)
     except (NoAnswer, ServerEnded) as problem:
         _say(problem)
         return ENVIRONMENT
     shown_url = "a port of its own" if args.start else url
     gateway = Gateway(profile.name, profile.version, shown_url)
-    print(*summary(verdicts, gateway, house=args.house), sep="\n")
+    run = _run(verdicts, gateway, house=args.house)
+    print(*summary(run), sep="\n")
+    write_reports([run], html=args.html, junit=args.junit, markdown=args.markdown, badge=args.badge)
     if args.json:
-        args.json.write_bytes(msgspec.json.format(msgspec.json.encode(_run(verdicts, gateway, house=args.house))))
+        args.json.write_bytes(msgspec.json.format(msgspec.json.encode(run)))
         print(f"\nEvery cell is in {args.json}; crosswire-matrix show CELL --from {args.json} shows one.")
     return _judge_run(verdicts, baseline, whole=len(verdicts) == len(cells) and _is_whole(args))
 
@@ -119,7 +122,7 @@ def _run_mistakes(args: argparse.Namespace, profile: Profile) -> Iterator[str]:
         yield "--start and --target: the gateway is started on a port of its own; give one of the two"
     if not args.start and not (args.target or profile.url):
         yield f"{profile.file} has no `url`; give --target URL"
-    for flag in ("snapshots", "known_failing", "html", "junit", "classic", "update", "accept_new", "docs", "apart"):
+    for flag in ("snapshots", "known_failing", "classic", "update", "accept_new", "docs", "apart"):
         if getattr(args, flag):
             yield f"--{flag.replace('_', '-')} is about Crosswire's own matrix; leave it out with --profile"
 
@@ -140,7 +143,7 @@ def target_cells(scenarios: Scenarios, matrix: Expectations, args: argparse.Name
         if cell.provider == ROUTE or (of_the_house and not args.house):
             continue
         axes = ((cell.frontend, args.frontend), (cell.provider, args.provider), (cell.story, args.story))
-        if all(fnmatchcase(name, glob) for name, glob in axes) and args.stream in (None, cell.stream):
+        if all(matches(name, globs) for name, globs in axes) and args.stream in (None, cell.stream):
             yield cell
 
 

@@ -35,6 +35,9 @@ SHOWN_HEADERS = ("content-type", "retry-after", "location", "anthropic-version",
 
 MASK = "***"
 
+READING_ERRORS = (AttributeError, IndexError, KeyError, TypeError, ValueError)
+"""Exceptions of reading a value of an unexpected type."""
+
 
 class Table(Struct, frozen=True):
     """All that a run plays with: the gateway, its profile, the scenarios, the expectations."""
@@ -98,7 +101,14 @@ async def judge_cell(cell: Cell, table: Table) -> Verdict:
             *(CLIENTS[upstream.protocol], table.matrix, expected, model),
         )
         judged = Judged(case, request, built.path, step, profile, verdict, result, table.house, provider, upstream)
-        if not judge_exchange(judged):
+        try:
+            goes_on = judge_exchange(judged)
+        except READING_ERRORS as problem:  # one reply must not end the run
+            judged.find(
+                "wrong", "shape", f"a value is of a type that cannot be read: {type(problem).__name__}: {problem}"
+            )
+            break
+        if not goes_on:
             break
         conversation[-1] = (named, reply)
     return verdict

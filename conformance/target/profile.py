@@ -5,6 +5,7 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from crosswire.mockserver.scenarios.story import Story
 
@@ -67,6 +68,14 @@ class Profile(Struct, frozen=True, kw_only=True):
     cannot: tuple[Inability, ...] = ()
     start: Start | None = None
     file: str = ""
+
+    def before(self, mock_url: str) -> Profile:
+        """Returns the profile with the mock's address in the headers of providers, for a gateway that is told there."""
+        headers = {
+            provider: {name: value.replace("{mock}", mock_url) for name, value in one.items()}
+            for provider, one in self.headers.items()
+        }
+        return replace(self, headers=headers)
 
     def model_name(self, provider: str, model: str) -> str | None:
         """Returns the gateway's name of a provider's model; None where it does not reach it."""

@@ -194,6 +194,6 @@ def _start(doc: YamlDocument, value: object, path: str) -> Start:
     )
     one.close()
     for name in found.files:
-        if Path(name).name != name:
-            doc.complain(f"{path}.files.{name}", "give a file's name without a folder")
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            doc.complain(f"{path}.files.{name}", "give a path below the gateway's folder")
     return found

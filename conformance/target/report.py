@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from .verdict import LABELS, CellVerdict, Exchanged, Finding, Gateway, Message, Verdict
+from .verdict import LABELS, CellVerdict, Exchanged, Finding, Gateway, Message, TargetRun
 
 CAUSES = 8
 """Causes that a summary names."""
@@ -21,28 +21,28 @@ WIRES = (
 )
 
 
-def outcome_table(verdicts: Sequence[Verdict]) -> list[str]:
+def outcome_table(cells: Sequence[CellVerdict]) -> list[str]:
     """Returns a line for each outcome that occurs, with its number of cells, and one for each frontend."""
-    counts = Counter(verdict.outcome for verdict in verdicts)
+    counts = Counter(cell.outcome for cell in cells)
     width = max(map(len, LABELS.values()))
     lines = [f"{label.ljust(width)}  {counts[outcome]:>6,}" for outcome, label in LABELS.items() if counts[outcome]]
-    played = [verdict for verdict in verdicts if verdict.outcome != "not-offered"]
-    for frontend in dict.fromkeys(verdict.cell.frontend for verdict in played):
-        own = [verdict for verdict in played if verdict.cell.frontend == frontend]
-        right = sum(verdict.outcome == "right" for verdict in own)
+    played = [cell for cell in cells if cell.outcome != "not-offered"]
+    for frontend in dict.fromkeys(cell.frontend for cell in played):
+        own = [cell for cell in played if cell.frontend == frontend]
+        right = sum(cell.outcome == "right" for cell in own)
         lines.append(f"  {frontend}: {right:,} of {len(own):,} right")
     return lines
 
 
-def causes(verdicts: Iterable[Verdict]) -> list[tuple[str, int, str]]:
+def causes(cells: Iterable[CellVerdict]) -> list[tuple[str, int, str]]:
     """Returns the causes of what is not fine: what, number of cells, and one of them; the most frequent first."""
-    cells: dict[str, list[str]] = {}
-    for verdict in verdicts:
-        if verdict.is_fine:
+    found: dict[str, list[str]] = {}
+    for cell in cells:
+        if cell.fine:
             continue
-        for cause in dict.fromkeys(map(_cause, (f for f in verdict.findings if f.outcome == verdict.outcome))):
-            cells.setdefault(cause, []).append(str(verdict.cell))
-    return sorted(((cause, len(names), names[0]) for cause, names in cells.items()), key=lambda each: -each[1])
+        for cause in dict.fromkeys(map(_cause, (f for f in cell.findings if f.outcome == cell.outcome))):
+            found.setdefault(cause, []).append(cell.id)
+    return sorted(((cause, len(names), names[0]) for cause, names in found.items()), key=lambda each: -each[1])
 
 
 def _cause(finding: Finding) -> str:
@@ -53,11 +53,12 @@ def _cause(finding: Finding) -> str:
     return f"{LABELS[finding.outcome]}: {finding.what[:110]}"
 
 
-def summary(verdicts: Sequence[Verdict], gateway: Gateway, *, house: bool) -> list[str]:
+def summary(run: TargetRun) -> list[str]:
     """Returns the lines that a run prints at its end."""
-    rules = "the rules of the vendors and of this house" if house else "the rules of the vendors"
-    lines = [f"{gateway.name} {gateway.version}".strip() + f" at {gateway.url}, by {rules}:", *outcome_table(verdicts)]
-    found = causes(verdicts)
+    gateway = run.gateway
+    rules = "the rules of the vendors and of this house" if run.house else "the rules of the vendors"
+    lines = [f"{gateway.name} {gateway.version}".strip() + f" at {gateway.url}, by {rules}:", *outcome_table(run.cells)]
+    found = causes(run.cells)
     if found:
         lines += ["", "What concerns most cells, each with one of them:"]
         lines += [f"  {count:>5,}  {cause}\n         {name}" for cause, count, name in found[:CAUSES]]

@@ -22,7 +22,7 @@ def program(name: str) -> str:
     """The path of an installed program; a test that needs one which is not there is skipped."""
     found = shutil.which(name, path=os.pathsep.join((os.environ["PATH"], *PLACES)))
     if found is None:
-        pytest.skip(f"{name} is not installed: .ci/deploy-tools install, .ci/reverse-proxies install")
+        pytest.skip(f"{name} is not installed: .ci/deploy-tools {name}, .ci/reverse-proxies install")
     return found
 
 

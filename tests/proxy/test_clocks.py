@@ -14,8 +14,11 @@ READERS = {
     "backends/retry_after.py": "a `retry-after` that is a date",
     "cli/clients.py": "`--since` and `--grace`, which count from now",
     "cli/doctor.py": "how far this machine's clock is off",
+    "cli/supervisor.py": "the time in rows of usage and of limits by the calendar",
     "library.py": "the time in records and answers",
     "server/app.py": "the time in records and answers",
+    "observability/access_log.py": "the time in its lines",
+    "page/views.py": "the order of records of several workers",
     "observability/request_record.py": "the name of a record's file",
     "store/audit.py": "when a row was written",
     "store/clients.py": "when a row was changed",
@@ -23,6 +26,7 @@ READERS = {
     "store/mappings.py": "when a row was changed",
     "store/settings.py": "when a row was changed",
     "store/usage.py": "when a response was stored",
+    "workers/supervisor.py": "when the proxy was started",
 }
 """The files that read the wall clock, and for what."""
 

@@ -148,8 +148,10 @@ def _parse_thinking(message: dict[str, Any]) -> list[Block]:
             Thinking(d.get("text") or d.get("summary") or "", d.get("signature") or d.get("data"), "data" in d)
             for d in details
         ]
-    text = message.get("reasoning_content") or message.get("reasoning")
-    return [Thinking(text)] if text else []
+    # of no other type is it read anywhere; a member that the SDKs do not know is ignored
+    values = (message.get(key) for key in ("reasoning_content", "reasoning"))
+    texts = [value for value in values if value and isinstance(value, str)]
+    return [Thinking(text) for text in texts[:1]]
 
 
 def _signature(call: dict[str, Any]) -> str | None:
@@ -307,6 +309,8 @@ class _ReplyAssembler:
         for detail in details:
             self._detail(detail)
         for key in ("reasoning_content", "reasoning", "content", "refusal"):
+            if key.startswith("reasoning") and not isinstance(delta.get(key), str):
+                continue  # read by nobody, as in a message
             value = delta.get(key)
             if isinstance(value, list):
                 self.complaints.append("delta: `content` is not a string")

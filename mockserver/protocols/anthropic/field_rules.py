@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from ...scenarios.provider import Auth
 from ..protocol import MalformedRequest
 from ..reply_context import sent_key
 from ..rule import EVERYWHERE, TODAY, TOKENS, Asked, Breach, Rule, is_number
@@ -17,20 +18,23 @@ ERRORS = "https://platform.claude.com/docs/en/api/errors"
 STRUCTURED = "https://platform.claude.com/docs/en/build-with-claude/structured-outputs"
 
 
+BEARER = Auth("authorization", "")
+"""The other header of a key."""
+
+
 def dotted_path(path: str) -> str:
     """Converts a path to the form of this provider's messages: `$.messages[0].role` -> `messages.0.role`."""
     return re.sub(r"\[(\d+)\]", r".\1", path.removeprefix("$."))
 
 
 def _given_key(asked: Asked) -> str | None:
-    """Returns the key of a request, which the official SDK sends as a bearer token since its version 2.14.
+    """Returns the key of the provider's own header, or else of the one in which the vendor's SDK sends it.
 
-    `_api_key_auth`: `return {"Authorization": f"Bearer {api_key}"}`
+    `"Authorization": f"Bearer {api_key}"` in `_api_key_auth`:
     https://github.com/anthropics/anthropic-sdk-python/blob/main/src/anthropic/_client.py
     """
-    bearer = asked.headers.get("authorization", "")
-    given = sent_key(asked.headers, asked.provider.auth)
-    return bearer.removeprefix("Bearer ") if given is None and bearer.startswith("Bearer ") else given
+    own = sent_key(asked.headers, asked.provider.auth)
+    return sent_key(asked.headers, BEARER) if own is None else own
 
 
 def _key_missing(asked: Asked) -> Iterator[Breach]:

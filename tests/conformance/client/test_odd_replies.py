@@ -78,3 +78,29 @@ def test_pictures_of_answers_are_read() -> None:
     item = {"type": "image_generation_call", "id": "ig_1", "status": "completed", "result": "iVBO"}
     response = parsed("openai-responses", {"id": "r", "object": "response", "status": "completed", "output": [item]})
     assert chat.blocks == response.blocks == (Image("image/png", "iVBO"),)
+
+
+@pytest.mark.parametrize(
+    ("members", "thinking"),
+    [
+        ({"reasoning": "hm"}, "hm"),
+        ({"reasoning": {"content": "hm"}}, ""),
+        ({"reasoning_content": {"text": "a"}, "reasoning": "hm"}, "hm"),
+    ],
+)
+def test_reasoning_that_is_no_text_is_a_member_that_nobody_reads(members: dict[str, Any], thinking: str) -> None:
+    message = {"role": "assistant", "content": "Hi", "refusal": None, **members}
+    choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
+    head = {"id": "c", "object": "chat.completion", "created": 1, "model": "m"}
+    assert parsed("openai-chat", {**head, "choices": [choice]}).thinking == thinking
+
+
+def test_reasoning_of_a_stream_that_is_no_text_does_not_hide_the_text() -> None:
+    deltas = [{"role": "assistant", "reasoning": {"content": "a"}}, {"reasoning": {"content": "b"}}, {"content": "Hi"}]
+    head = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    choices = [{"index": 0, "delta": delta, "finish_reason": None, "logprobs": None} for delta in deltas]
+    choices.append({"index": 0, "delta": {}, "finish_reason": "stop", "logprobs": None})
+    lines = [f"data: {json.dumps({**head, 'choices': [choice]})}\n\n" for choice in choices]
+    body = "".join([*lines, "data: [DONE]\n\n"]).encode()
+    reply = CLIENTS["openai-chat"].parse_reply(200, {"content-type": "text/event-stream"}, body, stream=True)
+    assert (reply.text, reply.thinking) == ("Hi", "")

@@ -10,6 +10,7 @@ import pytest
 from crosswire.conformance.harness.testbed_target import TargetTestbed
 from crosswire.conformance.matrix.expectations import read_expectations
 from crosswire.conformance.matrix.result import Cell
+from crosswire.conformance.target import judge
 from crosswire.conformance.target.judge import Table, judge_cell
 from crosswire.conformance.target.profile import ANY_MODEL, Frontend, Profile
 from crosswire.conformance.target.verdict import Verdict
@@ -114,6 +115,18 @@ def test_the_gateway_without_fault_is_fine(story: str, frontend: str, faults: Ta
             cell = Cell(frontend, provider, story, stream)
             verdict = faults.judge(FAULTS["no fault"], cell, STRANGER, house=True)
             assert verdict.is_fine, f"{cell}: {verdict.findings}"
+
+
+def test_a_value_of_a_wrong_type_is_a_finding_and_no_traceback(
+    faults: TargetFaults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def judge_exchange(judged: object) -> bool:
+        raise TypeError("expected str instance, dict found")
+
+    monkeypatch.setattr(judge, "judge_exchange", judge_exchange)
+    verdict = faults.judge(FAULTS["no fault"], Cell("openai-chat", "openai", "text", False), STRANGER, house=False)
+    assert (verdict.outcome, verdict.findings[0].rule) == ("wrong", "shape")
+    assert "dict found" in verdict.findings[0].what
 
 
 HOUSE_ONLY = (

@@ -49,7 +49,7 @@ def test_a_cell_is_shown_with_rule_and_wires(run_file: Path, capsys: pytest.Capt
     ("flags", "code", "said"),
     [
         (["--target", "http://127.0.0.1:9"], 2, "--target needs --profile"),
-        (["--profile", "lighthouse"], 2, "shipped: crosswire"),
+        (["--profile", "lighthouse"], 2, "shipped: any-llm, claude-code-router, crosswire"),
         (["--profile", "crosswire", "--target", "http://127.0.0.1:9", "--mock-port", "0"], 3, "no answer of"),
         (["--profile", "crosswire", "--start", "--update"], 2, "--update is about Crosswire's own matrix"),
         (["--profile", "crosswire", "--start", "--story", "nothing"], 2, "no cell matches"),

@@ -405,6 +405,7 @@ KEYS = [
     ("openai-chat", {"Authorization": "Bearer test-key-anthropic"}, "Incorrect API key provided"),
     ("anthropic", {"anthropic-version": "2023-06-01"}, "x-api-key header is required"),
     ("anthropic", {"X-Api-Key": "other", "anthropic-version": "2023-06-01"}, "invalid x-api-key"),
+    ("anthropic", {"Authorization": "Bearer other", "anthropic-version": "2023-06-01"}, "invalid x-api-key"),
 ]
 
 
@@ -414,6 +415,14 @@ def test_missing_or_wrong_api_key_is_refused(name: str, headers: dict[str, str],
     assert refused is not None
     assert (refused.status, refused.kind) == (401, "authentication")
     assert words in refused.message
+
+
+def test_anthropic_takes_its_key_as_the_vendors_sdk_sends_it() -> None:
+    key = PROVIDERS["anthropic"].auth.key
+    headers = {"Authorization": f"Bearer {key}", "anthropic-version": "2023-06-01"}
+    protocol = MOCK_PROTOCOLS["anthropic"]
+    refused = protocol.validate_request(PATHS["anthropic"], headers, GOOD["anthropic"], PROVIDERS["anthropic"])
+    assert refused is None, refused
 
 
 def test_anthropic_requires_the_version_header() -> None:

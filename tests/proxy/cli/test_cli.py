@@ -882,7 +882,7 @@ async def test_a_log_file_that_cannot_be_written(good: Path, tmp_path: Path) -> 
     async with asyncio.timeout(20):
         _, err = await process.communicate()
     assert process.returncode == ENVIRONMENT
-    assert err.decode().startswith("--log-file, --records: ")
+    assert err.decode().startswith("--log-file, --records, access_log: ")
     assert err.decode().count("\n") == 1
 
 
