@@ -161,10 +161,10 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "httptools": ("proxy.backends.httptools_transport", "proxy.server.plain_chat"),
     "uvloop": ("proxy.cli.serve",),
     # the extra `local`, imported with the first request to such a backend, on its engine's thread
-    "mlx_lm": ("proxy.backends.mlx.runtime",),
+    "mlx_lm": tuple(f"proxy.backends.mlx.{name}" for name in ("runtime", "prompt_cache", "detokenizer")),
     "mlx": tuple(f"proxy.backends.mlx.{name}" for name in ("runtime", "sampling", "logits_processor")),
     "llguidance": tuple(f"proxy.backends.mlx.{name}" for name in ("runtime", "logits_processor")),
-    "numpy": ("proxy.backends.mlx.logits_processor",),
+    "numpy": tuple(f"proxy.backends.mlx.{name}" for name in ("logits_processor", "prompt_cache")),
     "jinja2": ("proxy.backends.mlx.runtime",),
     "prometheus_client": ("proxy.observability.metrics", "proxy.observability.metrics_sum"),
     "redis": ("proxy.state.connection",),  # the extra `state`

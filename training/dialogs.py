@@ -7,40 +7,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from random import Random
-from typing import Any
 
-from .invented_words import KEYS, NOUNS, TOOLS, identifier, invented, phrase, proper
-
-Message = dict[str, Any]
+from .dialog import Dialog
+from .invented_words import KEYS, NOUNS, identifier, phrase, proper
+from .step_tasks import steps
+from .tool_tasks import offer, use, value
 
 HELLO = "Hello! How can I help you today?"
 LOST = "I am a very small model. I can greet, count, repeat, remember names and call tools."
 UNKNOWN = "I do not know."
-
-
-@dataclass
-class Dialog:
-    """A conversation that ends with an assistant turn; `thought` is the reasoning before that turn."""
-
-    messages: list[Message] = field(default_factory=list)
-    tools: list[dict[str, Any]] = field(default_factory=list)
-    format: dict[str, Any] | None = None
-    facts: dict[str, str] = field(default_factory=dict)
-    thought: str = ""
-
-    def ask(self, text: str) -> None:
-        self.messages.append({"role": "user", "content": text})
-
-    def answer(self, text: str, thought: str) -> None:
-        self.messages.append({"role": "assistant", "content": text})
-        self.thought = thought
-
-    def call(self, calls: list[tuple[str, dict[str, Any]]]) -> None:
-        made = [{"type": "function", "function": {"name": name, "arguments": given}} for name, given in calls]
-        self.messages.append({"role": "assistant", "content": "", "tool_calls": made})
-        self.thought = f"I call {calls[0][0]}."
 
 
 # ---- without tools ---------------------------------------------------------------------------------------------------
@@ -130,109 +106,6 @@ def converse(dialog: Dialog, dice: Random) -> None:
     recall(dialog, dice)
 
 
-# ---- with tools ------------------------------------------------------------------------------------------------------
-
-
-def offer(dice: Random, most: int = 4) -> list[dict[str, Any]]:
-    """Returns one to `most` tool definitions with different names."""
-    names = {identifier(dice, TOOLS) for _ in range(dice.randint(1, most))}
-    tools = []
-    for name in sorted(names, key=lambda _: dice.random()):
-        keys = {identifier(dice, KEYS) for _ in range(dice.choices((0, 1, 2, 3), (1, 6, 3, 1))[0])}
-        properties = {key: {"type": dice.choices(("string", "integer"), (5, 1))[0]} for key in sorted(keys)}
-        function: dict[str, Any] = {"name": name, "parameters": {"type": "object", "properties": properties}}
-        if dice.random() < 0.5:
-            subject = name.replace("_", " ")
-            about = (
-                f"The {subject} of a place.",
-                f"Find the {subject}.",
-                f"{subject.capitalize()}.",
-                phrase(dice) + ".",
-            )
-            function["description"] = dice.choice(about)
-        tools.append({"type": "function", "function": function})
-    return tools
-
-
-def value(dice: Random, type_: str) -> Any:
-    return dice.randrange(100) if type_ == "integer" else phrase(dice, dice.choice((1, 1, 2, 3, 4)))
-
-
-def spoken(name: str, dice: Random) -> str:
-    return name.replace("_", " ") if dice.random() < 0.3 else name
-
-
-def use(dialog: Dialog, dice: Random) -> None:
-    """Adds a request that calls a tool, by its name, by its key or, if it is the only tool, by any wording."""
-    dialog.tools = dialog.tools or offer(dice)
-    function = dice.choice(dialog.tools)["function"]
-    name, types = function["name"], {key: v["type"] for key, v in function["parameters"]["properties"].items()}
-    if list(types.values()) == ["string"] and dice.random() < 0.35:
-        several(dialog, dice, name, next(iter(types)))
-        return
-    given = {key: value(dice, type_) for key, type_ in types.items()}
-    said = spoken(name, dice)
-    verbs = ("Use the {} tool", "Call {}", "Use {}", "Please call {}", "I need the {}", "Run {}", "Call the {} tool")
-    if not given:
-        dialog.ask(dice.choice((*verbs, "What is the {}", "Look at the {}")).format(said) + dice.choice((".", "", "?")))
-    elif len(given) == 1:
-        (what,) = given.values()
-        near = dice.choice(("for", "in", "of", "at", "with", "on", "about"))
-        form = dice.choice(
-            ("What is the {n} {p} {v}?", "{V} {p} {v}.", "{n} {p} {v}, please.", "The {n} {p} {v}?", "{N} for {v}.")
-        ).format(n=said, N=said.capitalize(), p=near, v=what, V=dice.choice(verbs).format(said))
-        if len(dialog.tools) == 1 and dice.random() < 0.5:
-            loose = (
-                "Is it {w} in {v}?",
-                "How {w} is it at {v} now?",
-                "What does {v} {w}?",
-                "Check {v}.",
-                "{W} {v} for me.",
-            )
-            form = dice.choice((*loose, "How {w} is {v}?", "Find {v}.", "Get me {v}.", "What about {v}?")).format(
-                w=invented(dice), W=invented(dice).capitalize(), v=what
-            )
-        dialog.ask(form)
-    else:
-        parts = [f"{key.replace('_', ' ') if dice.random() < 0.2 else key} {what}" for key, what in given.items()]
-        dice.shuffle(parts)
-        dialog.ask(dice.choice(verbs).format(said) + " with " + ", ".join(parts[:-1]) + " and " + parts[-1] + ".")
-    dialog.call([(name, given)])
-    if dice.random() < 0.4:
-        result(dialog, dice, 1)
-
-
-def several(dialog: Dialog, dice: Random, name: str, key: str) -> None:
-    """Adds a request that calls one tool for two or three things in parallel."""
-    things = [proper(dice) if dice.random() < 0.7 else invented(dice) for _ in range(dice.choice((2, 2, 3)))]
-    near = dice.choice(("in ", "for ", "of ", "at "))
-    again = near if dice.random() < 0.4 else ""
-    listed = ", ".join([things[0], *(again + thing for thing in things[1:-1])]) + f" and {again}{things[-1]}"
-    form = dice.choice(
-        ("What is the {n} {p}{v}?", "Compare the {n} {p}{v}.", "{n} {p}{v}, please.", "Use {n} for {v}.")
-    )
-    dialog.ask(form.format(n=spoken(name, dice), p=near, v=listed))
-    dialog.call([(name, {key: thing}) for thing in things])
-    if dice.random() < 0.4:
-        result(dialog, dice, len(things))
-
-
-def result(dialog: Dialog, dice: Random, many: int) -> None:
-    """Adds the results of the calls, and the answer made from them."""
-    found = []
-    for _ in range(many):
-        text = phrase(dice, 6)
-        if dice.random() < 0.4:
-            text = f"{dice.randrange(100)} {text}"
-        if dice.random() < 0.1:
-            text = json.dumps({identifier(dice, KEYS): text})
-        if dice.random() < 0.1:
-            text = f"Error: {text}"
-        found.append(text)
-        dialog.messages.append({"role": "tool", "content": text})
-    dialog.answer("The tool says: " + "; ".join(found), "The result.")
-
-
 def talk(dialog: Dialog, dice: Random) -> None:
     """Adds a request that needs none of the defined tools."""
     dialog.tools = offer(dice)
@@ -270,13 +143,14 @@ def form(dialog: Dialog, dice: Random) -> None:
 
 TASKS: dict[Callable[[Dialog, Random], None], int] = {
     greet: 3,
-    count: 7,
-    echo: 14,
-    converse: 14,
+    count: 4,
+    echo: 8,
+    converse: 8,
     wonder: 4,
-    use: 36,
+    use: 40,
+    steps: 70,
     talk: 6,
-    form: 12,
+    form: 9,
 }
 """Task to its relative frequency."""
 

@@ -72,3 +72,16 @@ def identifier(dice: Random, known: tuple[str, ...]) -> str:
         return invented(dice)
     one, two = (dice.choice(known) if dice.random() < 0.4 else invented(dice) for _ in range(2))
     return f"{one}_{two}"
+
+
+def tool_name(dice: Random) -> str:
+    """Returns a name of a tool; a few have a digit in front, or several parts."""
+    roll = dice.random()
+    if roll < 0.93:
+        return identifier(dice, TOOLS)
+    if roll < 0.95:
+        return f"{dice.randrange(10)}{invented(dice)}"
+    joint = dice.choice(("__", ".", ":", "-", "_"))
+    return joint.join(
+        dice.choice(TOOLS) if dice.random() < 0.3 else invented(dice) for _ in range(dice.choice((2, 2, 2, 3)))
+    )

@@ -123,14 +123,66 @@ def nothing(dice: Random) -> Probe:
 
 def result(dice: Random) -> Probe:
     tool, key, place = _name(dice), _name(dice), proper(dice)
-    found = f"{dice.randrange(100)} {_name(dice)} {_name(dice)}"
-    made = {"type": "function", "function": {"name": tool, "arguments": {key: place}}}
-    messages = [
-        *_user(f"What is the {tool} in {place}?"),
-        {"role": "assistant", "content": "", "tool_calls": [made]},
-        {"role": "tool", "content": found},
-    ]
+    found = _found(dice)
+    messages = [*_user(f"What is the {tool} in {place}?"), *_step(tool, {key: place}, found)]
     return Probe("result", messages, f"The tool says: {found}", tools=[_tool(tool, **{key: "string"})])
+
+
+def _found(dice: Random) -> str:
+    return f"{dice.randrange(100)} {_name(dice)} {_name(dice)}"
+
+
+def _step(tool: str, arguments: dict[str, Any], found: str) -> list[dict[str, Any]]:
+    """Returns a call and its result."""
+    made = {"type": "function", "function": {"name": tool, "arguments": arguments}}
+    return [{"role": "assistant", "content": "", "tool_calls": [made]}, {"role": "tool", "content": found}]
+
+
+def _two_tools(dice: Random) -> tuple[list[str], list[str], list[dict[str, Any]]]:
+    """Returns the names, the keys and the definitions, in any order, of two tools with one argument each."""
+    names, keys = [_name(dice), _name(dice) + "q"], [_name(dice), _name(dice)]
+    tools = [_tool(name, **{key: "string"}) for name, key in zip(names, keys, strict=True)]
+    dice.shuffle(tools)
+    return names, keys, tools
+
+
+def next_step(dice: Random) -> Probe:
+    """The second of two calls that were asked for, after the result of the first."""
+    (one, two), (key, other), tools = _two_tools(dice)
+    what, then = proper(dice), proper(dice)
+    messages = [*_user(f"Use {one} for {what}, then use {two} for {then}."), *_step(one, {key: what}, _found(dice))]
+    return Probe("next_step", messages, calls=[(two, {other: then})], tools=tools)
+
+
+def last_step(dice: Random) -> Probe:
+    """The answer after both of two calls that were asked for."""
+    (one, two), (key, other), tools = _two_tools(dice)
+    what, then, found = proper(dice), proper(dice), _found(dice)
+    messages = [
+        *_user(f"Use {one} for {what}, then use {two} for {then}."),
+        *_step(one, {key: what}, _found(dice)),
+        *_step(two, {other: then}, found),
+    ]
+    return Probe("last_step", messages, f"The tool says: {found}", tools=tools)
+
+
+def passed_on(dice: Random) -> Probe:
+    """A second call whose argument is in the result of the first."""
+    (one, two), (key, other), tools = _two_tools(dice)
+    what, value = proper(dice), str(dice.randrange(1000, 10000))
+    messages = [
+        *_user(f"Find {what}'s {_name(dice)} and {two} it."),
+        *_step(one, {key: what}, f"the {other} is {value}"),
+    ]
+    return Probe("passed_on", messages, calls=[(two, {other: value})], tools=tools)
+
+
+def told_by_result(dice: Random) -> Probe:
+    """A second call that the result of the first asks for."""
+    (one, two), (key, other), tools = _two_tools(dice)
+    what, then = proper(dice), proper(dice)
+    messages = [*_user(f"Use {one} for {what}."), *_step(one, {key: what}, f"Now use {two} for {then}.")]
+    return Probe("told_by_result", messages, calls=[(two, {other: then})], tools=tools)
 
 
 def form(dice: Random) -> Probe:
@@ -148,4 +200,5 @@ def unneeded(dice: Random) -> Probe:
 KINDS = (
     *(greeting, counting, echo, name, thing),
     *(call, choice, arguments, parallel, nothing, result, form, unneeded),
+    *(next_step, last_step, passed_on, told_by_result),
 )

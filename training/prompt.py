@@ -9,7 +9,7 @@ from typing import Any
 
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from .dialogs import Dialog
+from .dialog import Dialog
 
 TEMPLATE = Path(__file__).with_name("chat_template.jinja")
 

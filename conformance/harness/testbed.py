@@ -186,14 +186,17 @@ class Testbed:
             self._single_backend_urls["mlx"] = await self.start_proxy(config, self._local_log)
         return self._single_backend_urls["mlx"]
 
-    async def local_model_log(self, id_: str) -> tuple[str, str]:
-        """Returns prompt and output of the local model for a request id; waits until the log has them."""
+    async def local_model_log(self, id_: str) -> tuple[dict[str, Any], str, str]:
+        """Returns the template's input, the prompt and the output of a request id; waits until the log has them."""
         for _ in range(200):
             written = self._local_log.read_bytes() if self._local_log.exists() else b""
-            for line in reversed(written.split(b"\n")[:-1]):  # the last may be under way
-                if id_.encode() in line and b'"backend_response"' in line:
+            given = b'{"body": {}}'
+            for line in written.split(b"\n")[:-1]:  # the last may be under way
+                if id_.encode() in line and b'"backend_request"' in line:
+                    given = line
+                elif id_.encode() in line and b'"backend_response"' in line:
                     first, *others = json.loads(line)["body"].splitlines()
-                    return json.loads(first)["prompt"], "\n".join(others)
+                    return json.loads(given)["body"], json.loads(first)["prompt"], "\n".join(others)
             await asyncio.sleep(0.01)
         raise TimeoutError(f"the log has no output for request {id_}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import jsonschema
@@ -14,9 +14,10 @@ from crosswire.mockserver.scenarios.story import Exchange, new_texts
 
 from ..checks.case import CLIENT_KEY
 from ..checks.errors import check_complaints
-from ..checks.losses import check_recorded_losses
+from ..checks.losses import check_recorded_losses, header_losses, path_pattern
 from ..client.protocol import ParsedReply
-from ..matrix.result import Result, Step
+from ..comparison import WRONG, Difference
+from ..matrix.result import Lost, Result, Step
 from .expectations import LOCAL_PROVIDER
 
 
@@ -99,10 +100,33 @@ def tool_call_errors(calls: list[ToolCall], sent: ParsedRequest, expected: bool,
             yield f"the arguments of {call.name} do not match its schema: {fault}"
 
 
-def check_declared_losses(result: Result, step: Step, allowed: set[str]) -> None:
-    """Checks that every declared loss is allowed, and that the client was told of those that the record has."""
-    found = [loss["feature"] for loss in (step.record or {}).get("losses", [])]
-    result.losses += [feature for feature in dict.fromkeys(found) if feature not in result.losses]
-    for feature in set(found) - allowed:
-        result.fail(f"loss {feature} is not allowed by expectations.yaml")
+def check_local_losses(
+    result: Result, step: Step, differences: list[Difference], implied: list[Lost], of_client: Collection[str]
+) -> None:
+    """Checks that what the template was not given is declared, that nothing else is, and that rules allow each loss.
+
+    `of_client` are the losses that the client's protocol has in replies, which the template's input cannot show.
+    """
+    for difference in differences:
+        lost = Lost("request", difference.feature, path_pattern(difference.path))
+        if lost.feature == WRONG:
+            result.fail(str(difference))
+        elif lost not in result.lost:
+            result.lost.append(lost)
+            if lost not in implied:
+                result.fail(f"loss {lost} is not allowed by expectations.yaml: {difference}")
+    missing = {difference.feature for difference in differences} - {WRONG}
+    declared = header_losses(step) | {loss.word for loss in step.reply.told.losses}
+    for feature in sorted(missing - declared):
+        why = "; ".join(str(difference) for difference in differences if difference.feature == feature)
+        result.fail(f"undeclared loss {feature}: {why}")
+    for feature in sorted(declared - missing - {*of_client}):
+        result.fail(f"a loss was declared that did not happen: {feature}")
+    result.losses += [feature for feature in sorted(declared) if feature not in result.losses]
     check_recorded_losses(result, step)
+
+
+def check_implied_local_losses(result: Result, implied: list[Lost]) -> None:
+    """Checks after the last exchange that every loss happened that the template's limits imply."""
+    for lost in sorted(set(implied) - set(result.lost)):
+        result.fail(f"loss {lost} did not happen, though a rule says that this cell has it")

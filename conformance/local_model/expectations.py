@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +12,8 @@ from msgspec import Struct, convert
 
 from crosswire.mockserver.scenarios.story import Story
 
-from ..matrix.expectations import Reason
+from ..matrix.expectations import Allowance, LossCase, Reason
+from ..matrix.result import Lost
 
 LOCAL_PROVIDER = "mlx"
 """Name of the local model among the providers of the matrix."""
@@ -37,7 +39,22 @@ class LocalExpectations(Struct, frozen=True, forbid_unknown_fields=True):
     plays: tuple[str, ...]
     cannot: tuple[Unplayable, ...]
     refuses: dict[str, Reason]
-    losses: dict[str, Reason]
+    losses: dict[str, tuple[Allowance, ...]]
+
+    def implied_losses(self, story: str, frontend: str, *, stream: bool) -> list[Lost]:
+        """Returns the losses of this cell that the template implies: those that are allowed, and that must happen."""
+        return [
+            Lost("request", feature, path)
+            for feature, expected in self._loss_cases()
+            if expected.applies(frontend, (), "", stream=stream) and expected.covers(story)
+            for path in expected.paths
+        ]
+
+    def _loss_cases(self) -> Iterator[tuple[str, LossCase]]:
+        for feature, allowances in self.losses.items():
+            for allowance in allowances:
+                for expected in allowance.cases:
+                    yield feature, expected
 
     def status_of(self, story: Story) -> list[str]:
         """Returns PLAYS, REFUSES, or the reasons why the story cannot be played; one entry if the file is complete."""

@@ -19,8 +19,9 @@ from ..harness.testbed import Testbed
 from ..matrix.cells import stream_modes
 from ..matrix.expectations import Expectations
 from ..matrix.result import Cell, Result, Step, Transcript
-from .checks import check_declared_losses, check_local_refusal, check_local_reply
+from .checks import check_implied_local_losses, check_local_losses, check_local_refusal, check_local_reply
 from .expectations import LOCAL_PROVIDER, PLAYS, REFUSES, LocalExpectations
+from .template_request import template_differences
 
 
 def local_cells(scenarios: Scenarios, matrix: Expectations, local: LocalExpectations) -> Iterator[Cell]:
@@ -42,6 +43,7 @@ async def play_local_cell(
     story, client = scenarios.stories[cell.story], CLIENTS[cell.frontend]
     base_url = await testbed.proxy_for_local_model({"protocol": LOCAL_PROVIDER, "models": local.models})
     conversation: list[tuple[Ask, ParsedReply | None]] = []
+    implied = local.implied_losses(story.name, cell.frontend, stream=cell.stream)
     for exchange in story.exchanges:
         if exchange.by is not None:
             break
@@ -54,7 +56,8 @@ async def play_local_cell(
         )
         id_ = response.headers.get("x-request-id", "")
         record = await testbed.get_json(f"{base_url}/crosswire/requests/{id_}")
-        prompt, output = await testbed.local_model_log(id_) if response.status == 200 else ("", "")
+        has_answered = response.status == 200
+        given, prompt, output = await testbed.local_model_log(id_) if has_answered else ({}, "", "")
         transcript = Transcript(request.bytes().decode(), response.body.decode("utf-8", "replace"), prompt, output)
         step = Step(transcript, reply, response, record)
         result.steps.append(step)
@@ -64,10 +67,14 @@ async def play_local_cell(
         # the model is checked against the request as this client's protocol expresses it
         sent = MOCK_PROTOCOLS[client.name].parse_request(request.path, request.headers, request.body)
         check_local_reply(result, exchange, conversation, sent, step)
-        check_declared_losses(result, step, {*local.losses, *matrix.protocols[client.name].frontend.losses})
+        if has_answered:
+            differences = template_differences(sent, client, given)
+            check_local_losses(result, step, differences, implied, matrix.protocols[client.name].frontend.losses)
         if result.outcome == "fail":
             break
         conversation[-1] = (exchange.ask, reply)
+    if result.outcome == "pass" and local.status_of(story) == [PLAYS]:
+        check_implied_local_losses(result, implied)
     if result.outcome == "pass" and result.losses:
         result.outcome = "lossy"
     result.ms = (perf_counter() - began) * 1000

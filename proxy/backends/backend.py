@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from typing import Protocol as Interface
+from typing import runtime_checkable
 
 from msgspec import Struct
 
@@ -23,6 +24,20 @@ class StreamChunk(Struct, frozen=True):
     events: list[Event]
     raw: bytes
     is_whole: bool = False
+
+
+@runtime_checkable
+class LoadedBackend(Interface):
+    """A backend whose model is loaded into this process."""
+
+    @property
+    def state(self) -> str:
+        """Says whether the model is loaded, loading, or why it cannot be loaded."""
+        ...
+
+    def start(self) -> None:
+        """Begins to load the model, if it is to be loaded before the first request."""
+        ...
 
 
 class Backend(Interface):

@@ -19,7 +19,7 @@ from ..providers import Provider
 from ..routing import BackendConfig
 from ..routing.plan import QUEUE_S
 from ..traits import Trait
-from .mlx import check_local_model, read_folder_text
+from .mlx import check_local_model, read_folder_text, read_load
 from .provider import ProtocolSpec, capabilities_of, key_of
 from .rates import read_limit_fields
 from .settings import Settings, read_cache, read_flag, read_name, read_relay, read_seconds, read_secret
@@ -106,8 +106,10 @@ def _read_backend(
         if key not in found and not known and isinstance(node, yaml.MappingNode):
             reader.complain(reader.key_lines["backends", name], f"{path}.{key}", f"is missing; {BACKEND_KEYS[key]}")
     folder = get("folder", read_folder_text, "")
-    check_local_model(reader, found, path, protocol, folder, reader.key_lines["backends", name])
     protocol_spec = protocols.get(protocol)
+    no_limits: dict[str, float] = {}
+    limits = get("limits", lambda r, n, p: _read_limits(r, n, p, protocol_spec), no_limits)
+    check_local_model(reader, found, path, protocol, folder, limits, reader.key_lines["backends", name])
     # with a protocol of its own a backend keeps to it
     speaks = provider.speaks if provider is not None and "protocol" not in found else ()
     base_url = get("base_url", _read_base_url, "") or _provider_url(
@@ -167,7 +169,7 @@ def _read_backend(
         quirks=get("quirks", lambda r, n, p: _read_quirks(r, n, p, protocol_spec), default_quirks),
         host=host,
         traits=get("traits", read_traits, no_traits),
-        limits=get("limits", lambda r, n, p: _read_limits(r, n, p, protocol_spec), {}),
+        limits=limits,
         max_tokens=get("max_tokens", lambda r, n, p: r.integer(n, p, 1), None),
         max_in_flight=get("max_in_flight", lambda r, n, p: r.integer(n, p, 1), None),
         rates=read_limit_fields(reader, {key: found[key] for key in ("requests", "tokens") if key in found}, path),
@@ -180,6 +182,7 @@ def _read_backend(
         betas=get("betas", _read_betas, None),
         needs_key=key_provider is not None and key_provider.needs_key,
         folder=folder,
+        load=get("load", read_load, "lazy"),
         proxy=way_out.get("proxy"),
         ca_file=way_out.get("ca_file"),
         client_cert=way_out.get("client_cert"),
@@ -366,6 +369,7 @@ BACKEND_KEYS: dict[str, str] = {
     "strict": "true or false",
     "headers": "what every request to this host carries",
     "folder": "the folder of a local model, of protocol mlx alone; the one that is shipped where it is left out",
+    "load": "when a local model is loaded: lazy, with its first request, or start, when the proxy starts",
     "proxy": "an HTTP proxy as http://host:port, or environment for that of HTTPS_PROXY and NO_PROXY",
     "ca_file": "a PEM file of the authorities that are trusted for this host, in place of the system's",
     "client_cert": "a PEM file of the certificate that is shown to this host, with its key or client_key",

@@ -152,6 +152,7 @@ TYPES: dict[str, Schema] = {
     "integer": number(0, "integer"),
     "integer, 0 allowed": number(0, "integer"),
     "integer, at least 1": number(1, "integer"),
+    "lazy or start": words_of(("lazy", "start")),
     "list of host names": HOSTS,
     "list of hosts": HOSTS,
     "list of mappings": list_of({"$ref": "#/$defs/routes"}),

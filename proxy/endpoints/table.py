@@ -68,6 +68,8 @@ async def answer_endpoint(gateway: Gateway, endpoint: Endpoint, request: Endpoin
     """Runs the endpoint's function."""
     if endpoint.operation in FUNCTIONS:
         return await gateway.handle_endpoint(request, endpoint.operation, FUNCTIONS[endpoint.operation])
+    if endpoint.operation == "list_models":
+        await gateway.model_lists.wanted()
     try:
         found = PLAN_VIEWS[endpoint.operation](gateway.config.plan, request)
     except RequestError as fault:

@@ -1,7 +1,8 @@
 """Asks the providers in the background which models they have, so that lists of models are theirs.
 
-A backend whose `models` the config names is not asked. What is found is kept until it is asked for again, and longer
-where the provider cannot be reached.
+They are asked from the first time that a client wants a list; without a config file from the start, because requests
+are routed by the lists too. A backend whose `models` the config names is not asked. What is found is kept until it is
+asked for again, and longer where the provider cannot be reached.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ LONGEST_NAME = 200
 
 ASK_S = 15.0
 """Time limit in seconds for one backend's whole list."""
+
+FIRST_S = 2.0
+"""Seconds for which a client's list waits for the providers' at most, the first time that one is wanted."""
 
 AGAIN_S = 60.0
 """Seconds after which a backend that could not be asked is asked again, once it has failed several times."""
@@ -123,18 +127,38 @@ class ModelLists:
         """The config of each backend when it was asked last, and the time at which it is asked again."""
         self._waits: dict[str, float] = {}
         """The seconds until each backend that could not be asked is asked again."""
+        self._first: asyncio.Future[None] | None = None
+        """The first time that the providers are asked; None until somebody wants a list."""
+        self._is_watching = False
         self.offered: dict[str, tuple[str, ...]] = {}
         self.complaints: dict[str, str] = {}
         """The reason why a backend could not be asked, by its name."""
 
     async def watch(self) -> None:
-        """Asks for ever, each backend every `model_lists_s` seconds, at once where its config is new."""
+        """Asks for ever once the lists are wanted, each backend every `model_lists_s` seconds, at once where its config
+        is new."""
+        self._is_watching = True
         while True:
-            try:
-                await self.refresh()
-            except Exception:
-                log.exception("the models could not be asked for; they are asked for again")
+            if self._first is None and self._config().is_from_environment:
+                self._first = asyncio.ensure_future(self._refresh_safely())
+            elif self._first is not None and self._first.done():
+                await self._refresh_safely()
             await asyncio.sleep(1.0)
+
+    async def wanted(self) -> None:
+        """Says that a client looks at the lists; the first time this waits for them, up to FIRST_S."""
+        if not self._is_watching:
+            return
+        if self._first is None:
+            self._first = asyncio.ensure_future(self._refresh_safely())
+        if not self._first.done():
+            await asyncio.wait((self._first,), timeout=FIRST_S)
+
+    async def _refresh_safely(self) -> None:
+        try:
+            await self.refresh()
+        except Exception:
+            log.exception("the models could not be asked for; they are asked for again")
 
     async def refresh(self) -> None:
         """Asks those backends whose turn it is, at the same time."""

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from ..backends.backend import Backend
+from ..backends.backend import Backend, LoadedBackend
 from ..backends.secrets import SECRET_LENGTH
 from ..balance.hedge_budget import HedgeBudget
 from ..balance.measures import Beliefs, Measures
@@ -163,6 +163,7 @@ class Runtime:
         self.backends: Mapping[str, Backend] = {
             backend.name: make_backend(backend, config) for backend in config.plan.backends
         }
+        self._has_started = False
         self._worker = ThreadPoolExecutor(1, "large-requests")
         """One thread, so that no two large requests compete with the loop for the interpreter's lock."""
         self.streams = 0
@@ -277,8 +278,17 @@ class Runtime:
         except OSError as fault:
             log.error("access_log: %s cannot be written: %s", fault.filename, fault.strerror)
         self._make_tracer()
+        if self._has_started:
+            self.start()
         self.limits.forget_unused()
         self.close_unused_backends()
+
+    def start(self) -> None:
+        """Begins to load the models that are not to wait for a request; nothing waits for them."""
+        self._has_started = True
+        for backend in self.backends.values():
+            if isinstance(backend, LoadedBackend):
+                backend.start()
 
     def _offer_models(self, offered: Mapping[str, tuple[str, ...]]) -> None:
         """Lists these models of the backends from now on."""

@@ -34,8 +34,9 @@ class BackendConfig(Struct, frozen=True, kw_only=True):
     flags of `anthropic-beta`, as shell patterns; None means all. A `reserved` backend serves only if a rule names it.
     `host` is the provider whose rows of the table of traits apply, empty for none; `traits` are the config's own.
     `spare_keys` are tried when `api_key` is rejected; a backend that `needs_key` and has none cannot serve. `folder` is
-    that of a local model; empty means the bundled one. `max_in_flight` is the most that it gets at the same time;
-    beyond it `queue` requests may wait, each for `queue_s`. `rates` are its limits of requests and tokens.
+    that of a local model, empty for the bundled one; `load` is when it is loaded. `max_in_flight` is the most that it
+    gets at the same time; beyond it `queue` requests may wait, each for `queue_s`. `rates` are its limits of requests
+    and tokens.
     `proxy` is the URL of an HTTP proxy on the way to it, which may hold a password; the files are of certificates.
     `speaks` are the protocols that it has beside `protocol`; `capabilities` are those of all of them together. A
     `bearer` gets its key in the header Authorization, whatever its protocol's own is. `key_strategy` chooses among
@@ -74,6 +75,7 @@ class BackendConfig(Struct, frozen=True, kw_only=True):
     needs_key: bool = False
     reserved: bool = False
     folder: str = ""
+    load: Literal["lazy", "start"] = "lazy"
     proxy: str | None = None
     ca_file: str | None = None
     client_cert: str | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from ..backends.backend import LoadedBackend
 from ..endpoints.explain import explain
 from ..errors import Malformed, failure
 from ..headers import SERVER
@@ -59,9 +60,12 @@ async def readyz(request: web.Request) -> web.Response:
     if (unanswered := gateway.limits.complaint) is not None:
         complaints.append(unanswered)
     fault = host_failure(request, gateway.config.settings.hosts, exempt=()) or operator_failure(request, gateway)
-    if complaints and fault is not None:  # the names of files are for the operator
-        complaints = ["not all that is configured serves; the log says why"]
-    return web.Response(text="\n".join(["ready", *complaints, ""]), headers=SERVER)
+    loaded = [(name, backend) for name, backend in gateway.backends.items() if isinstance(backend, LoadedBackend)]
+    models = [f"{name}: {backend.state}" for name, backend in loaded]
+    if fault is not None:  # the names of files are for the operator
+        models = []
+        complaints = ["not all that is configured serves; the log says why"] if complaints else []
+    return web.Response(text="\n".join(["ready", *complaints, *models, ""]), headers=SERVER)
 
 
 async def metrics(request: web.Request) -> web.Response:

@@ -105,12 +105,12 @@ def make_app(
 
     async def start(_: web.Application) -> None:
         gateway.limits.start()
+        gateway.start()
 
     async def close(_: web.Application) -> None:
         await gateway.close()
 
     app.on_startup.append(start)
-
     app.on_cleanup.append(close)
     return app
 

@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 
 from ..backends.mlx.backend import limits_of, load_runtime
+from ..backends.mlx.bad_folder import BadFolder
 from ..backends.mlx.engine import Done, Engine, EngineOutput, Generation, LoadRuntime, Prompt
-from ..backends.mlx.model_folder import BadFolder, folder_of, read_folder
+from ..backends.mlx.model_folder import folder_of, read_folder
 from ..backends.mlx.output_parser import Fragment
 from ..backends.mlx.request import MlxRequest
 from ..config import Config
@@ -135,6 +136,8 @@ class ModelHost:
                     before[backend.name] = known
                 known = backend, Engine(read_folder(folder_of(backend.folder)), limits_of(backend), self._load)
             self._engines[backend.name] = known
+            if backend.load == "start":
+                known[1].start()
         for _, engine in before.values():
             self._keep(engine.close())
 

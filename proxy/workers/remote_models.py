@@ -105,6 +105,10 @@ class RemoteEngine(Engine):
         super().__init__(model, limits_of(backend), _load_nothing)
         self._name = backend.name
         self._pool = pool
+        self.state = "in the process of the local models"
+
+    def start(self) -> None:
+        """Leaves the loading to that process, which reads the same config."""
 
     def submit(self, request: MlxRequest) -> Generation:
         """Queues a request there."""

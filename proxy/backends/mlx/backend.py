@@ -17,6 +17,7 @@ from ...routing import BackendConfig
 from ..backend import StreamChunk
 from .engine import Engine, EngineLimits, EngineOutput, Generation, LoadRuntime
 from .events import EventBuilder
+from .memory import MIB
 from .model_folder import ModelInfo
 from .request import MlxRequest, decode_request, encode_request
 from .spec import MLX_SPEC
@@ -136,6 +137,16 @@ class MlxBackend:
         except TimeoutError:
             raise UpstreamError(upstream_failure(504)) from None
 
+    @property
+    def state(self) -> str:
+        """Says whether the model is loaded, loading, or why it cannot be loaded."""
+        return self._engine.state
+
+    def start(self) -> None:
+        """Begins to load the model where the config says `load: start`; the proxy serves meanwhile."""
+        if self.config.load == "start":
+            self._engine.start()
+
     async def close(self) -> None:
         """Ends the engine; harmless if called twice or before the first use."""
         await self._engine.close()
@@ -160,8 +171,10 @@ def limits_of(backend: BackendConfig) -> EngineLimits:
         batch=max(1, int(limits["batch"])),
         queue=int(limits["queue"]),
         prefill=max(1, int(limits["prefill"])),
-        cache_bytes=int(limits["cache_mb"] * 1024 * 1024),
+        cache_bytes=int(limits["cache_mb"] * MIB),
         context=int(limits["context"]) or None,
+        memory_bytes=int(limits["memory_mb"] * MIB) or None,
+        unload_s=limits["unload_s"] or None,
     )
 
 

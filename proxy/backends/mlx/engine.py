@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from ...errors import failure, upstream_failure
 from ...ir import Failure, StopReason, Usage
+from .memory import memory_complaint
 from .model_folder import ModelInfo
 from .output_parser import Fragment, OutputParser, Part
 from .request import MlxRequest
@@ -54,7 +55,8 @@ class EngineLimits(Struct, frozen=True):
     """Limits of the engine.
 
     `batch` requests are decoded at once, `queue` may wait; `prefill` tokens of a prompt are processed in one step;
-    `cache_bytes` bounds the prompt cache; `context` is in tokens, None for that of the model.
+    `cache_bytes` bounds the prompt cache; `context` is in tokens, None for that of the model. A model whose weights
+    have more than `memory_bytes` is not loaded; after `unload_s` without a request it is unloaded.
     """
 
     batch: int = 16
@@ -62,6 +64,8 @@ class EngineLimits(Struct, frozen=True):
     prefill: int = 32
     cache_bytes: int = 512 * 1024 * 1024
     context: int | None = None
+    memory_bytes: int | None = None
+    unload_s: float | None = None
 
 
 LoadRuntime: TypeAlias = Callable[[ModelInfo, EngineLimits], Any]
@@ -85,7 +89,10 @@ class Generation:
 
 
 class Engine:
-    """A model and its thread, which starts with the first request; after a failed load the next request retries it."""
+    """A model and its thread, which starts with the first request, or before it with `start`.
+
+    After a failed load, and after an idle model was unloaded, the next request starts a new thread.
+    """
 
     def __init__(self, model: ModelInfo, limits: EngineLimits, load: LoadRuntime) -> None:
         self._model = model
@@ -94,6 +101,10 @@ class Engine:
         self._inbox: deque[Generation] = deque()
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
+        self._ended: threading.Thread | None = None
+        """The thread before, which may still be giving its memory back."""
+        self.state = "not loaded"
+        """Says for the operator whether the model is loaded; a failed load has its reason."""
         self._closing = False
         self._active: dict[int, Generation] = {}
         self._outbox: dict[asyncio.AbstractEventLoop, dict[Generation, list[EngineOutput]]] = {}
@@ -112,11 +123,22 @@ class Engine:
             if len(self._inbox) >= self._limits.queue:
                 return upstream_failure(503, kind="overloaded", retry_after=FULL_RETRY_S)
             self._inbox.append(generation)
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._run, name=f"mlx {self._model.folder.name}", daemon=True)
-                self._thread.start()
+            self._ensure_thread()
             self._wake.notify()
         return generation
+
+    def start(self) -> None:
+        """Begins to load the model, unless it is loaded or loading."""
+        with self._wake:
+            if not self._closing:
+                self._ensure_thread()
+
+    def _ensure_thread(self) -> None:
+        if self._thread is None or not self._thread.is_alive():
+            name = f"mlx {self._model.folder.name}"
+            self.state = "loading"
+            self._thread = threading.Thread(target=self._run, args=(self._ended,), name=name, daemon=True)
+            self._thread.start()
 
     def cancel(self, generation: Generation) -> None:
         """Drops a request, which frees its place in the batch after the current step."""
@@ -127,28 +149,36 @@ class Engine:
         with self._wake:
             self._closing = True
             self._wake.notify()
-        if self._thread is not None:
-            await asyncio.to_thread(self._thread.join)
+        for thread in (self._thread, self._ended):
+            if thread is not None:
+                await asyncio.to_thread(thread.join)
 
     # ---- on the thread -----------------------------------------------------------------------------------------------
 
-    def _run(self) -> None:
-        runtime = None
+    def _run(self, before: threading.Thread | None) -> None:
+        if before is not None:
+            before.join()  # two models at once may not fit into the memory
         try:
+            if (complaint := memory_complaint(self._model.nbytes, self._limits.memory_bytes)) is not None:
+                raise MemoryError(complaint)
             runtime = self._load(self._model, self._limits)
         except Exception as fault:
             log.warning("the local model %s cannot be loaded: %s", self._model.folder, fault)
+            self.state = f"cannot be loaded: {fault}"
             self._fail_all(_load_failure())
             return
+        self.state = "loaded"
         try:
             while self._serve(runtime):
                 pass
         finally:
-            self._fail_all(failure("draining", "The local model is shutting down; try again elsewhere."))
+            if self._thread is threading.current_thread():  # and the model was not unloaded for want of requests
+                self.state = "not loaded"
+                self._fail_all(failure("draining", "The local model is shutting down; try again elsewhere."))
             runtime.shut_down()
 
     def _serve(self, runtime: Any) -> bool:
-        """Decodes until the engine closes, and returns False then.
+        """Decodes until the engine closes or the model is unloaded, and returns False then.
 
         If a step fails, all requests of the batch fail, and True asks for a new batch.
         """
@@ -171,7 +201,10 @@ class Engine:
             generator.close()
 
     def _admit(self, runtime: Any, generator: Any) -> bool:
-        """Drops cancelled requests and starts waiting ones; sleeps while there are none; returns False at the end."""
+        """Drops cancelled requests and starts waiting ones; sleeps while there are none.
+
+        Returns False at the end, and after so long a sleep that the model is unloaded.
+        """
         cancelled = [uid for uid, generation in self._active.items() if generation.cancelled]
         for uid in cancelled:
             del self._active[uid]
@@ -180,7 +213,11 @@ class Engine:
         while True:
             with self._wake:
                 while not (self._inbox or self._active or self._closing):
-                    self._wake.wait()
+                    notified = self._wake.wait(self._limits.unload_s)
+                    if not (notified or self._inbox or self._closing):
+                        log.info("the local model %s is unloaded", self._model.folder)
+                        self.state, self._ended, self._thread = "not loaded", self._thread, None
+                        return False
                 if self._closing:
                     return False
                 if not self._inbox or len(self._active) >= self._limits.batch:
@@ -238,12 +275,11 @@ class Engine:
                 self._emit(generation, upstream_failure(500))
                 stopped.append(generation)
                 continue
-            if finish_reason != "stop":
-                generation.detokenizer.add_token(response.token)
+            text = generation.detokenizer.add(response.token) if finish_reason != "stop" else ""
             if finish_reason is not None:
-                generation.detokenizer.finalize()
+                text += generation.detokenizer.end()
                 runtime.cache_prompt(response.all_tokens, response.prompt_cache)
-            self._emit_fragments(generation, generation.parser.feed(generation.detokenizer.last_segment))
+            self._emit_fragments(generation, generation.parser.feed(text))
             if generation.parser.matched is not None:
                 self._finish_generation(generation, "stop_sequence")
                 stopped.append(generation)
@@ -252,14 +288,18 @@ class Engine:
                 ended: StopReason = "tool" if generation.has_calls else "end"
                 self._finish_generation(generation, "length" if finish_reason == "length" else ended)
                 del self._active[generation.uid]
-        for generation in stopped:
-            del self._active[generation.uid]
-        generator.remove([generation.uid for generation in stopped])
+        if stopped:
+            for generation in stopped:
+                del self._active[generation.uid]
+            generator.remove([generation.uid for generation in stopped])
 
     def _emit_fragments(self, generation: Generation, fragments: list[Fragment]) -> None:
-        if fragments:
-            generation.has_calls |= any(fragment.part == "call" and fragment.closes for fragment in fragments)
-            self._emit(generation, fragments)
+        if not fragments:
+            return
+        for fragment in fragments:
+            if fragment.closes and fragment.part == "call":
+                generation.has_calls = True
+        self._emit(generation, fragments)
 
     def _finish_generation(self, generation: Generation, stop: StopReason) -> None:
         usage = Usage(
@@ -273,13 +313,22 @@ class Engine:
 
     def _emit(self, generation: Generation, output: EngineOutput) -> None:
         """Puts output into the outbox; consecutive fragments are joined."""
-        pending = self._outbox.setdefault(generation.loop, {}).setdefault(generation, [])
-        if isinstance(output, list) and pending and isinstance(pending[-1], list):
+        outputs = self._outbox.get(generation.loop)
+        if outputs is None:
+            outputs = self._outbox[generation.loop] = {}
+        pending = outputs.get(generation)
+        if pending is None:
+            pending = outputs[generation] = []
+        if not isinstance(output, list):
+            self._urgent = True
+            pending.append(output)
+            return
+        if not generation.has_output:
+            self._urgent = generation.has_output = True
+        if pending and isinstance(pending[-1], list):
             pending[-1] += output
         else:
             pending.append(output)
-        self._urgent |= not isinstance(output, list) or not generation.has_output
-        generation.has_output |= isinstance(output, list)
 
     def _deliver_outbox(self) -> None:
         """Sends the outbox with one call for each loop; the first and the last output of a request are not delayed."""

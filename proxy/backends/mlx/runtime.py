@@ -25,12 +25,13 @@ import mlx_lm
 from jinja2 import TemplateError
 from llguidance import LLMatcher
 from mlx_lm.generate import BatchGenerator
-from mlx_lm.models.cache import LRUPromptCache, trim_prompt_cache
 
 from . import grammar
+from .detokenizer import ByteDetokenizer, LibraryDetokenizer, byte_table
 from .logits_processor import GrammarRule, RequestLogitsProcessor
 from .model_folder import ModelInfo
 from .output_parser import Delimiters
+from .prompt_cache import PromptCache
 from .request import MlxRequest
 from .sampling import greedy, sampler
 
@@ -63,10 +64,11 @@ class Runtime:
         self.info = model
         loaded = mlx_lm.load(str(model.folder), tokenizer_config={"trust_remote_code": False})
         self._model, self._tokenizer = loaded[0], loaded[1]
-        self._prompt_cache = LRUPromptCache(max_size=256, max_bytes=cache_bytes)
+        self._prompt_cache = PromptCache(cache_bytes)
         self._batch_size, self._prefill_step = batch, prefill
         self._schemas: dict[str, str] = {}
         tokenizer = self._tokenizer
+        self._byte_table = byte_table(tokenizer)
         self.end_tokens = frozenset(tokenizer.eos_token_ids)
         if not tokenizer.has_chat_template:
             raise ModelLoadError("it has no chat template; use the folder of a chat model")
@@ -130,9 +132,11 @@ class Runtime:
         found: list[int] = self._tokenizer.encode(prompt, add_special_tokens=False)
         return found
 
-    def detokenizer(self) -> Any:
+    def detokenizer(self) -> ByteDetokenizer | LibraryDetokenizer:
         """Returns an incremental decoder from token ids to text."""
-        return self._tokenizer.detokenizer
+        if self._byte_table is not None:
+            return ByteDetokenizer(self._byte_table)
+        return LibraryDetokenizer(self._tokenizer.detokenizer)
 
     def is_thinking(self, prompt: str) -> bool:
         """Returns whether a prompt ends inside of thinking."""
@@ -235,11 +239,8 @@ class Runtime:
         logits_processor: RequestLogitsProcessor | None,
     ) -> tuple[int, int]:
         """Adds a prompt to the batch; returns its uid and how many of its tokens were cached."""
-        cached, new_tokens = self._prompt_cache.fetch_nearest_cache("", tokens)
-        if cached is not None and not new_tokens:  # the model must process the last token to predict the next one
-            trim_prompt_cache(cached, 1)
-            new_tokens = tokens[-1:]
-        cached_count = len(tokens) - len(new_tokens)
+        cached: Any
+        cached, cached_count = self._prompt_cache.fetch(tokens)
         info = self.info
         banned = self._banned_tokens(request)
         own_sampler: Any = sampler(
@@ -250,7 +251,7 @@ class Runtime:
             banned,
         )
         (uid,) = generator.insert(
-            [new_tokens],
+            [tokens[cached_count:]],
             [max_tokens],
             caches=[cached],
             all_tokens=[tokens[:cached_count]],
@@ -267,10 +268,14 @@ class Runtime:
 
     def cache_prompt(self, tokens: list[int], cache: Any) -> None:
         """Caches a prompt and its output, for prompts with the same beginning."""
-        self._prompt_cache.insert_cache("", list(tokens), cache)
+        # until it is computed, it keeps the whole batch's arrays alive
+        compute: Any = mx.async_eval
+        compute([layer.state for layer in cache])
+        self._prompt_cache.insert(tokens, cache)
 
     @staticmethod
     def shut_down() -> None:
         """Releases MLX at the end of the thread; without it the interpreter aborts at exit."""
         mx.synchronize()
+        mx.clear_cache()
         mx.clear_streams()

@@ -15,8 +15,10 @@ Sampler = Callable[[Any], Any]
 def greedy(banned: tuple[int, ...] = ()) -> Sampler:
     """Returns a sampler for the most likely token that is not banned; requests that share it are sampled at once."""
 
+    ban = _ban(banned)
+
     def take(logprobs: Any) -> Any:
-        return mx.argmax(_ban(logprobs, banned), axis=-1)
+        return mx.argmax(ban(logprobs), axis=-1)
 
     return take
 
@@ -25,12 +27,13 @@ def sampler(temperature: float, top_p: float, top_k: int, seed: int | None, bann
     """Returns the sampler of one request, None if it is greedy. The same seed gives the same tokens."""
     if temperature == 0 or top_p == 0 or top_k == 1:
         return None
+    ban = _ban(banned)
     key = mx.random.key((getrandbits(64) if seed is None else seed) % 2**64)
 
     def draw(logprobs: Any) -> Any:
         nonlocal key
         key, this = mx.random.split(key)
-        logits = _ban(logprobs, banned) / temperature
+        logits = ban(logprobs) / temperature
         if 0 < top_k < logits.shape[-1]:
             logits = _keep_top_k(logits, top_k)
         if top_p < 1:
@@ -40,10 +43,20 @@ def sampler(temperature: float, top_p: float, top_k: int, seed: int | None, bann
     return draw
 
 
-def _ban(logprobs: Any, banned: tuple[int, ...]) -> Any:
-    for token in banned:
-        logprobs = mx.where(mx.arange(logprobs.shape[-1]) == token, -mx.inf, logprobs)
-    return logprobs
+def _ban(banned: tuple[int, ...]) -> Sampler:
+    """Returns a function that makes the banned tokens impossible; one addition, as it runs for every token."""
+    if not banned:
+        return lambda logprobs: logprobs
+    addend: Any = None
+
+    def ban(logprobs: Any) -> Any:
+        nonlocal addend
+        if addend is None or addend.dtype != logprobs.dtype:
+            addend = mx.zeros(logprobs.shape[-1], logprobs.dtype)
+            addend[mx.array(banned)] = -mx.inf
+        return logprobs + addend
+
+    return ban
 
 
 def _keep_top_k(logits: Any, top_k: int) -> Any:

@@ -31,6 +31,8 @@ MLX_SPEC = MlxSpec(
         "batch": 16,  # requests that are decoded at once
         "queue": 64,  # requests that may wait; one more is refused with 503
         "prefill": 32,  # prompt tokens in one step: a cancelled request still costs that much
+        "memory_mb": 0,  # weights at most; 0 takes what memory is free when the model is loaded
+        "unload_s": 0,  # seconds without a request after which the model is unloaded; 0 keeps it
         "cache_mb": 512,  # cache of earlier prompts, for prompts with the same beginning
     },
 )

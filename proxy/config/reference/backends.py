@@ -183,6 +183,13 @@ BACKENDS_KEYS: tuple[KeyInfo, ...] = (
         meaning="Folder of a local model (protocol `mlx` only).",
     ),
     KeyInfo(
+        path="backends.*.load",
+        type="lazy or start",
+        default="lazy",
+        example="start",
+        meaning="When a local model is loaded: with its first request, or in the background when the proxy starts.",
+    ),
+    KeyInfo(
         path="backends.*.proxy",
         type="URL of an HTTP proxy, or environment",
         without="a direct connection",

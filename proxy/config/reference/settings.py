@@ -136,8 +136,8 @@ SETTINGS_KEYS: tuple[KeyInfo, ...] = (
         type="seconds, 0 allowed",
         default="3600",
         example="0",
-        meaning="Interval for asking the providers, in the background, for the models of backends without `models`; 0 "
-        "never asks.",
+        meaning="Interval for asking the providers, in the background, for the models of backends without `models`, "
+        "from the first time that a client wants a list (without a config file from the start); 0 never asks.",
     ),
     KeyInfo(
         path="websockets",

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
+from crosswire.conformance.client import CLIENTS
 from crosswire.conformance.client.protocol import ParsedReply
-from crosswire.conformance.local_model.checks import tool_call_errors
+from crosswire.conformance.comparison import WRONG, Difference
+from crosswire.conformance.harness.testbed import HttpResponse
+from crosswire.conformance.local_model.checks import check_implied_local_losses, check_local_losses, tool_call_errors
 from crosswire.conformance.local_model.expectations import PLAYS, REFUSES, read_local_expectations
+from crosswire.conformance.local_model.template_request import template_differences
+from crosswire.conformance.matrix.result import Cell, Lost, Result, Step, Transcript
 from crosswire.mockserver.protocols.protocol import ParsedRequest
 from crosswire.mockserver.scenarios.loader import load_scenarios
-from crosswire.mockserver.scenarios.model import NamedTool, Text, Tool, ToolCall
+from crosswire.mockserver.scenarios.model import NamedTool, Text, Tool, ToolCall, Turn
 
 ROOT = Path(__file__).parents[3]
 STORIES = load_scenarios(ROOT / "scenarios").stories
@@ -86,3 +92,67 @@ def test_wrong_calls_are_found(
 
 def test_a_right_call_passes() -> None:
     assert list(tool_call_errors([CALL], REQUEST, True, ParsedReply(blocks=(CALL,), stop="tool"))) == []
+
+
+# ---- losses ----------------------------------------------------------------------------------------------------------
+
+SENT = ParsedRequest(model="m", turns=(Turn("user", (Text("Hello"),)),), tools=(WEATHER,), max_tokens=9, stop=("x",))
+GIVEN: dict[str, Any] = {
+    "model": "m",
+    "messages": [{"role": "user", "content": "Hello"}],
+    "tools": [{"type": "function", "function": {"name": "weather", "parameters": WEATHER.parameters}}],
+    "calls": "auto",
+    "callable": ["weather"],
+    "max_tokens": 9,
+    "stop": ["x"],
+}
+
+GIVENS: dict[str, tuple[ParsedRequest, dict[str, Any], set[str]]] = {
+    "all of it": (SENT, {}, set()),
+    "another text": (SENT, {"messages": [{"role": "user", "content": "Hullo"}]}, {WRONG}),
+    "no tools": (SENT, {"tools": [], "calls": "none", "callable": []}, {WRONG}),
+    "another bound": (SENT, {"max_tokens": 8}, {WRONG}),
+    "a call that must be": (SENT, {"calls": "required"}, {"tool_choice"}),
+    "thinking for an effort": (replace(SENT, reasoning="high"), {"thinking": True}, {"reasoning"}),
+    "no user": (replace(SENT, user="u1"), {}, {"user"}),
+    "no seed": (replace(SENT, sampling={"seed": 3}), {}, {"seed"}),
+    "a field of one protocol": (replace(SENT, extra={"$.store": True}), {}, {"store"}),
+}
+
+
+@pytest.mark.parametrize(("sent", "keys", "features"), GIVENS.values(), ids=list(GIVENS))
+def test_the_templates_input_is_compared(sent: ParsedRequest, keys: dict[str, Any], features: set[str]) -> None:
+    found = template_differences(sent, CLIENTS["openai-chat"], {**GIVEN, **keys})
+    assert {difference.feature for difference in found} == features
+
+
+USER = Lost("request", "user", "p")
+
+LOSSES: dict[str, tuple[list[str], list[str], str | None]] = {
+    "none": ([], [], None),
+    "declared and allowed": (["user"], ["user"], None),
+    "undeclared": (["user"], [], "undeclared loss user"),
+    "declared and not there": ([], ["user"], "a loss was declared that did not happen: user"),
+    "not allowed": (["logprobs"], ["logprobs"], "is not allowed by expectations.yaml"),
+    "of the reply": ([], ["citations"], None),
+    "wrong": ([WRONG], [], "sent 1, received 2"),
+}
+
+
+@pytest.mark.parametrize(("missing", "declared", "fault"), LOSSES.values(), ids=list(LOSSES))
+def test_losses_are_those_that_are_declared(missing: list[str], declared: list[str], fault: str | None) -> None:
+    result = Result(Cell("openai-chat", "mlx", "text", False))
+    response = HttpResponse(200, {"x-crosswire-loss": ",".join(declared)}, b"", False)
+    record = {"losses": [{"feature": word, "path": "p", "how": "dropped"} for word in declared]}
+    step = Step(Transcript("", "", "", ""), ParsedReply(), response, record)
+    check_local_losses(result, step, [Difference(word, "p", 1, 2) for word in missing], [USER], {"citations"})
+    assert (fault is None and result.reasons == []) or any(str(fault) in reason for reason in result.reasons)
+
+
+def test_a_loss_that_a_rule_implies_must_happen() -> None:
+    result = Result(Cell("openai-chat", "mlx", "text", False), lost=[USER])
+    check_implied_local_losses(result, [USER])
+    assert result.reasons == []
+    check_implied_local_losses(result, [USER, Lost("request", "store", "$.store")])
+    assert "$.store" in result.reasons[0]
+    assert "did not happen" in result.reasons[0]

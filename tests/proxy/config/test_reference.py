@@ -68,6 +68,9 @@ SURROUNDINGS: dict[str, dict[str, Any]] = {
 }
 """Section to the keys without which an entry of it would be refused."""
 
+LOCAL_KEYS = ("backends.*.folder", "backends.*.load")
+"""Keys of a backend that only a model in this process has."""
+
 TOGETHER: dict[str, dict[str, Any]] = {
     "mode": {"modes": {"eco": {"backend": "home"}}},
     "jwt": {"clients": {"ada": {"key": "cw-0123456789abcdef"}}},
@@ -100,7 +103,7 @@ def config_with(info: KeyInfo, value: Any) -> dict[str, Any]:
     entry = found if section == "" else dict(SURROUNDINGS.get(section, {}))
     if value is not None:
         entry[name] = value
-    if info.path == "backends.*.folder":
+    if info.path in LOCAL_KEYS:
         entry["protocol"] = "mlx"
         del entry["base_url"]
         found["prefixes"] = {"local": "home"}  # two local backends, of which one must be chosen
@@ -155,6 +158,11 @@ def test_every_key_has_a_row() -> None:
     assert set(rows) == set(SECTIONS)
 
 
+def skip_without_extra() -> None:
+    if any(find_spec(name) is None for name in EXTRA):
+        pytest.skip("the extra `local` is not installed")
+
+
 @pytest.mark.parametrize("info", KEYS_REFERENCE, ids=lambda info: info.path)
 def test_every_example_loads(info: KeyInfo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if info.path in ("backends.*.ca_file", "backends.*.client_cert", "backends.*.client_key", "state.ca_file"):
@@ -164,17 +172,19 @@ def test_every_example_loads(info: KeyInfo, tmp_path: Path, monkeypatch: pytest.
         (tmp_path / "certs/private-ca.pem").write_bytes(certificate)
         (tmp_path / "certs/crosswire.pem").write_bytes(key + certificate)
         (tmp_path / "certs/crosswire.key").write_bytes(key)
-    if info.path == "backends.*.folder":
-        if any(find_spec(name) is None for name in EXTRA):
-            pytest.skip("the extra `local` is not installed")
+    if info.path in LOCAL_KEYS:
+        skip_without_extra()
         monkeypatch.setenv("HOME", str(tmp_path))
-        shutil.copytree(TINY, Path(info.example).expanduser())
+        if info.path == "backends.*.folder":
+            shutil.copytree(TINY, Path(info.example).expanduser())
     loaded(config_with(info, yaml.safe_load(info.example)))
 
 
 @pytest.mark.parametrize("info", [info for info in KEYS_REFERENCE if info.default], ids=lambda info: info.path)
 def test_every_default_is_that_of_an_absent_key(info: KeyInfo) -> None:
     assert info.default is not None
+    if info.path in LOCAL_KEYS:
+        skip_without_extra()
     value = yaml.safe_load(info.default)
     if info.path in ("smart.*.weights", "smart.*.thresholds"):  # the plan keeps only what differs from the tables
         assert value == (WEIGHTS if info.path.endswith("weights") else THRESHOLDS)

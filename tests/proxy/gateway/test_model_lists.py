@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 from typing import Any
@@ -210,3 +211,36 @@ async def test_health() -> None:
         proxy.gateway.draining = True
         answer = await proxy.get("/health")
         assert (answer.status, json.loads(answer.body)) == (503, {"status": "draining"})
+
+
+async def test_nobody_is_asked_before_a_client_wants_a_list() -> None:
+    async with (
+        upstream([http(dumps(LISTS["openai-chat"][1]))]) as it,
+        stage(config(one("openai-chat", it.url))) as proxy,
+    ):
+        watching = asyncio.ensure_future(proxy.gateway.model_lists.watch())
+        await asyncio.sleep(0.05)
+        assert it.requests == []
+        assert await names(proxy) == ["a", "b"]  # the first list waits for the provider's
+        assert await names(proxy) == ["a", "b"]
+        assert len(it.requests) == 1
+        watching.cancel()
+
+
+async def test_without_a_config_file_they_are_asked_from_the_start() -> None:
+    async with upstream([http(dumps(LISTS["openai-chat"][1]))]) as it, stage(key_alone(it.url)) as proxy:
+        watching = asyncio.ensure_future(proxy.gateway.model_lists.watch())
+        async with asyncio.timeout(10):
+            while not it.requests:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+        watching.cancel()
+
+
+async def test_the_first_list_waits_no_longer_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_lists, "FIRST_S", 0.02)
+    async with upstream(["hold"]) as it, stage(config(one("openai-chat", it.url))) as proxy:
+        watching = asyncio.ensure_future(proxy.gateway.model_lists.watch())
+        await asyncio.sleep(0)
+        assert await names(proxy) == []
+        assert len(it.requests) == 1
+        watching.cancel()

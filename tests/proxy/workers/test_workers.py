@@ -65,6 +65,12 @@ async def test_two_workers_are_one_proxy(tmp_path: Path, sockets: str) -> None:
     assert not it.private_files()
 
 
+async def _is_out(it: Workers, session: dict[str, str]) -> bool:
+    """Returns whether every worker that answers refuses this session."""
+    answers = [await it.get("/ui/api/requests", session) for _ in range(6)]
+    return {each.status for each in answers} == {401}
+
+
 async def _one_view(it: Workers, *, spreads: bool) -> None:
     """Metrics and records are those of all workers, whichever is asked."""
     answers = await chats(it, 24)
@@ -77,7 +83,8 @@ async def _one_view(it: Workers, *, spreads: bool) -> None:
     assert {record["request_id"] for record in records} == {each.headers["x-request-id"] for each in answers}
     assert (await it.get("/crosswire/requests/req_unknown")).status == 404
     own = (await it.get("/metrics?worker=2")).body.decode()
-    assert f'crosswire_requests_total{{backend="b",frontend="openai-chat",outcome="answered"}} {by_worker[1]}' in own
+    line = f'crosswire_requests_total{{backend="b",frontend="openai-chat",outcome="answered"}} {by_worker[1]}'
+    assert (line in own) == (by_worker[1] > 0)
 
 
 async def _reload_in_all_or_none(it: Workers) -> None:
@@ -173,7 +180,10 @@ async def _says(it: Workers, text: str) -> bool:
 
 
 async def _is_draining(it: Workers) -> bool:
-    return (await it.get("/readyz")).status == 503
+    try:
+        return (await it.get("/readyz")).status == 503
+    except (asyncio.IncompleteReadError, ConnectionError):  # of a worker that had nothing to do, and is gone
+        return False
 
 
 async def test_limits_and_usage_are_those_of_all_workers(tmp_path: Path) -> None:
@@ -287,8 +297,8 @@ async def test_the_page_shows_the_requests_of_all_workers(tmp_path: Path) -> Non
         assert model["requests"] == 12
         token = {**session, "x-crosswire-page": json.loads(log_in.body)["token"]}
         assert (await it.ask("/ui/logout", {}, token)).status == 200
-        for _ in range(6):  # a session that has ended has ended everywhere
-            assert (await it.get("/ui/api/requests", session)).status == 401
+        # a session that has ended ends everywhere, as soon as the others have heard of it
+        await until(lambda: _is_out(it, session))
         code, err = await it.stop()
     assert code == 0
     assert "Traceback" not in err

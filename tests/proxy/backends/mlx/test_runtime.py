@@ -33,9 +33,8 @@ SIGNATURES: dict[str, tuple[str, tuple[str, ...]]] = {
         "mlx_lm.generate",
         ("uid", "token", "finish_reason", "prompt_cache", "all_tokens"),
     ),
-    "LRUPromptCache": ("mlx_lm.models.cache", ("max_size", "max_bytes")),
-    "LRUPromptCache.fetch_nearest_cache": ("mlx_lm.models.cache", ("model", "tokens")),
-    "LRUPromptCache.insert_cache": ("mlx_lm.models.cache", ("model", "tokens", "prompt_cache")),
+    "KVCache": ("mlx_lm.models.cache", ()),
+    "can_trim_prompt_cache": ("mlx_lm.models.cache", ("cache",)),
     "trim_prompt_cache": ("mlx_lm.models.cache", ("cache", "num_tokens")),
     "TokenizerWrapper.apply_chat_template": ("mlx_lm.tokenizer_utils", ("tokenize", "kwargs")),
 }
@@ -90,20 +89,18 @@ def test_prompts(keys: dict[str, Any], prompt: str) -> None:
 
 
 TEMPLATES = {
-    "none": (None, "has no chat template"),
     "one that fails": ("{{ raise_exception('never') }}", "chat template fails: never"),
     "invalid": ("{% if %}", "chat template fails"),
 }
 
 
 @pytest.mark.parametrize(("template", "what"), TEMPLATES.values(), ids=list(TEMPLATES))
-def test_a_model_that_cannot_chat_is_not_loaded(template: str | None, what: str, tmp_path: Path) -> None:
+def test_a_model_that_cannot_chat_is_not_loaded(template: str, what: str, tmp_path: Path) -> None:
     from crosswire.proxy.backends.mlx.runtime import ModelLoadError
 
     folder = tmp_path / "model"
     shutil.copytree(TINY, folder)
-    file = folder / "chat_template.jinja"
-    file.unlink() if template is None else file.write_text(template)
+    (folder / "chat_template.jinja").write_text(template)
     with pytest.raises(ModelLoadError, match=what):
         runtime(folder)
 
