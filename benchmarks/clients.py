@@ -45,6 +45,14 @@ RUN_S = 120.0
 PROOF = "harbour-7351.txt"
 """The file in the folder of a run that only a tool can have seen."""
 
+LIST_FOLDER = """
+import os
+def list_folder() -> str:
+    "Lists the folder"
+    return " ".join(os.listdir("."))
+"""
+"""A function for a client that has no tools of its own."""
+
 
 class Program(Struct, frozen=True):
     """A client as it is installed and called without a person; `{prompt}`, `{base}`, `{model}` and `{key}` are filled
@@ -71,7 +79,7 @@ PROGRAMS = (
         "npm",
         ("claude", "-p", "{prompt}", "--dangerously-skip-permissions"),
         ("Bash", {"command": "ls", "description": "Lists the folder"}),
-        variables={"IS_SANDBOX": "1", "MAX_THINKING_TOKENS": "0"},
+        variables={"IS_SANDBOX": "1", "MAX_THINKING_TOKENS": "0", "CLAUDE_CODE_MAX_RETRIES": "2"},
     ),
     Program(
         "codex",
@@ -106,7 +114,7 @@ PROGRAMS = (
         "cline",
         "cline",
         "npm",
-        ("cline", "--yolo", "{prompt}"),
+        ("cline", "--auto-approve", "true", "{prompt}"),
         ("run_commands", {"commands": ["ls"]}),
         first=(
             *("cline", "auth", "--provider", "openai", "--apikey", "{key}"),
@@ -123,8 +131,22 @@ PROGRAMS = (
             *("--no-show-model-warnings", "--analytics-disable"),
         ),
     ),
-    Program("llm", "llm", "pypi", ("llm", "{prompt}")),
-    Program("gptme", "gptme", "pypi", ("gptme", "--non-interactive", "{prompt}")),
+    Program(
+        "llm",
+        "llm",
+        "pypi",
+        ("llm", "--functions", LIST_FOLDER, "{prompt}"),
+        ("list_folder", {}),
+        # a model of its file has no tools before the file says so
+        first=("sh", "-c", "echo '  supports_tools: true' >> \"$LLM_USER_PATH/extra-openai-models.yaml\""),
+    ),
+    Program(
+        "gptme",
+        "gptme",
+        "pypi",
+        ("gptme", "--non-interactive", "--tool-format", "tool", "{prompt}"),
+        ("shell", {"command": "ls"}),
+    ),
     Program("mistral-vibe", "mistral-vibe", "pypi", ("vibe", "-p", "{prompt}"), ("bash", {"command": "ls"})),
 )
 
@@ -269,7 +291,9 @@ def _write_story(file: Path, said: dict[str, Any]) -> None:
 
 
 class Outcome(Struct, frozen=True):
-    """The end of one run: `good`, `told` where the client says that it failed, else `bad`; and what it printed last."""
+    """The end of one run: `good`, `told` where the client says that it failed, `stopped` at the time limit, else `bad`;
+    and what it printed last.
+    """
 
     client: str
     backend: str
@@ -283,12 +307,16 @@ def judge(task: Task, code: int | None, printed: str) -> str:
     """Returns how a run ended; an answer of which a part is missing, without an error, is the worst there is."""
     if task.prints in " ".join(printed.split()):
         return "good"
+    if code is None:
+        return "stopped"
     if not task.may_fail:
         return "bad"
     return "told" if code != 0 or re.search("error|failed|overloaded|interrupted|rate limit", printed, re.I) else "bad"
 
 
-def drive(bench: Testbed, program: Program, backend: str, task: Task, folder: Path, work: Path) -> Outcome:
+def drive(
+    bench: Testbed, program: Program, backend: str, task: Task, folder: Path, work: Path, limit_s: float
+) -> Outcome:
     """Runs a program once, with a fresh home, before a proxy whose only backend is this one."""
     client = find_client(program.client)
     assert client is not None
@@ -306,9 +334,9 @@ def drive(bench: Testbed, program: Program, backend: str, task: Task, folder: Pa
         env, arguments = environment(client, program, base, model, Path(home), folder)
         filled = [_filled(word, base, model, task.prompt.replace("{client}", program.client)) for word in program.words]
         if program.first:
-            _run([_filled(word, base, model, "") for word in program.first], env, work)
+            _run([_filled(word, base, model, "") for word in program.first], env, work, limit_s)
         started = time.monotonic()
-        code, printed = _run([filled[0], *arguments, *filled[1:]], env, work)
+        code, printed = _run([filled[0], *arguments, *filled[1:]], env, work, limit_s)
     return Outcome(
         program.client, backend, task.name, judge(task, code, printed), time.monotonic() - started, printed[-2000:]
     )
@@ -343,7 +371,7 @@ def _filled(word: str, base: str, model: str, prompt: str) -> str:
     return fill(word, base, model).replace("{prompt}", prompt)
 
 
-def _run(words: Sequence[str], env: Mapping[str, str], work: Path) -> tuple[int | None, str]:
+def _run(words: Sequence[str], env: Mapping[str, str], work: Path, limit_s: float) -> tuple[int | None, str]:
     """Runs a command, and returns its exit code, None where it took too long, and all that it printed."""
     with subprocess.Popen(
         words,
@@ -357,11 +385,11 @@ def _run(words: Sequence[str], env: Mapping[str, str], work: Path) -> tuple[int 
         start_new_session=True,
     ) as process:
         try:
-            printed, _ = process.communicate(timeout=RUN_S)
+            printed, _ = process.communicate(timeout=limit_s)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             printed, _ = process.communicate()
-            return None, f"{printed}\n(ended after {RUN_S:g} s)"
+            return None, f"{printed}\n(stopped after {limit_s:g} s)"
     return process.returncode, printed
 
 
@@ -378,10 +406,11 @@ def table(versions: Mapping[str, str], missing: Mapping[str, str], outcomes: Ite
         for task in TASKS:
             ran = [each for each in outcomes if (each.client, each.task) == (client, task.name)]
             good, told = ([each for each in ran if each.ended == ended] for ended in ("good", "told"))
-            bad = ", ".join(each.backend for each in ran if each.ended == "bad")
+            failed = [", ".join(each.backend for each in ran if each.ended == ended) for ended in ("bad", "stopped")]
             text = f"{len(good) + len(told)} of {len(ran)}" if ran else "–"
             text += f" ({len(told)} told)" if told else ""
-            cells.append(text + (f"; not {bad}" if bad else ""))
+            text += f"; not {failed[0]}" if failed[0] else ""
+            cells.append(text + (f"; stopped at {failed[1]}" if failed[1] else ""))
         lines.append(f"| {client} | {version} | {' | '.join(cells)} |")
     lines += ["", *(f"Not driven: {client}, {why}." for client, why in missing.items())]
     return "\n".join(lines).rstrip()
@@ -399,9 +428,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.clients", description=__doc__.partition("\n\n")[0])
     parser.add_argument("--folder", type=Path, default=Path("build/clients"), help="where the programs are installed")
     parser.add_argument("--install", action="store_true", help="install those that are missing first")
-    parser.add_argument("--clients", nargs="*", metavar="NAME", help="only these")
+    parser.add_argument("--clients", nargs="*", metavar="NAME", help="only these, in this order")
     parser.add_argument("--backends", nargs="*", choices=BACKENDS, default=BACKENDS, metavar="NAME", help="only these")
     parser.add_argument("--tasks", nargs="*", metavar="NAME", help=f"only these: {', '.join(t.name for t in TASKS)}")
+    parser.add_argument("--limit", type=float, default=RUN_S, metavar="S", help="seconds after which a run is stopped")
     parser.add_argument("--again", action="store_true", help="run again what the results of the folder have")
     parser.add_argument("--write", action="store_true", help="put the table of all results into docs/clients.md")
     args = parser.parse_args()
@@ -419,6 +449,8 @@ def main() -> int:
         print("no network namespace can be made here: the clients could reach the network")
     versions: dict[str, str] = {}
     for program in PROGRAMS:
+        if args.clients and program.client not in args.clients and not args.write:
+            continue
         if (version := version_of(program, folder)) is None:
             missing[program.client] = f"`{program.package}` is not installed"
         else:
@@ -428,17 +460,17 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="crosswire-clients-") as temporary:
         scenarios = Path(temporary)
         with Testbed(stories(scenarios)) as bench:
-            for program in PROGRAMS:
-                if program.client in missing or (args.clients and program.client not in args.clients):
-                    continue
+            by_name = {program.client: program for program in PROGRAMS if program.client not in missing}
+            for program in (by_name[name] for name in args.clients or by_name if name in by_name):
                 for task in TASKS:
                     if (args.tasks and task.name not in args.tasks) or (task.name == "tool" and program.call is None):
                         continue
                     for backend in args.backends:
                         key = (program.client, backend, task.name)
-                        if key in outcomes and not args.again and outcomes[key].ended != "bad":
+                        if key in outcomes and not args.again and outcomes[key].ended in ("good", "told"):
                             continue
-                        outcomes[key] = found = drive(bench, program, backend, task, folder, scenarios / "work")
+                        found = drive(bench, program, backend, task, folder, scenarios / "work", args.limit)
+                        outcomes[key] = found
                         print(
                             f"{program.client} at {backend}, {task.name}: {found.ended}, {found.seconds:.1f} s",
                             flush=True,
