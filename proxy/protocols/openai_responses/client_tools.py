@@ -191,7 +191,10 @@ def client_result_in(kind: str, item: dict[str, Any]) -> ToolResult | None:
         case "shell_call_output" if type(output) is list:
             blocks = tuple(Text(_chunk_text(chunk)) for chunk in output if type(chunk) is dict)
         case "tool_search_output":
-            tools = [tool for tool in item.get("tools") or [] if type(tool) is dict]
+            listed = item.get("tools") or []
+            if type(listed) is not list:
+                raise Malformed("tools", f"must be a list, is {json_fields.describe(listed)}")
+            tools = [tool for tool in listed if type(tool) is dict]
             found = ", ".join(str(tool.get("name") or tool.get("server_label") or tool.get("type")) for tool in tools)
             blocks = (Text(f"Tools found: {found or 'none'}"),)
         case _:

@@ -348,6 +348,7 @@ def test_additional_tools_are_offered_and_stay_in_their_item() -> None:
         ({"model": "m", "input": [{"content": "hi"}]}, "input[0].type"),
         ({"model": "m", "input": [{"role": "user", "content": [{"type": "input_text"}]}]}, "input[0].content[0].text"),
         ({"model": "m", "input": [{"type": "function_call", "name": "f"}]}, "input[0].call_id"),
+        ({"model": "m", "input": [{"type": "tool_search_output", "call_id": "c", "tools": True}]}, "input[0].tools"),
         ({"model": "m", "input": "hi", "tools": [{"type": "function"}]}, "tools[0].name"),
         ({"model": "m", "input": "hi", "tool_choice": 1}, "tool_choice"),
         ({"model": "m", "input": "hi", "text": {"format": {"type": "xml"}}}, "text.format.type"),
