@@ -550,7 +550,7 @@ def recipes() -> str:
 
 
 def recipe(client: Client) -> str:
-    """What to copy for one client."""
+    """Draws the text to copy for one client."""
     setup = setup_of(client, BASE, MODEL)
     by_hand = [f"export {name}={shlex.quote(text)}" for name, text in setup.variables.items() if "\n" not in text]
     if client.file is not None and client.file.by_content:
@@ -579,7 +579,7 @@ EXEMPTIONS = {
     "caches": "its prompts are cached at Anthropic backends, unless `cache: off`",
     "ends_whole": "the body of a stream that failed ends properly, behind the error",
 }
-"""What each kind of exemption does, as a reader sees it."""
+"""Kind of exemption to its effect, in a reader's words."""
 
 
 def exemption_table() -> str:
