@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -34,6 +35,11 @@ def make_request(text: str, **keys: Any) -> Request:
 
 def turn(role: Any, text: str) -> Turn:
     return Turn(role, (Text(text),))
+
+
+def mlx_threads() -> set[threading.Thread]:
+    """Returns the engines' threads; one of an earlier test may still be loading its model."""
+    return {thread for thread in threading.enumerate() if thread.name.startswith("mlx")}
 
 
 @dataclass

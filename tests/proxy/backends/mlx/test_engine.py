@@ -23,7 +23,7 @@ from crosswire.proxy.ir import (
     fold,
 )
 
-from .local_model import WEATHER, local_model, make_request
+from .local_model import WEATHER, local_model, make_request, mlx_threads
 
 
 def text_of(blocks: Any) -> str:
@@ -294,6 +294,7 @@ async def test_no_output_in_time_is_a_timeout() -> None:
 
 
 async def test_closing_fails_waiting_requests_and_ends_the_thread() -> None:
+    before = mlx_threads()
     async with local_model(batch=1) as local:
         await local.reply(make_request("Hello!"))
         waiting = [asyncio.ensure_future(local.reply(make_request("Count to 20."))) for _ in range(3)]
@@ -302,7 +303,7 @@ async def test_closing_fails_waiting_requests_and_ends_the_thread() -> None:
         done = await asyncio.gather(*waiting, return_exceptions=True)
         kinds = {each.failure.kind for each in done if isinstance(each, RequestError)}
         assert kinds <= {"draining"}
-        assert not any(thread.name.startswith("mlx") for thread in threading.enumerate())
+        assert not mlx_threads() - before
         with pytest.raises(UpstreamError, match="shutting down"):
             await local.reply(make_request("Hi"))
         await local.backend.close()

@@ -18,7 +18,7 @@ from crosswire.proxy.errors import ConfigError, UpstreamError
 from crosswire.proxy.routing import BackendConfig
 
 from ...proxy_fixture import stage
-from .local_model import LocalModel, local_model, make_request
+from .local_model import LocalModel, local_model, make_request, mlx_threads
 
 BOTH = {
     "local": {"protocol": "mlx", "models": ["mlx-tiny"], "load": "start"},
@@ -112,6 +112,7 @@ async def test_a_failed_load_at_the_start_leaves_the_proxy_ready(monkeypatch: py
 
 
 async def test_it_is_unloaded_when_idle_and_loaded_again() -> None:
+    before = mlx_threads()
     slow = SlowLoad()
     slow.may_end.set()
     async with local_model(load=slow, unload_s=0.05) as local:
@@ -119,7 +120,7 @@ async def test_it_is_unloaded_when_idle_and_loaded_again() -> None:
             assert (await local.reply(make_request("Count to 3."))).usage is not None
             await until(local.backend, "not loaded")
             assert slow.count == count
-    assert not any(thread.name.startswith("mlx") for thread in threading.enumerate())
+    assert not mlx_threads() - before
 
 
 async def test_a_model_above_the_bound_is_not_loaded() -> None:
