@@ -137,8 +137,6 @@ PROGRAMS = (
         "pypi",
         ("llm", "--functions", LIST_FOLDER, "{prompt}"),
         ("list_folder", {}),
-        # a model of its file has no tools before the file says so
-        first=("sh", "-c", "echo '  supports_tools: true' >> \"$LLM_USER_PATH/extra-openai-models.yaml\""),
     ),
     Program(
         "gptme",

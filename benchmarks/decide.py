@@ -43,6 +43,19 @@ def a_plan(mappings: int, backends: int) -> Plan:
     return Plan(made, routes=tuple(routes), smart=(smart,), providers={"openrouter": "openrouter"})
 
 
+def open_plan(backends: int) -> Plan:
+    """So many backends that take any model, and no mapping."""
+    return Plan(
+        tuple(BackendConfig(name=f"b{i}", protocol="openai-chat", base_url="http://host") for i in range(backends))
+    )
+
+
+def open_decision_us(backends: int = 1000, rounds: int = 7, calls: int = 1000) -> float:
+    """The microseconds of a decision for a name that no rule names, with so many backends that take any model."""
+    plan, facts = open_plan(backends), RoutingInput("anything", TEXT)
+    return microseconds(lambda: decide(facts, plan), rounds, calls)
+
+
 def microseconds(call: Callable[[], Decision], rounds: int, calls: int) -> float:
     call()
     best = float("inf")
@@ -74,9 +87,7 @@ def main() -> int:
         "no mapping": RoutingInput("nobody-maps-this", TEXT),
         "a smart model": RoutingInput("auto", TEXT, features=RequestFeatures(length=400, code=12, tools=3)),
     }
-    wide = Plan(
-        tuple(BackendConfig(name=f"b{i}", protocol="openai-chat", base_url="http://host") for i in range(args.mappings))
-    )
+    wide = open_plan(args.mappings)
     places = {name: (facts, plan) for name, facts in cases.items()}
     places[f"no mapping, {args.mappings} backends"] = RoutingInput("anything", TEXT), wide
     print(f"{args.mappings} mappings, {args.backends} backends: checked and compiled in {built:.0f} ms")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Mapping
 from time import perf_counter
 from typing import cast
 
 import uvloop
+
+HEADERS = {"anthropic-version": "2023-06-01", "x-api-key": "client", "authorization": "Bearer client"}
 
 
 class Caller(asyncio.Protocol):
@@ -72,11 +75,18 @@ class Caller(asyncio.Protocol):
             self.over.set_result(None)
 
 
-async def load(port: int, path: str, body: bytes, connections: int, seconds: float) -> dict[str, float]:
-    """Requests per second, the median and 99th percentile of latency in ms, and how many answers were not 200."""
+def post(port: int, path: str, body: bytes, headers: Mapping[str, str]) -> bytes:
+    """The bytes of a request."""
     head = f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\ncontent-type: application/json\r\n"
-    head += "anthropic-version: 2023-06-01\r\nx-api-key: client\r\nauthorization: Bearer client\r\n"
-    request = f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
+    head += "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
+
+
+async def load(
+    port: int, path: str, body: bytes, connections: int, seconds: float, headers: Mapping[str, str] = HEADERS
+) -> dict[str, float]:
+    """Requests per second, the median and 99th percentile of latency in ms, and how many answers were not 200."""
+    request = post(port, path, body, headers)
     loop = asyncio.get_running_loop()
     began = perf_counter()
     callers = []

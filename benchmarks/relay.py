@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 
 import aiohttp
 import uvloop
 from aiohttp import web
+
+from crosswire.proxy.server.descriptors import raise_descriptor_limit
+from crosswire.proxy.server.lifecycle import BACKLOG
 
 
 async def _main(port: int, upstream: str) -> None:
@@ -25,16 +29,15 @@ async def _main(port: int, upstream: str) -> None:
             await response.write_eof()
             return response
 
-    app = web.Application()
+    app = web.Application(client_max_size=2**26)
     app.router.add_post("/{tail:.*}", handle)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
+    await web.TCPSite(runner, "127.0.0.1", port, backlog=BACKLOG).start()
     print("ready", flush=True)
-    import asyncio
-
     await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
+    raise_descriptor_limit()
     uvloop.run(_main(int(sys.argv[1]), sys.argv[2]))

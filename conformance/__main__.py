@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
+from typing import NamedTuple
 
 OK, FAILED, USAGE, ENVIRONMENT = 0, 1, 2, 3
 
@@ -15,32 +18,70 @@ HERE = Path(__file__).parent
 """The package's folder; in an editable install a folder of links to the checkout."""
 
 
+class Command(NamedTuple):
+    """A command: what it does, and the module and function that run it."""
+
+    what: str
+    where: str
+
+
+COMMANDS: dict[str, Command] = {
+    "run": Command("play stories through a gateway, and judge what arrives on both sides", ""),
+    "profile": Command("draft or check the profile of a gateway", ".target.cli:profile"),
+    "show": Command("show a cell of a run: what is not right, by which rule, and all wires", ".target.cli:show"),
+    "report": Command("compare runs, as HTML, JUnit, Markdown or a badge", ".target.report_files:report"),
+    "leaderboard": Command("install gateways, judge each, and write the board", ".target.leaderboard:main"),
+    "replay": Command("play recorded traffic through the protocols", ".replay.cli:main"),
+    "mutants": Command("break the proxy on purpose, and see whether a check fails", ".mutants.cli:main"),
+}
+"""The commands by name."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command: 0 as expected, 1 a failure, 2 a wrong call or config, 3 the machine lacks something."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments[:1] == ["replay"]:
-        from .replay.cli import main as replay
+    if arguments in (["-h"], ["--help"]):
+        print(_overview())
+        return OK
+    command = arguments[0] if arguments and not arguments[0].startswith("-") else "run"
+    if command not in COMMANDS:
+        near = difflib.get_close_matches(command, COMMANDS, 1)
+        hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(COMMANDS)}"
+        print(f"crosswire-matrix: no command {command}{hint}", file=sys.stderr)
+        return USAGE
+    rest = arguments[1:] if arguments[:1] == [command] else arguments
+    if command == "run":
+        return run(_parser().parse_args(rest))
+    module, _, name = COMMANDS[command].where.partition(":")
+    try:
+        found: Callable[[Sequence[str]], int] = getattr(import_module(module, __package__), name)
+    except ModuleNotFoundError as problem:
+        if command != "replay" or (problem.name or "").startswith("crosswire"):
+            raise
+        print(
+            f"the replay checks by the types of the official SDKs, and {problem.name} is missing: "
+            "pip install 'crosswire[conformance]' openai anthropic google-genai ollama",
+            file=sys.stderr,
+        )
+        return ENVIRONMENT
+    return found(rest)
 
-        return replay(arguments[1:])
-    if arguments[:1] == ["mutants"]:
-        from .mutants.cli import main as mutants
 
-        return mutants(arguments[1:])
-    if arguments[:1] == ["show"]:
-        from .target.cli import show
-
-        return show(arguments[1:])
-    if arguments[:1] == ["report"]:
-        from .target.report_files import report
-
-        return report(arguments[1:])
-    if arguments[:1] == ["profile"]:
-        from .target.cli import profile
-
-        return profile(arguments[1:])
-    if arguments[:1] == ["run"]:
-        arguments = arguments[1:]
-    return run(_parser().parse_args(arguments))
+def _overview() -> str:
+    """Returns the help of the command without a command: what each command does."""
+    rows = (f"  {name:13}{command.what}" for name, command in COMMANDS.items())
+    return "\n".join(
+        (
+            "usage: crosswire-matrix COMMAND ...",
+            "",
+            "Judge LLM gateways: this project's proxy by default, any other with --target or --profile.",
+            "",
+            "commands:",
+            *rows,
+            "",
+            "`crosswire-matrix COMMAND --help` explains each; without a command it is run.",
+        )
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -48,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="crosswire-matrix run",
         description="Play every frontend against every provider, and check requests and replies against the stories.",
         epilog="`replay DIR` plays recorded traffic through the protocols; `mutants` breaks the proxy on purpose; "
-        "`profile`, `show` and `report` belong to --target.",
+        "`profile`, `show`, `report` and `leaderboard` belong to --target.",
     )
     for axis, plural in (("frontend", "frontends"), ("provider", "providers"), ("story", "stories")):
         parser.add_argument(
@@ -66,7 +107,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--scenarios", type=Path, metavar="DIR", help="folder whose files lie over the shipped ones")
     parser.add_argument("--snapshots", type=Path, help="folder of the snapshots")
     parser.add_argument("--known-failing", type=Path, metavar="FILE", help="list of the cells that are known to fail")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write one JSON line per cell")
+    parser.add_argument(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help="write one JSON line per cell; of another gateway the run, for show and report",
+    )
     parser.add_argument("--html", type=Path, metavar="FILE", help="write an HTML page: grid, reasons, all bodies")
     parser.add_argument("--junit", type=Path, metavar="FILE", help="write a JUnit report")
     parser.add_argument("--classic", action="store_true", help="run only the four classic checks and print them")
@@ -83,12 +129,19 @@ def _parser() -> argparse.ArgumentParser:
         "--profile", metavar="FILE", help="profile of the gateway: a file, or the name of a shipped one"
     )
     target.add_argument("--start", action="store_true", help="start the gateway as its profile says")
+    target.add_argument("--core", action="store_true", help="only the core stories, those of the leaderboard")
     target.add_argument("--house", action="store_true", help="judge by the rules of this house too")
     target.add_argument(
         "--mock", metavar="URL", help="the running mock that the gateway calls; by default one is served"
     )
     target.add_argument(
         "--mock-port", type=int, default=8888, metavar="PORT", help="port of the served mock; default: %(default)s"
+    )
+    target.add_argument(
+        "--mock-host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="address of the served mock, for a gateway that is not on this machine; default: %(default)s",
     )
     target.add_argument(
         "--baseline", type=Path, metavar="FILE", help="what is known to fail: globs, or the JSON of an earlier run"
@@ -147,7 +200,7 @@ def _flag_mistakes(args: argparse.Namespace) -> Iterator[str]:
     if args.known_failing is not None and not args.known_failing.is_file():
         yield f"--known-failing {args.known_failing}: no such file"
     if not (args.target or args.profile):
-        for flag in ("start", "house", "mock", "baseline", "markdown", "badge"):
+        for flag in ("start", "core", "house", "mock", "baseline", "markdown", "badge"):
             if getattr(args, flag):
                 yield f"--{flag}: is about another gateway; give --profile FILE or NAME with it"
     if args.baseline is not None and not args.baseline.is_file():

@@ -187,6 +187,7 @@ def commands() -> str:
     parts += ["## crosswire-matrix", *command_parts("crosswire-matrix run", "", parser_of(conformance_main, "run"))]
     parts += command_parts("crosswire-matrix show", "", parser_of(conformance_main, "show"))
     parts += command_parts("crosswire-matrix report", "", parser_of(conformance_main, "report"))
+    parts += command_parts("crosswire-matrix leaderboard", "", parser_of(conformance_main, "leaderboard"))
     for verb in ("new", "check"):
         parts += command_parts(f"crosswire-matrix profile {verb}", "", parser_of(conformance_main, "profile", verb))
     parts += command_parts("crosswire-matrix replay", "", parser_of(conformance_main, "replay"))
@@ -712,6 +713,8 @@ NAMED_BY: dict[str, tuple[str, str]] = {
     "scenarios/verdict/*.yaml": ("story", "../../schemas"),
     "scenarios/stories/*.yaml": ("story", "../../schemas"),
     "tests/comply/scenarios/stories/*.yaml": ("story", "../../../../schemas"),
+    "tests/frameworks/scenarios/stories/*.yaml": ("story", "../../../../schemas"),
+    "deploy/crosswire.yaml": ("config", "../schemas"),
     "conformance/target/profiles/*.yaml": ("profile", "../../../schemas"),
     "conformance/matrix/expectations.yaml": ("expectations", "../../schemas"),
 }

@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "--faults",
             type=_checked(parse_faults),
             default=(),
-            metavar="5%%:429,1%%:cut",
+            metavar="5%:429,1%:cut",
             help="shares of the replies and what befalls them: a status, cut, reset, garble, or slow=3s",
         )
         parser.add_argument("--seed", type=int, default=0, help="which replies the faults befall; default: %(default)s")
@@ -100,7 +100,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for mistake in scenarios.mistakes:
         print(mistake, file=sys.stderr)
     if scenarios.mistakes:
-        print(f"{len(scenarios.mistakes)} mistakes", file=sys.stderr)
+        number = len(scenarios.mistakes)
+        print("1 mistake" if number == 1 else f"{number} mistakes", file=sys.stderr)
         return 1
     if check:
         print(f"{len(scenarios.providers)} providers, {len(scenarios.stories)} stories, no mistakes")
@@ -146,7 +147,7 @@ def _checked(parse: Callable[[str], T]) -> Callable[[str], T]:
         try:
             return parse(text)
         except ValueError as problem:
-            raise argparse.ArgumentTypeError(str(problem).replace("%", "%%")) from None
+            raise argparse.ArgumentTypeError(str(problem)) from None
 
     return parse_argument
 

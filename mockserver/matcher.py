@@ -80,7 +80,7 @@ def _last_matching_step(story: Story, texts: list[str], results: int, body: Any)
     for at, exchange in enumerate(story.exchanges):
         wanted += len(answering_results(exchange.ask))
         if results < wanted or not all(
-            _contains(wanted_text, texts) or _contains_object(wanted_text, body)
+            _contains(wanted_text, texts) or _contains_object(wanted_text, texts, body)
             for wanted_text in new_texts(exchange.ask)
         ):
             return found
@@ -94,14 +94,24 @@ def _contains(wanted_text: str, texts: list[str]) -> bool:
     return any(form in text for text in texts for form in forms)
 
 
-def _contains_object(wanted_text: str, body: Any) -> bool:
-    """Returns whether a text is JSON for an object in the body: some protocols send a tool result as an object."""
-    if not wanted_text.startswith("{"):
+def _contains_object(wanted_text: str, texts: list[str], body: Any) -> bool:
+    """Returns whether a text is JSON for an object in the body: some protocols send a tool result as an object.
+
+    A gateway may also write the same JSON with other blanks.
+    """
+    wanted = _json_object(wanted_text)
+    if wanted is None:
         return False
+    return wanted in json_objects(body) or wanted in map(_json_object, texts)
+
+
+def _json_object(text: str) -> dict[str, Any] | None:
+    """Returns the object that a text is JSON for; None for any other text."""
     try:
-        return json.loads(wanted_text) in json_objects(body)
+        value = json.loads(text) if text.startswith("{") else None
     except ValueError:
-        return False
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def _nearest_story(texts: list[str], stories: Mapping[str, Story]) -> NearMiss:

@@ -104,6 +104,7 @@ class MockProvider:
             story = self._story_of(body)
             if story is not None:
                 entry.story = story.name
+            LOG.info("Refused: %s: %s/%s: %s", provider.name, protocol.name, refused.rule.id, refused.failure.message)
             return protocol.render_error(refused.failure, provider), Wire(), 0
         if endpoint == "models":
             return _json_reply(protocol.list_models(provider)), Wire(), 0
@@ -113,6 +114,7 @@ class MockProvider:
         if fault is None:
             return self._reply_from_story(entry, provider, protocol, path, body)
         entry.fault = fault.kind
+        LOG.info("Fault: %s: %s", provider.name, fault.kind)
         failure = failure_of_fault(fault)
         if failure is not None:
             return protocol.render_error(failure, provider), Wire(), 0
@@ -148,7 +150,8 @@ class MockProvider:
                 headers=entry.headers,
                 body=body,
             )
-            return self._rendered(protocol, context), Wire(), 0
+            LOG.info("No scenario: %s: answered as --any says", provider.name)
+            return self._rendered(entry, provider, protocol, context), Wire(), 0
         if isinstance(found, NearMiss):
             entry.note = found.message
             LOG.warning("No scenario: %s: %s", provider.name, found.message)
@@ -191,10 +194,16 @@ class MockProvider:
             headers=entry.headers,
             body=body,
         )
-        return self._rendered(protocol, context), wire, 0
+        return self._rendered(entry, provider, protocol, context), wire, 0
 
-    def _rendered(self, protocol: MockProtocol, context: ReplyContext) -> RenderedReply:
-        rendered = protocol.render_reply(context)
+    def _rendered(
+        self, entry: Entry, provider: Provider, protocol: MockProtocol, context: ReplyContext
+    ) -> RenderedReply:
+        try:
+            rendered = protocol.render_reply(context)
+        except json.JSONDecodeError as problem:  # an object is the only form of arguments in some protocols
+            entry.note = f"{protocol.name} has no form for the calls that story {context.story} answers: {problem}"
+            return protocol.render_error(Failure(400, "bad_request", entry.note), provider)
         if self.conditions.latency == NO_LATENCY:
             return rendered
         return with_latency(rendered, self.conditions.latency, context.usage.output or 0)

@@ -1,6 +1,6 @@
 """`crosswire-mock verdict`: runs a client on stories of failures, one after the other, and says how it behaved.
 
-Exit status: 0 no story went badly, 1 one did, 2 wrong command line.
+Exit status: 0 no story went badly, 1 one did, 2 wrong command line, or a client that never asked the mock.
 """
 
 from __future__ import annotations
@@ -72,6 +72,13 @@ def run_verdict(arguments: Sequence[str]) -> int:
         return 2
     if args.json:
         print(json.dumps(to_builtins(verdicts), indent=2))
+    if all(each.outcome == "untried" for each in verdicts):
+        print(
+            "Nothing was judged. Does the client ask {prompt} or the variable PROMPT, and does it call the address in "
+            "OPENAI_BASE_URL, ANTHROPIC_BASE_URL, GOOGLE_GEMINI_BASE_URL or OLLAMA_HOST?",
+            file=sys.stderr,
+        )
+        return 2
     return 1 if any(each.outcome == "bad" for each in verdicts) else 0
 
 

@@ -71,6 +71,7 @@ MESSAGE_LIMIT = 2000
 
 CONNECTION_BROKE = "Server error: the backend's connection broke before its answer ended."
 STREAM_ENDED = "Server error: the backend's stream ended before its answer did."
+BODY_ENDED = "Server error: the backend's answer ended before its JSON did."
 """Several agents try a broken stream again only where its text has the words "server error", for it has no status.
 
 https://github.com/badlogic/pi-mono (isRetryableError)
@@ -205,6 +206,11 @@ def upstream_failure(
 def upstream_cut() -> Failure:
     """The failure for a stream that ended before its reply was complete."""
     return upstream_failure(502, kind="upstream_cut", message=STREAM_ENDED)
+
+
+def body_cut() -> Failure:
+    """The failure for an answer of which only the beginning came, though the connection ended as it should."""
+    return upstream_failure(502, kind="upstream_cut", message=BODY_ENDED)
 
 
 def connection_cut() -> Failure:

@@ -129,6 +129,7 @@ CLIENTS: tuple[Client, ...] = (
             "asks for small `claude-*` models beside the chosen one, which an alias serves",
             "`ANTHROPIC_API_KEY` must be empty, for it comes before the token",
         ),
+        tried="2.1.197",
         source="https://code.claude.com/docs/en/env-vars",
     ),
     Client(
@@ -156,8 +157,22 @@ CLIENTS: tuple[Client, ...] = (
         install="npm install -g @openai/codex",
         example="codex exec --skip-git-repo-check 'Hello!'",
         quirks=("connects by a WebSocket first where its provider says `supports_websockets = true`",),
-        user_agents=("codex_*", "codex-*"),
-        exemptions=(Exemption(what="caches", why=_REPEATS, source="https://github.com/openai/codex"),),
+        # The agent is the originator before a version; "Codex " begins that of the desktop's program:
+        # https://github.com/openai/codex/blob/main/codex-rs/login/src/auth/default_client.rs
+        user_agents=("codex_*", "codex-*", "Codex *"),
+        exemptions=(
+            Exemption(what="caches", why=_REPEATS, source="https://github.com/openai/codex"),
+            # The error of `response.failed` is kept until the body ends, and thrown away where it ends by a fault. The
+            # official SDKs hand the event out and raise nothing, so a loop over text deltas takes a half for the whole:
+            # https://github.com/openai/openai-python/blob/main/src/openai/_streaming.py
+            Exemption(
+                what="ends_whole",
+                why="of a body without its last chunk it forgets the error that it read, and asks again, five times; "
+                "of a whole one it knows a full context, a refused prompt and an overload, and asks again only for "
+                "what may pass. Other clients of the protocol would take the half of an answer for the whole",
+                source="https://github.com/openai/codex/blob/main/codex-rs/codex-api/src/sse/responses.rs",
+            ),
+        ),
         tried="0.171.0",
         source="https://developers.openai.com/codex/config-reference",
     ),
@@ -181,11 +196,13 @@ CLIENTS: tuple[Client, ...] = (
             Exemption(what="caches", why=_REPEATS, source="https://github.com/google-gemini/gemini-cli"),
             Exemption(
                 what="ends_whole",
-                why="of a body without its last chunk it shows [object Object] and exits; of a whole one it reads the "
-                "error and asks again. Other clients of the protocol would take the half of an answer for the whole",
-                source="https://github.com/google-gemini/gemini-cli",
+                why="of a body without its last chunk it shows [object Object] and exits; of a whole one it misses the "
+                "finish reason and asks again, three times. Other clients of the protocol would take the half of an "
+                "answer for the whole",
+                source="https://github.com/google-gemini/gemini-cli/blob/main/packages/core/src/core/geminiChat.ts",
             ),
         ),
+        tried="0.61.0",
         source="https://github.com/google-gemini/gemini-cli/blob/main/docs/reference/configuration.md",
     ),
     Client(
@@ -208,6 +225,7 @@ CLIENTS: tuple[Client, ...] = (
         example="opencode run 'Hello!'",
         user_agents=("opencode/*",),
         exemptions=(Exemption(what="caches", why=_REPEATS, source="https://github.com/sst/opencode"),),
+        tried="1.18.33",
         source="https://opencode.ai/docs/providers/#custom-provider",
     ),
     Client(
@@ -222,7 +240,7 @@ CLIENTS: tuple[Client, ...] = (
         example="qwen -p 'Hello!'",
         user_agents=("QwenCode/*",),
         exemptions=(Exemption(what="caches", why=_REPEATS, source="https://github.com/QwenLM/qwen-code"),),
-        tried="0.24.4",
+        tried="0.15.10",
         source="https://qwenlm.github.io/qwen-code-docs/en/users/configuration/settings/",
     ),
     Client(
@@ -234,6 +252,7 @@ CLIENTS: tuple[Client, ...] = (
         install="npm install -g cline",
         example="cline auth --provider openai --apikey {key} --baseurl {base}/v1 --modelid {model}",
         quirks=("keeps its address in its own state: the command of the example sets it once",),
+        tried="3.0.65",
         source="https://docs.cline.bot/cline-cli/cli-reference",
     ),
     Client(
@@ -246,6 +265,7 @@ CLIENTS: tuple[Client, ...] = (
         install="pip install aider-chat",
         example="aider --message 'Hello!'",
         quirks=("`openai/` before the name says which protocol it speaks, and goes no further",),
+        tried="0.86.2",
         source="https://aider.chat/docs/llms/openai-compat.html",
     ),
     Client(
@@ -255,7 +275,11 @@ CLIENTS: tuple[Client, ...] = (
         speaks="OpenAI Chat Completions",
         variables={"OPENAI_API_KEY": "{key}"},
         file=ConfigFile(
-            text="- model_id: {model}\n  model_name: {model}\n  api_base: {base}/v1\n",
+            # A model of the file has no key, no tools, no schemas and no pictures unless the file says so. Of this name
+            # there is no key in its store, so that of the environment is sent:
+            # https://github.com/simonw/llm/blob/main/llm/default_plugins/openai_models.py
+            text="- model_id: {model}\n  model_name: {model}\n  api_base: {base}/v1\n  api_key_name: crosswire\n"
+            "  supports_tools: true\n  supports_schema: true\n  vision: true\n",
             usual="~/.config/io.datasette.llm/extra-openai-models.yaml",
             name="extra-openai-models.yaml",
             variable="LLM_USER_PATH",
@@ -277,6 +301,7 @@ CLIENTS: tuple[Client, ...] = (
         install="pip install gptme",
         example="gptme --non-interactive 'Hello!'",
         quirks=("its provider `local` is whatever `OPENAI_BASE_URL` names",),
+        tried="0.35.1",
         source="https://gptme.org/docs/providers.html#local",
     ),
     Client(
@@ -315,6 +340,7 @@ CLIENTS: tuple[Client, ...] = (
         install="npm install -g @mariozechner/pi-coding-agent",
         example="pi -p 'Hello!'",
         quirks=("its `api` may be `anthropic-messages`, `openai-responses` or `google-generative-ai` as well",),
+        tried="0.73.1",
         source="https://github.com/badlogic/pi-mono/tree/main/packages/coding-agent",
     ),
     Client(

@@ -166,6 +166,7 @@ class _QueueWriter:
     """A ResponseWriter into memory; a write waits while the buffer is full."""
 
     has_headers = True
+    write_now = None
 
     def __init__(self) -> None:
         self.opened = asyncio.Event()

@@ -121,7 +121,10 @@ ABROAD: dict[str, dict[str, tuple[str, ...]]] = {
             *("conformance.harness.testbed", "conformance.replay.socket_replay"),
             *("conformance.harness.proxy_process", "conformance.mutants.trial", "conformance.plugin.proxy_fixture"),
         ),
-        "proxy.server.lifecycle": ("conformance.harness.proxy_process", "conformance.plugin.proxy_fixture"),
+        "proxy.server.lifecycle": (
+            *("conformance.harness.proxy_process", "conformance.plugin.proxy_fixture"),
+            "conformance.replay.socket_replay",
+        ),
         "proxy.protocols": ("conformance.replay.*",),
         "proxy.protocols.protocol": ("conformance.replay.*",),
         "proxy.wire.framing": ("conformance.replay.*",),

@@ -23,13 +23,17 @@ from crosswire.proxy.config import load
 from crosswire.proxy.config.reference import KEYS_REFERENCE, KeyInfo
 from crosswire.proxy.errors import ConfigError
 
+from .docs.markdown import Block
+from .docs.test_docs import BLOCKS
 from .proxy.config.test_reference import config_with
 from .source_tree import ROOT
 
-NAMED = re.compile(r"# yaml-language-server: \$schema=(\S+/([a-z]+)\.schema\.json)\n")
+NAMED = re.compile(r"# yaml-language-server: \$schema=((?:\S*/)?([a-z]+)\.schema\.json)\n")
 
 FILES = [
     *sorted(ROOT.glob("scenarios/**/*.yaml")),
+    *sorted(ROOT.glob("tests/*/scenarios/stories/*.yaml")),
+    ROOT / "deploy/crosswire.yaml",
     *sorted(ROOT.glob("conformance/target/profiles/*.yaml")),
     ROOT / "conformance/matrix/expectations.yaml",
 ]
@@ -58,6 +62,49 @@ def test_every_shipped_file_names_its_schema_and_fits_it(file: Path) -> None:
     assert named is not None, "write the line with: python docs/generate.py"
     assert (file.parent / named[1]).resolve() == ROOT / f"schemas/{named[2]}.schema.json"
     assert complaints(named[2], YamlDocument(str(file), text).value) == []
+
+
+OTHER_TITLES = ("prometheus.yml",)
+"""Titles of examples in the guides that are files of other programs."""
+
+EXAMPLES = [
+    block
+    for block in BLOCKS
+    if block.language == "yaml" and block.title.endswith((".yaml", ".yml")) and block.title not in OTHER_TITLES
+]
+
+
+@pytest.mark.parametrize("block", EXAMPLES, ids=lambda block: block.place)
+def test_every_file_in_the_guides_names_its_schema_and_fits_it(block: Block) -> None:
+    title, _, rest = block.text.partition("\n")
+    named = NAMED.match(rest)
+    assert named is not None, f"the line behind {title!r} names no schema"
+    assert complaints(named[2], YamlDocument(block.place, block.text).value) == []
+
+
+PLACED_EXPECTATIONS: dict[str, tuple[str, str]] = {
+    "an unknown key": (
+        "{anthropic: {middle: {}}}",
+        ":2: $.protocols.anthropic: Object contains unknown field `middle`",
+    ),
+    "a loss without its date": (
+        "\n  anthropic:\n    backend:\n      losses:\n        image:\n        - {rule: a, url: b}\n",
+        ":7: $.protocols.anthropic.backend.losses.image[0]: Object missing required field `checked`",
+    ),
+    "a wrong type": (
+        "\n  anthropic:\n    frontend:\n      refuses: {image: {rule: [a], url: b}}\n",
+        ":5: $.protocols.anthropic.frontend.refuses.image.rule: Expected `str`, got `array`",
+    ),
+    "no YAML": ("{", ":3: invalid YAML: "),
+}
+
+
+@pytest.mark.parametrize("name", PLACED_EXPECTATIONS)
+def test_a_mistake_in_the_expectations_is_told_with_its_line(name: str, tmp_path: Path) -> None:
+    text, message = PLACED_EXPECTATIONS[name]
+    (tmp_path / "e.yaml").write_text(GOOD_EXPECTATIONS.replace("{}", text))
+    with pytest.raises(msgspec.ValidationError, match=re.escape(f"{tmp_path / 'e.yaml'}{message}")):
+        read_expectations(tmp_path / "e.yaml")
 
 
 @pytest.mark.parametrize("info", KEYS_REFERENCE, ids=lambda info: info.path)

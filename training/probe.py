@@ -108,6 +108,24 @@ def arguments(dice: Random) -> Probe:
     )
 
 
+def without_arguments(dice: Random) -> Probe:
+    """A tool that is named and given nothing, though it takes a place; another is not to be called."""
+    tool, other, key = _name(dice), _name(dice) + "q", _name(dice)
+    tools = [_tool(each, **{key: "string"}) for each in (tool, other)]
+    for each in tools:
+        del each["function"]["parameters"]["required"]
+    dice.shuffle(tools)
+    messages = _user(f"{tool.capitalize()}, but {other} nothing.")
+    return Probe("without_arguments", messages, calls=[(tool, {})], tools=tools)
+
+
+def introduced(dice: Random) -> Probe:
+    """A request after a few other words."""
+    tool, key, place = _name(dice), _name(dice), proper(dice)
+    messages = _user(f"{proper(dice)} {_name(dice)}: first the {tool} in {place}.")
+    return Probe("introduced", messages, calls=[(tool, {key: place})], tools=[_tool(tool, **{key: "string"})])
+
+
 def parallel(dice: Random) -> Probe:
     tool, key, here, there = _name(dice), _name(dice), proper(dice), proper(dice)
     calls = [(tool, {key: here}), (tool, {key: there})]
@@ -199,6 +217,6 @@ def unneeded(dice: Random) -> Probe:
 
 KINDS = (
     *(greeting, counting, echo, name, thing),
-    *(call, choice, arguments, parallel, nothing, result, form, unneeded),
+    *(call, choice, arguments, without_arguments, introduced, parallel, nothing, result, form, unneeded),
     *(next_step, last_step, passed_on, told_by_result),
 )

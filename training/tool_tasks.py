@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 from .dialog import Dialog
-from .invented_words import KEYS, identifier, invented, phrase, proper, tool_name
+from .invented_words import KEYS, identifier, invented, phrase, proper, tool_name, word
 
 
 def offer(dice: Random, most: int = 4) -> list[dict[str, Any]]:
@@ -70,8 +70,12 @@ def use(dialog: Dialog, dice: Random) -> None:
     if list(types.values()) == ["string"] and dice.random() < 0.35:
         several(dialog, dice, name, next(iter(types)))
         return
-    given = {key: value(dice, type_) for key, type_ in types.items()}
     said = spoken(name, dice)
+    if types and dice.random() < 0.1:
+        dialog.ask(without_arguments(dialog, dice, said))
+        dialog.call([(name, {})])
+        return
+    given = {key: value(dice, type_) for key, type_ in types.items()}
     if not given:
         dialog.ask(dice.choice((*VERBS, "What is the {}", "Look at the {}")).format(said) + dice.choice((".", "", "?")))
     elif len(given) == 1:
@@ -91,7 +95,7 @@ def use(dialog: Dialog, dice: Random) -> None:
             form = dice.choice((*loose, "How {w} is {v}?", "Find {v}.", "Get me {v}.", "What about {v}?")).format(
                 w=invented(dice), W=invented(dice).capitalize(), v=what
             )
-        dialog.ask(form)
+        dialog.ask(introduced(form, dice) if dice.random() < 0.1 else form)
     else:
         parts = [f"{key.replace('_', ' ') if dice.random() < 0.2 else key} {what}" for key, what in given.items()]
         dice.shuffle(parts)
@@ -99,6 +103,22 @@ def use(dialog: Dialog, dice: Random) -> None:
     dialog.call([(name, given)])
     if dice.random() < 0.4:
         result(dialog, dice, 1)
+
+
+def without_arguments(dialog: Dialog, dice: Random, said: str) -> str:
+    """Returns a request that names a tool and gives it nothing, sometimes with one that is not to be called."""
+    others = [each["function"]["name"] for each in dialog.tools if each["function"]["name"] != said]
+    other = dice.choice(others) if others and dice.random() < 0.4 else word(dice).lower()
+    forms = ("{N}, but {o} {w}.", "{N}, but {o} nothing.", "{N} but do not {o}.", "{N} {w}, not {o}.", "{N}.")
+    form = dice.choice((*forms, *forms[:2]))
+    return form.format(N=said[0].upper() + said[1:], o=other, w=phrase(dice, 3))
+
+
+def introduced(request: str, dice: Random) -> str:
+    """Returns a request with a few words before it."""
+    words = phrase(dice, dice.randint(1, 4))
+    start = dice.choice(("", "first ", "now ", "then ", f"{invented(dice)} "))
+    return f"{words[0].upper()}{words[1:]}: {start}{request[0].lower()}{request[1:]}"
 
 
 def several(dialog: Dialog, dice: Random, name: str, key: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import sys
@@ -16,9 +17,12 @@ from crosswire.mockserver import server as mock_server
 from crosswire.mockserver.scenarios.loader import Scenarios
 
 from .child_process import ChildProcess, ServerEnded
-from .testbed import TIMEOUT_S, HttpResponse, Testbed
+from .testbed import HttpResponse, Testbed
 
 HOST = "127.0.0.1"
+
+TIMEOUT_S = 60.0
+"""Seconds within which a gateway has to answer: some try again what failed, after the seconds that a provider says."""
 
 READY_POLL_S = 0.2
 """Seconds between two requests to a gateway that is starting."""
@@ -33,10 +37,10 @@ class TargetTestbed(Testbed):
 
     __test__ = False
 
-    def __init__(self, scenarios: Scenarios, *, port: int = 0, mock_url: str = "") -> None:
-        """`mock_url` is a mock that runs already; else one is served on `port`, 0 for a free one."""
+    def __init__(self, scenarios: Scenarios, *, host: str = HOST, port: int = 0, mock_url: str = "") -> None:
+        """`mock_url` is a mock that runs already; else one is served on `host` and `port`, 0 for a free one."""
         super().__init__(scenarios)
-        self._port = port
+        self._host, self._port = host, port
         self._running_mock = mock_url
         self._gateway: ChildProcess | None = None
 
@@ -53,9 +57,13 @@ class TargetTestbed(Testbed):
         await runner.setup()
         self._runners.append(runner)
         try:
-            await web.TCPSite(runner, HOST, self._port).start()
+            await web.TCPSite(runner, self._host, self._port).start()
         except OSError as problem:
-            raise NoAnswer(f"the mock cannot listen on {HOST}:{self._port}: {problem.strerror}") from problem
+            why = "the port is taken" if problem.errno == errno.EADDRINUSE else problem.strerror
+            raise NoAnswer(
+                f"the mock cannot listen on {self._host}:{self._port}: {why}; a crosswire-mock that runs there is used "
+                f"with --mock http://{HOST}:{self._port}, and another port is chosen with --mock-port PORT"
+            ) from problem
         return f"http://{HOST}:{runner.addresses[0][1]}"
 
     async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> HttpResponse:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from collections.abc import Collection, Iterator
 
 import jsonschema
 
@@ -75,7 +74,7 @@ def check_local_reply(
 
 def tool_call_errors(calls: list[ToolCall], sent: ParsedRequest, expected: bool, reply: ParsedReply) -> Iterator[str]:
     """Yields what is wrong with the tool calls of a reply; `expected` says that the story expects one."""
-    offered: Mapping[str, Any] = {tool.name: tool.parameters for tool in sent.tools}
+    offered = {(tool.namespace, tool.name): tool for tool in sent.tools}
     if expected and not calls:
         yield f"expected a tool call, received the text {reply.text!r}"
     if calls and (sent.tool_choice == "none" or not sent.tools):
@@ -89,13 +88,19 @@ def tool_call_errors(calls: list[ToolCall], sent: ParsedRequest, expected: bool,
     if sent.parallel is False and len(calls) > 1:
         yield f"{len(calls)} calls, only one is allowed"
     for call in calls:
-        if call.name not in offered:
+        tool = offered.get((call.namespace, call.name))
+        if tool is None:
             yield f"{call.name} was called, which is not among the tools"
+            continue
+        if call.kind != tool.kind:
+            yield f"{call.name} was called as a {call.kind} tool, but it is a {tool.kind} tool"
             continue
         if isinstance(sent.tool_choice, NamedTool) and call.name != sent.tool_choice.name:
             yield f"{call.name} was called, expected {sent.tool_choice.name}"
+        if call.kind == "custom":  # its input is free text
+            continue
         try:
-            jsonschema.validate(json.loads(call.arguments or "{}"), offered[call.name] or {"type": "object"})
+            jsonschema.validate(json.loads(call.arguments or "{}"), tool.parameters or {"type": "object"})
         except (ValueError, jsonschema.ValidationError) as fault:
             yield f"the arguments of {call.name} do not match its schema: {fault}"
 

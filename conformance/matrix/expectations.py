@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
-from msgspec import Struct, convert
+from msgspec import Struct, ValidationError, convert
 from msgspec.json import schema as json_schema
+from msgspec.structs import fields
+
+from crosswire.mockserver.scenarios.yaml_reader import YamlDocument
 
 FILE = Path(__file__).with_name("expectations.yaml")
 KNOWN_FAILING = Path(__file__).parents[1] / "known-failing.txt"
@@ -83,9 +86,43 @@ class Expectations(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def read_expectations(file: Path = FILE) -> Expectations:
-    """Reads the expectations; raises msgspec.ValidationError for a file of another shape."""
-    data: Any = yaml.safe_load(file.read_text("utf-8"))
-    return convert(data, Expectations)
+    """Reads the expectations; raises msgspec.ValidationError with file and line for a file of another shape."""
+    text = file.read_text("utf-8")
+    try:
+        return convert(yaml.safe_load(text), Expectations)
+    except (ValidationError, yaml.YAMLError) as problem:
+        raise ValidationError(_placed(file, text, str(problem))) from None
+
+
+def _placed(file: Path, text: str, problem: str) -> str:
+    """Returns what is wrong with the expectations with the line: of the first part that is no such part by itself."""
+    doc = YamlDocument(str(file), text)
+    if doc.mistakes:
+        return str(doc.mistakes[0])
+    if isinstance(doc.value, dict):
+        for path, value, kind in _parts(doc.value):
+            try:
+                convert(value, kind)
+            except ValidationError as found:
+                message, _, inner = str(found).partition(" - at `$")
+                path += inner.rstrip("`")
+                return f"{file}:{doc.line(path)}: {path}: {message}"
+    return f"{file}:1: {problem}"
+
+
+def _parts(value: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Yields the smallest parts of the expectations that have names: path, value and type; then the larger ones."""
+    kinds = {field.name: field.type for field in fields(SideLimits)}
+    protocols = value.get("protocols")
+    for protocol, sides in protocols.items() if isinstance(protocols, dict) else ():
+        for side, groups in sides.items() if isinstance(sides, dict) else ():
+            for group, features in groups.items() if isinstance(groups, dict) else ():
+                path = f"$.protocols.{protocol}.{side}.{group}"
+                for feature, one in features.items() if isinstance(features, dict) and group in kinds else ():
+                    yield f"{path}.{feature}", one, get_args(kinds[group])[1]
+            yield f"$.protocols.{protocol}.{side}", groups, SideLimits
+        yield f"$.protocols.{protocol}", sides, ProtocolLimits
+    yield "$", value, Expectations
 
 
 def expectations_schema() -> dict[str, Any]:

@@ -39,13 +39,21 @@ UPSTREAMS: dict[str, Upstream] = {
 """The providers that can be recorded, by name."""
 
 NOT_PASSED_ON = frozenset(
-    ("host", "connection", "keep-alive", "transfer-encoding", "content-length", "accept-encoding", "te", "upgrade")
+    (
+        *("host", "connection", "keep-alive", "transfer-encoding", "content-length", "te", "trailer", "upgrade"),
+        *("accept-encoding", "content-encoding"),
+    )
 )
-"""Headers that belong to one connection."""
+"""Headers that belong to one connection, or say how a body is compressed: bodies are unpacked here on both ways."""
 
 CREDENTIALS = ("authorization", "x-api-key", "x-goog-api-key")
 
 BODY_LIMIT = 64 * 1024 * 1024
+
+
+def _passed_on(headers: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Returns the headers that belong to the message; one that occurs twice, such as a cookie, stays twice."""
+    return [(name, value) for name, value in headers.items() if name.lower() not in NOT_PASSED_ON]
 
 
 class Recorder:
@@ -74,33 +82,51 @@ class Recorder:
 
     async def _pass_on(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        headers = {name: value for name, value in request.headers.items() if name.lower() not in NOT_PASSED_ON}
-        headers["accept-encoding"] = "identity"
+        headers = [*_passed_on(request.headers), ("accept-encoding", "identity")]
         if self._key:
-            headers = {name: value for name, value in headers.items() if name.lower() not in CREDENTIALS}
+            headers = [(name, value) for name, value in headers if name.lower() not in CREDENTIALS]
             bearer = self._upstream.header == "authorization"
-            headers[self._upstream.header] = f"Bearer {self._key}" if bearer else self._key
+            headers.append((self._upstream.header, f"Bearer {self._key}" if bearer else self._key))
         root = urlsplit(self._upstream.url)
-        url = f"{root.scheme}://{root.netloc}{request.rel_url}"
+        asked = request.rel_url
+        if self._key and "key" in asked.query:
+            asked = asked.without_query_params("key")
+        url = f"{root.scheme}://{root.netloc}{asked}"
         if self._session is None:
             raise RuntimeError("the recorder does not run")
         try:
-            async with self._session.request(
+            answer = await self._session.request(
                 request.method, url, headers=headers, data=body or None, allow_redirects=False
-            ) as answer:
-                kept = {name: value for name, value in answer.headers.items() if name.lower() not in NOT_PASSED_ON}
-                response = web.StreamResponse(status=answer.status, headers=kept)
-                await response.prepare(request)
-                sent = bytearray()
-                async for piece in answer.content.iter_any():
-                    sent += piece
-                    await response.write(piece)
-                await response.write_eof()
+            )
         except aiohttp.ClientError as problem:
             self.left_out.append(f"{request.path}: {problem}")
             return web.json_response({"error": {"message": f"the provider cannot be reached: {problem}"}}, status=502)
+        async with answer:
+            response = web.StreamResponse(status=answer.status, headers=_passed_on(answer.headers))
+            await response.prepare(request)
+            sent = bytearray()
+            broken = False
+            pieces = answer.content.iter_any()
+            while True:
+                try:
+                    piece = await anext(pieces, None)
+                except aiohttp.ClientError:
+                    broken = True
+                    break
+                if piece is None:
+                    break
+                sent += piece
+                await response.write(piece)
+        if broken and request.transport is not None:
+            request.transport.abort()  # the client sees what the recorder saw
+        else:
+            await response.write_eof()
         path = str(request.rel_url).removeprefix(root.path.rstrip("/"))
-        self.keep(request.method, path, dict(request.headers), body, answer.status, dict(answer.headers), bytes(sent))
+        if broken and "text/event-stream" not in answer.content_type and "ndjson" not in answer.content_type:
+            self.left_out.append(f"{path}: the provider's answer broke off")
+        else:
+            received = {name.lower(): value for name, value in answer.headers.items()}
+            self.keep(request.method, path, dict(request.headers), body, answer.status, received, bytes(sent))
         return response
 
     def keep(
@@ -129,4 +155,5 @@ class Recorder:
         sent_request = HttpRequest(method, path, lower, value)
         received = {key.lower(): value for key, value in reply_headers.items()}
         reply = CLIENTS[name].parse_reply(status, received, sent, stream=asked.stream, request=sent_request)
-        self.recorded.append(Recorded(asked, reply))
+        wait = received.get("retry-after", "")
+        self.recorded.append(Recorded(asked, reply, retry_after=float(wait) if wait.isdecimal() else None))

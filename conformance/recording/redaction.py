@@ -55,6 +55,7 @@ class Redactor:
     def __init__(self) -> None:
         self._found: dict[tuple[str, str], Redaction] = {}
         self._calls: dict[str, str] = {}
+        self._call_count = 0
 
     @property
     def redactions(self) -> list[Redaction]:
@@ -77,7 +78,14 @@ class Redactor:
 
     def call_id(self, given: str) -> str:
         """Returns the id of a call in the story; the same for its result."""
-        return self._calls.setdefault(given, f"call_{len(self._calls) + 1}")
+        if given not in self._calls:
+            self._calls[given] = self.new_call_id()
+        return self._calls[given]
+
+    def new_call_id(self) -> str:
+        """Returns an id that no call has yet."""
+        self._call_count += 1
+        return f"call_{self._call_count}"
 
     def _replaced(self, kind: str, value: str, replacement: str) -> str:
         number = sum(each.kind == kind for each in self._found.values()) + 1

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 from msgspec import Struct
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from crosswire.mockserver.protocols.protocol import ParsedRequest
 from crosswire.mockserver.scenarios.model import (
@@ -32,15 +32,17 @@ from crosswire.mockserver.scenarios.model import (
 from crosswire.mockserver.scenarios.story_parser import read_story
 
 from ..client.protocol import ParsedReply
+from ..comparison.json_schema import normalize_schema
 from .redaction import Redactor
 
 
 class Recorded(Struct, frozen=True):
-    """One exchange with the provider, in neutral form; `failures` are the errors before it, if it was sent again."""
+    """One exchange with the provider, in neutral form; `failures` are those before it, if it was sent again."""
 
     asked: ParsedRequest
     reply: ParsedReply
-    failures: tuple[ParsedReply, ...] = ()
+    failures: tuple[Recorded, ...] = ()
+    retry_after: float | None = None
 
 
 class Written(Struct, frozen=True):
@@ -92,7 +94,7 @@ def _with_retries(recorded: Sequence[Recorded]) -> list[Recorded]:
             found.append(each)
         else:
             before = found[again]
-            found[again] = Recorded(each.asked, each.reply, (*before.failures, before.reply))
+            found[again] = replace(each, failures=(*before.failures, replace(before, failures=())))
     return found
 
 
@@ -121,6 +123,8 @@ class _Writer:
         self.left_out: set[str] = set()
         """Names of what no story can say."""
         self.opening = ""
+        self._unnamed: list[tuple[str, str]] = []
+        """Name and id in the story of each call without an id of its own that has no result yet."""
 
     def story(self, chain: Sequence[Recorded], upstream: str) -> dict[str, Any]:
         first = chain[0]
@@ -160,7 +164,7 @@ class _Writer:
             found["system"] = [self._redactor.text(text) for text in asked.system]
         if asked.tools:
             found["tools"] = [self._tool(tool) for tool in asked.tools]
-        match asked.tool_choice:
+        match asked.tool_choice if asked.tools else None:  # a choice among tools that are left out is none
             case NamedTool(name):
                 found["tool_choice"] = {"name": name}
             case AllowedTools(names, mode):
@@ -180,7 +184,7 @@ class _Writer:
             found["reasoning"] = asked.reasoning
         if asked.format is not None:
             schema = asked.format.schema
-            found["format"] = "json" if schema is None else {"schema": self._redactor.value(schema)}
+            found["format"] = "json" if schema is None else {"schema": self._redactor.value(normalize_schema(schema))}
         if asked.extra:
             self.left_out |= {f"the field {path}" for path in asked.extra}
         return found
@@ -192,7 +196,7 @@ class _Writer:
         if tool.kind == "custom":
             return found | {"custom": True}
         if tool.parameters is not None:
-            found["parameters"] = self._redactor.value(tool.parameters)
+            found["parameters"] = self._redactor.value(normalize_schema(tool.parameters))
         return found if tool.strict is None else found | {"strict": tool.strict}
 
     def _conversation(self, turns: Sequence[Turn]) -> dict[str, Any]:
@@ -207,7 +211,7 @@ class _Writer:
 
     def _turn(self, turn: Turn) -> Iterable[dict[str, Any]]:
         if results := _results(turn):
-            yield {"results": {self._redactor.call_id(each.id): self._result(each) for each in results}}
+            yield {"results": {self._result_id(each): self._result(each) for each in results}}
         others = [block for block in turn.blocks if not isinstance(block, ToolResult)]
         parts = self._said(others) if turn.role == "assistant" else self._parts(others)
         if parts:
@@ -218,11 +222,27 @@ class _Writer:
         users = [turn for turn in new if turn.role == "user"]
         results = [each for turn in users for each in _results(turn)]
         if results:
-            ask["results"] = {self._redactor.call_id(each.id): self._result(each) for each in results}
+            ask["results"] = {self._result_id(each): self._result(each) for each in results}
         blocks = [block for turn in users for block in turn.blocks if not isinstance(block, ToolResult)]
         if blocks:
             ask["user"] = self._parts(blocks)
         return ask
+
+    def _call_id(self, call: ToolCall) -> str:
+        """Returns the id of a call in the story; some protocols have none, and name the result after its function."""
+        if call.id:
+            return self._redactor.call_id(call.id)
+        given = self._redactor.new_call_id()
+        self._unnamed.append((call.name, given))
+        return given
+
+    def _result_id(self, result: ToolResult) -> str:
+        """Returns the id of the call that a result is of: without an id the first of this name that has none yet."""
+        if result.id or not self._unnamed:
+            return self._redactor.call_id(result.id)
+        found = next((each for each in self._unnamed if each[0] == result.name), self._unnamed[0])
+        self._unnamed.remove(found)
+        return found[1]
 
     def _result(self, result: ToolResult) -> Any:
         parts = self._parts(result.blocks)
@@ -247,16 +267,23 @@ class _Writer:
     def _attempts(self, recorded: Recorded) -> list[dict[str, Any]]:
         """Returns the errors that came first, each the number of times after which it is over, and the reply."""
         failed = [
-            {**item, "times": times} for times, reply in enumerate(recorded.failures, 1) for item in self._say(reply)
+            {**item, "times": times}
+            for times, failure in enumerate(recorded.failures, 1)
+            for item in self._say(failure)
         ]
-        return [*failed, *self._say(recorded.reply)]
+        return [*failed, *self._say(recorded)]
 
-    def _say(self, reply: ParsedReply) -> list[dict[str, Any]]:
+    def _say(self, recorded: Recorded) -> list[dict[str, Any]]:
+        reply = recorded.reply
         items = self._said(reply.blocks)
         if reply.error is not None:
             if reply.error.kind == "cut":
                 return [*(items or [{"text": []}]), {"cut": "eof"}]
-            error = {"kind": reply.error.kind, "message": self._redactor.text(reply.error.message)}
+            error: dict[str, Any] = {"kind": reply.error.kind}
+            if isinstance(reply.error.native, dict | str) and reply.error.message:  # else it is a page of some proxy
+                error["message"] = self._redactor.text(reply.error.message)
+            if recorded.retry_after is not None:
+                error["retry_after"] = recorded.retry_after
             return [*items, {"error": error | ({"in": "stream"} if items else {})}]
         items = items or [{"text": []}]
         if reply.stop in STOPS and reply.stop not in ("end", "tool", "stop_sequence"):
@@ -275,11 +302,11 @@ class _Writer:
                     items.append({"think": self._redactor.text(text)})
                 case Refusal(text):
                     items.append({"refusal": self._redactor.text(text)})
-                case ToolCall(id=id_, name=name, arguments=arguments, kind="custom"):
-                    called = {"id": self._redactor.call_id(id_), "name": name, "input": self._redactor.text(arguments)}
+                case ToolCall(name=name, arguments=arguments, kind="custom"):
+                    called = {"id": self._call_id(block), "name": name, "input": self._redactor.text(arguments)}
                     items.append({"custom": called})
-                case ToolCall(id=id_, name=name, arguments=arguments):
-                    called = {"id": self._redactor.call_id(id_), "name": name, "arguments": self._arguments(arguments)}
+                case ToolCall(name=name, arguments=arguments):
+                    called = {"id": self._call_id(block), "name": name, "arguments": self._arguments(arguments)}
                     items.append({"call": called})
                 case Text() | Thinking():
                     pass

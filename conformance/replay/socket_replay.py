@@ -23,6 +23,7 @@ from msgspec.structs import replace
 from crosswire.proxy.ir import Loss
 from crosswire.proxy.protocols import PROTOCOLS
 from crosswire.proxy.server.app import make_app
+from crosswire.proxy.server.lifecycle import make_runner
 
 from ..client import CLIENTS
 from ..client.protocol import ParsedReply
@@ -116,7 +117,7 @@ class _Bed:
         bed = cls(await stack.enter_async_context(aiohttp.ClientSession(timeout=timeout, auto_decompress=False)))
         upstream = web.Application(client_max_size=2**26)
         upstream.router.add_post("/{tail:.*}", bed._answer)
-        address = await _serve(stack, upstream)
+        address = await _serve(stack, web.AppRunner(upstream, access_log=None, shutdown_timeout=0.1))
         for protocol in sorted(protocols):
             # the path that this protocol's SDK expects in a base URL
             base = address + ("/v1" if protocol.startswith("openai") else "")
@@ -125,7 +126,9 @@ class _Bed:
                 file = folder / f"{protocol}-{mode}.yaml"
                 config = yaml.safe_dump({**SETTINGS, "backends": {"recorded": backend}})
                 await asyncio.to_thread(file.write_text, config)
-                bed._proxies[protocol, mode] = await _serve(stack, make_app(file, clock=lambda: PROXY_CREATED))
+                # as `crosswire serve` does it, so that plain chats pass by aiohttp's server
+                runner = make_runner(make_app(file, clock=lambda: PROXY_CREATED))
+                bed._proxies[protocol, mode] = await _serve(stack, runner)
         return bed
 
     async def play(self, recording: Recording, mode: str) -> list[str]:
@@ -283,9 +286,8 @@ def _address(recording: Recording) -> str:
     return protocol.paths[0]
 
 
-async def _serve(stack: AsyncExitStack, app: web.Application) -> str:
+async def _serve(stack: AsyncExitStack, runner: web.AppRunner) -> str:
     """Serves an application on a free loopback port until the stack ends; returns its URL."""
-    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -49,9 +49,9 @@ def stale_entries(verdicts: Sequence[Verdict], baseline: Baseline, *, whole: boo
     for glob, reason in baseline.globs.items():
         covered = [verdict for name, verdict in by_name.items() if fnmatchcase(name, glob)]
         if not covered and whole:
-            found.append(f"{glob}: matches no cell ({reason})")
+            found.append(f"{glob}: matches no cell{f' ({reason})' if reason else ''}")
         elif covered and all(verdict.is_fine for verdict in covered):
-            found.append(f"{glob}: its {len(covered)} cells are fine now ({reason})")
+            found.append(f"{glob}: its {len(covered)} cells are fine now{f' ({reason})' if reason else ''}")
     for name, outcome in baseline.outcomes.items():
         if name in by_name and by_name[name].is_fine:
             found.append(f"{name}: was {outcome}, is {by_name[name].outcome}; write the baseline anew")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
+import logging
 import signal
+import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -22,11 +24,12 @@ from crosswire.mockserver.scenarios.loader import Scenarios, load_scenarios
 
 from ..checks.routing import ROUTE
 from ..harness.child_process import ServerEnded
-from ..harness.testbed_target import NoAnswer, TargetTestbed
+from ..harness.testbed_target import HOST, NoAnswer, TargetTestbed
 from ..matrix.cells import enumerate_cells, matches
 from ..matrix.expectations import Expectations, read_expectations
 from ..matrix.result import Cell
 from .baseline import Baseline, read_baseline, regressions, stale_entries
+from .core_stories import core_stories
 from .judge import Table, judge_cell
 from .profile import Profile
 from .profile_draft import ask_gateway, draft_text
@@ -67,7 +70,7 @@ def run_target(args: argparse.Namespace) -> int:
         return USAGE
     try:
         baseline = read_baseline(args.baseline) if args.baseline else None
-    except (OSError, msgspec.DecodeError) as problem:
+    except (OSError, UnicodeDecodeError, msgspec.DecodeError) as problem:
         _say(f"--baseline {args.baseline}: {problem}")
         return USAGE
     matrix = read_expectations()
@@ -77,19 +80,25 @@ def run_target(args: argparse.Namespace) -> int:
         return USAGE
     if args.start:
         signal.signal(signal.SIGTERM, _end_once)
+    logging.getLogger("crosswire.mock").addHandler(logging.NullHandler())  # what it refuses is in the verdicts
     try:
-        with TargetTestbed(scenarios, port=0 if args.start else args.mock_port, mock_url=args.mock or "") as testbed:
+        port, mock_url = 0 if args.start else args.mock_port, args.mock or ""
+        with TargetTestbed(scenarios, host=args.mock_host, port=port, mock_url=mock_url) as testbed:
             url = _gateway_url(args, profile, testbed)
             table = Table(testbed, url, profile.before(testbed.mock_url), scenarios, matrix, args.house)
             verdicts = _play(cells, table, first=args.first)
+            mock_url = testbed.mock_url
     except (NoAnswer, ServerEnded) as problem:
         _say(problem)
         return ENVIRONMENT
     shown_url = "a port of its own" if args.start else url
     gateway = Gateway(profile.name, profile.version, shown_url)
-    run = _run(verdicts, gateway, house=args.house)
+    run = _run(verdicts, gateway, house=args.house, planned=len(cells))
     print(*summary(run), sep="\n")
-    write_reports([run], html=args.html, junit=args.junit, markdown=args.markdown, badge=args.badge)
+    if hint := _hint_of_no_request(verdicts, mock_url):
+        _say("", hint)
+    written = write_reports([run], html=args.html, junit=args.junit, markdown=args.markdown, badge=args.badge)
+    print("", *(f"Wrote {file}." for file in written), sep="\n") if written else None
     if args.json:
         args.json.write_bytes(msgspec.json.format(msgspec.json.encode(run)))
         print(f"\nEvery cell is in {args.json}; crosswire-matrix show CELL --from {args.json} shows one.")
@@ -109,7 +118,12 @@ def _load_profile(name: str | None, scenarios: Scenarios) -> Profile | None:
         what = f"--profile {name}: no such file, and no shipped profile" if name else "--target needs --profile"
         _say(f"{what}; shipped: {', '.join(shipped_profiles())}; `crosswire-matrix profile new URL` drafts one")
         return None
-    profile, mistakes = read_profile(str(file), file.read_text("utf-8"), scenarios.providers)
+    try:
+        text = file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as problem:
+        _say(f"--profile {file}: is no text that can be read: {getattr(problem, 'strerror', None) or problem}")
+        return None
+    profile, mistakes = read_profile(str(file), text, scenarios.providers)
     _say(*mistakes) if mistakes else None
     return profile
 
@@ -120,6 +134,8 @@ def _run_mistakes(args: argparse.Namespace, profile: Profile) -> Iterator[str]:
         yield f"--start: {profile.file} has no `start`; start the gateway before {profile.name} is judged, or add one"
     if args.start and args.target:
         yield "--start and --target: the gateway is started on a port of its own; give one of the two"
+    if args.target and not args.target.startswith(("http://", "https://")):
+        yield f"--target {args.target}: no address; it begins with http:// or https://"
     if not args.start and not (args.target or profile.url):
         yield f"{profile.file} has no `url`; give --target URL"
     for flag in ("snapshots", "known_failing", "classic", "update", "accept_new", "docs", "apart"):
@@ -128,22 +144,28 @@ def _run_mistakes(args: argparse.Namespace, profile: Profile) -> Iterator[str]:
 
 
 def _is_whole(args: argparse.Namespace) -> bool:
-    return (args.frontend, args.provider, args.story, args.stream) == ("*", "*", "*", None)
+    return (args.frontend, args.provider, args.story, args.stream, args.core) == ("*", "*", "*", None, False)
 
 
 def target_cells(scenarios: Scenarios, matrix: Expectations, args: argparse.Namespace) -> Iterator[Cell]:
     """Yields the cells of a run: none with a config of Crosswire's own; its headers are of the house."""
-    for cell in enumerate_cells(scenarios, matrix):
+    core = core_stories() if args.core else ()
+    chosen = {
+        name: story
+        for name, story in scenarios.stories.items()
+        if matches(name, args.story) and (not core or name in core)
+    }
+    for cell in enumerate_cells(replace(scenarios, stories=chosen), matrix):
+        axes = ((cell.frontend, args.frontend), (cell.provider, args.provider))
+        if args.stream not in (None, cell.stream) or not all(matches(name, globs) for name, globs in axes):
+            continue
         story = scenarios.stories[cell.story]
         of_the_house = any(
             name.lower().startswith(OWN_HEADER)
             for exchange in story.exchanges
             for name in (*exchange.ask.headers, *exchange.hear.headers)
         )
-        if cell.provider == ROUTE or (of_the_house and not args.house):
-            continue
-        axes = ((cell.frontend, args.frontend), (cell.provider, args.provider), (cell.story, args.story))
-        if all(matches(name, globs) for name, globs in axes) and args.stream in (None, cell.stream):
+        if cell.provider != ROUTE and (args.house or not of_the_house):
             yield cell
 
 
@@ -183,10 +205,21 @@ def _play(cells: Sequence[Cell], table: Table, *, first: bool) -> list[Verdict]:
     return verdicts
 
 
-def _run(verdicts: Sequence[Verdict], gateway: Gateway, *, house: bool) -> TargetRun:
+def _run(verdicts: Sequence[Verdict], gateway: Gateway, *, house: bool, planned: int) -> TargetRun:
     counts: dict[str, int] = {outcome: sum(verdict.outcome == outcome for verdict in verdicts) for outcome in LABELS}
     at = datetime.now(UTC).isoformat(timespec="seconds")
-    return TargetRun(FORMAT, gateway, at, version("crosswire"), house, counts, list(map(recorded, verdicts)))
+    return TargetRun(FORMAT, gateway, at, version("crosswire"), house, counts, list(map(recorded, verdicts)), planned)
+
+
+def _hint_of_no_request(verdicts: Sequence[Verdict], mock_url: str) -> str:
+    """Returns what to do where no request of a whole run reached the mock; nothing where one did."""
+    steps = [step for verdict in verdicts for step in verdict.steps]
+    if not steps or any(step.provider_request is not None for step in steps):
+        return ""
+    return (
+        f"No request reached the mock at {mock_url}: point the gateway's providers at {mock_url}/PROVIDER, "
+        "or serve the mock where they point, with --mock-port PORT."
+    )
 
 
 def _judge_run(verdicts: Sequence[Verdict], baseline: Baseline | None, *, whole: bool) -> int:
@@ -229,7 +262,7 @@ def show(argv: Sequence[str]) -> int:
     try:
         run = msgspec.json.decode(args.run.read_bytes(), type=TargetRun)
     except (OSError, msgspec.DecodeError) as problem:
-        _say(f"{args.run}: {problem}")
+        _say(f"{args.run}: {getattr(problem, 'strerror', None) or problem}")
         return USAGE
     found = [cell for cell in run.cells if fnmatchcase(cell.id, args.cell)]
     if not found:
@@ -258,6 +291,14 @@ def profile_parser() -> argparse.ArgumentParser:
     new.add_argument("url", metavar="URL", help="address of the running gateway")
     new.add_argument("--key", default="", help="the key with which its clients call it")
     new.add_argument("--name", default="my-gateway", help="name of the gateway; default: %(default)s")
+    new.add_argument(
+        "--mock-port",
+        type=int,
+        default=8888,
+        metavar="PORT",
+        help="port on which the gateway expects its providers; the mock is served there while it is asked, if the "
+        "port is free; default: %(default)s",
+    )
     new.add_argument("-o", "--output", type=Path, metavar="FILE", help="write here; by default it is printed")
     check = commands.add_parser("check", help="name every mistake of a profile, with file and line")
     check.add_argument("profile", metavar="FILE", help="file of a profile, or the name of a shipped one")
@@ -282,22 +323,43 @@ def _new(args: argparse.Namespace, scenarios: Scenarios) -> int:
         _say(f"{args.output} exists; give another name, or remove it")
         return USAGE
     url = args.url.rstrip("/")
-    with TargetTestbed(scenarios) as testbed:
+    logging.getLogger("crosswire.mock").addHandler(logging.NullHandler())
+    served = _is_free(args.mock_port)
+    with TargetTestbed(scenarios, port=args.mock_port if served else 0) as testbed:
         try:
             testbed.wait(testbed.send("GET", url + "/", {}, b""))
         except NoAnswer as problem:
             _say(problem)
             return ENVIRONMENT
         draft = testbed.wait(ask_gateway(testbed, url, args.key), within_s=600)
+        mock_url, (_, entries) = testbed.mock_url, testbed.wait(testbed.journal(0))
     text = draft_text(replace(draft, key=args.key), args.name, scenarios.providers)
     if args.output is None:
         print(text, end="")
         return OK
     args.output.write_text(text, "utf-8")
-    offered = [name for name, status in draft.statuses.items() if status is not None]
+    offered = {name: status for name, status in draft.statuses.items() if status is not None}
     print(f"Wrote {args.output}: frontends {', '.join(offered) or 'none'}. Complete `models`, then:")
     print(f"  crosswire-matrix profile check {args.output}")
+    if any(status in (401, 403) for status in offered.values()):
+        print("It wants a key: give it with --key, or write it to `key:` of each frontend.")
+    elif served and offered and not entries:
+        print(f"No request reached the mock: point the gateway's providers at {mock_url}/PROVIDER.")
     return OK
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _check(args: argparse.Namespace, scenarios: Scenarios) -> int:
@@ -305,7 +367,7 @@ def _check(args: argparse.Namespace, scenarios: Scenarios) -> int:
     if loaded is None:
         return USAGE
     print(
-        f"{loaded.name}: {len(loaded.frontends)} frontends, {len(loaded.models)} providers"
+        f"{loaded.name}: {_counted(len(loaded.frontends), 'frontend')}, {_counted(len(loaded.models), 'provider')}"
         + (", can be started" if loaded.start else "")
     )
     return OK

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from crosswire.mockserver.protocols import MOCK_PROTOCOLS
 from crosswire.mockserver.protocols.protocol import MalformedRequest, ParsedRequest
+from crosswire.mockserver.protocols.rule import Asked, first_refusal
 from crosswire.mockserver.protocols.rule import Rule as ProviderRule
 from crosswire.mockserver.scenarios.model import coarse_kind
 from crosswire.mockserver.scenarios.provider import Provider
@@ -21,7 +22,17 @@ from ..checks.losses import implied_losses, path_pattern
 from ..checks.tool_names import ToolMatches, match_tools
 from ..client.protocol import HttpRequest, ParsedReply
 from ..comparison import WRONG, Difference, added_fields, reply_differences, request_differences
-from ..matrix.result import Result, Step, path_below_base
+from ..comparison.request import takes_no_stops
+from ..matrix.result import Direction, Result, Step, path_below_base
+from .allowances import (
+    NO_PLACE,
+    RequestWays,
+    echoed_places,
+    is_free_in_reply,
+    is_free_shape,
+    lacks_only_its_last_event,
+    left_out,
+)
 from .profile import Profile
 from .rule import PROTOCOL_SOURCES, RULES
 from .verdict import Finding, Outcome, Verdict
@@ -35,6 +46,12 @@ BLAME: dict[str, str] = {
     "timeout": "the server",
 }
 """Kind of an error -> who is to blame, by which a client acts; kinds about the gateway's own key have none."""
+
+BODY_SHOWN = 80
+"""Characters of a body that a finding shows where the body is no error of the protocol."""
+
+CREDENTIALS = ("authorization", "x-api-key", "x-goog-api-key")
+"""Headers that carry credentials: those of the client are none of the provider."""
 
 NEEDLESS_RENAME = "could be offered as"
 """Part of the complaint about a tool's name that was changed though the protocol allows it."""
@@ -119,11 +136,13 @@ def judge_exchange(judged: Judged) -> bool:
     origin = case.provider.name if names_origin else None
     of_request = request_differences(sent, case.client, received, case.upstream, origin)
     told = _told(step, judged.profile)
+    echoes = echoed_places(judged.request.body, (one.reply for one in judged.result.steps[: case.step_index]))
+    ways = RequestWays(sent, received, case.client, case.upstream, echoes)
     for difference in of_request:
-        _judge_difference(judged, "request", difference, told)
+        _judge_difference(judged, "request", difference, told, is_free=ways.is_free(difference))
     upstream_reply = _upstream_reply(judged, received)
     if case.unreportable and step.reply.error is not None and upstream_reply.error is None:
-        judged.find("refused", "limit", _error_text(step.reply))
+        judged.find("refused", "limit", _received_error(judged))
         return False
     _judge_reply(judged, upstream_reply, sent, matches, origin, told)
     if judged.house:
@@ -134,8 +153,18 @@ def judge_exchange(judged: Judged) -> bool:
 # ---- no answer of the provider ---------------------------------------------------------------------------------------
 
 
-def _error_text(reply: ParsedReply) -> str:
-    return "" if reply.error is None else f"{reply.error.status} {reply.error.kind}: {reply.error.message}"
+def _error_text(reply: ParsedReply, body: str = "") -> str:
+    """Returns an error as text; with the beginning of its body where that is not in the protocol's form."""
+    error = reply.error
+    if error is None:
+        return ""
+    of_the_protocol = isinstance(error.native, dict) or error.kind == "cut"
+    message = error.message if of_the_protocol else " ".join(body.split())[:BODY_SHOWN] or "(an empty body)"
+    return f"{error.status} {error.kind}: {message}"
+
+
+def _received_error(judged: Judged) -> str:
+    return _error_text(judged.step.reply, judged.step.transcript.client_response)
 
 
 def _judge_refusal(judged: Judged) -> None:
@@ -147,14 +176,29 @@ def _judge_refusal(judged: Judged) -> None:
     wanted = case.exchange.hear.error
     if wanted is not None and wanted.kind is not None and coarse_kind(wanted.kind) == reply.error.kind:
         return
+    if _is_the_clients_mistake(judged):
+        return
     limits = must_refuse(case.provider, case.story, case.matrix) | set(case.unreportable)
+    side = case.upstream_side
+    reasons = [side.refuses[feature] for feature in sorted(limits) if feature in side.refuses]
     if limits:
-        side = case.upstream_side
-        reasons = [side.refuses[feature] for feature in sorted(limits) if feature in side.refuses]
         says, source = (reasons[0].rule, reasons[0].url) if reasons else ("", "")
-        judged.find("refused", "limit", _error_text(reply), says=says, source=source)
+        judged.find("refused", "limit", _received_error(judged), says=says, source=source)
+    elif (lost := _implied(judged)) and _is_told(judged):
+        # who refuses what the target cannot take has told the client, as who leaves it out and says so
+        allowance = next((side.losses[feature][0] for feature in sorted(lost) if feature in side.losses), None)
+        says, source = (allowance.rule, allowance.url) if allowance else ("", "")
+        judged.find("refused", "limit", _received_error(judged), says=says, source=source)
     else:
-        judged.find("refused", "refusal", _error_text(reply))
+        judged.find("refused", "refusal", _received_error(judged))
+
+
+def _implied(judged: Judged) -> set[str]:
+    """Returns the features of the request that the target has no place for, by the rules of its vendor."""
+    case = judged.case
+    features = {lost.feature for lost in implied_losses(judged.result, case, "request")}
+    model = case.provider.models.get(case.model, case.model)
+    return features | ({"stop"} if case.expected.stop and takes_no_stops(case.upstream, model) else set())
 
 
 def _judge_rejection(judged: Judged, note: str) -> None:
@@ -165,26 +209,53 @@ def _judge_rejection(judged: Judged, note: str) -> None:
         judged.step.entries[-1]["body"],
         judged.met,
     )
-    if refused is not None and _refuses_the_client_too(judged, refused.rule):
-        return  # the client asked for what this model refuses, and is told so in its own protocol
+    if refused is not None and _is_the_clients_mistake(judged):
+        return  # the client asked for what its protocol or this model refuses, and is told so
     if refused is not None:
         rule: ProviderRule = refused.rule
-        judged.find("rejected", "provider", refused.failure.message, says=rule.says, source=rule.source)
+        named = refused.failure.param or refused.failure.message.partition(":")[0]
+        if any(word in named for word in _words(_implied(judged))) and _is_told(judged):
+            # the model has no place for what the client asks, and the client is told so in the provider's words
+            judged.find("refused", "limit", refused.failure.message, says=rule.says, source=rule.source)
+        else:
+            judged.find("rejected", "provider", refused.failure.message, says=rule.says, source=rule.source)
     elif note.startswith("malformed") or note.startswith("not JSON"):
         judged.find("rejected", "provider", note, source=PROTOCOL_SOURCES.get(judged.met.protocol, ""))
     else:
         judged.find("wrong", "content", f"the provider did not get the conversation: {note}")
 
 
-def _refuses_the_client_too(judged: Judged, rule: ProviderRule) -> bool:
-    """Returns whether the provider would refuse the client's own request by this rule, and the client was told so."""
-    case, error = judged.case, judged.step.reply.error
-    if not case.same_protocol or error is None or BLAME.get(error.kind) != "the request":
+def _words(features: set[str]) -> set[str]:
+    """Returns the words by which errors name these features."""
+    return {"_penalty" if feature == "penalties" else feature for feature in features}
+
+
+def _is_told(judged: Judged) -> bool:
+    """Returns whether the client was told that its request cannot be served as it is."""
+    error = judged.step.reply.error
+    return error is not None and BLAME.get(error.kind) == "the request"
+
+
+def _is_the_clients_mistake(judged: Judged) -> bool:
+    """Returns whether the owner of its protocol, or the provider in it, refuses the client's request; and it was told.
+
+    The stories ask in every protocol for the same, be it a name or an id that only others take.
+    """
+    case = judged.case
+    if not _is_told(judged):
         return False
-    body = judged.request.body
-    body = {**body, "model": case.provider.models.get(case.model, case.model)} if "model" in body else body
-    own = MOCK_PROTOCOLS[case.client.name].refusal(judged.own_path, judged.request.headers, body, judged.met)
-    return own is not None and own.rule.id == rule.id
+    protocol, body = MOCK_PROTOCOLS[case.client.name], judged.request.body
+    if case.same_protocol and "model" in body:
+        body = {**body, "model": case.provider.models.get(case.model, case.model)}
+    # who may call, and whom, is the gateway's matter
+    rules = tuple(rule for rule in protocol.rules if rule.kind == "bad_request")
+    owner = Provider(name=case.client.name, protocol=case.client.name, auth=case.provider.auth)
+    endpoint = protocol.endpoint_of("POST", judged.own_path) or "generate"
+    headers = {name.lower(): value for name, value in judged.request.headers.items()}
+    return any(
+        first_refusal(rules, Asked(path=judged.own_path, headers=headers, body=body, provider=one, endpoint=endpoint))
+        for one in ((judged.met, owner) if case.same_protocol else (owner,))
+    )
 
 
 # ---- request ---------------------------------------------------------------------------------------------------------
@@ -221,9 +292,18 @@ def _told(step: Step, profile: Profile) -> set[str]:
     return words
 
 
-def _judge_difference(judged: Judged, direction: str, difference: Difference, told: set[str]) -> None:
-    """Judges one difference: wrong, or a loss that was told or not, and that the target could have carried or not."""
-    case = judged.case
+def _judge_difference(
+    judged: Judged, direction: Direction, difference: Difference, told: set[str], *, is_free: bool = False
+) -> None:
+    """Judges one difference: wrong, or a loss that was told or not, and that the target could have carried or not.
+
+    What is free is wrong by the rules of the house alone.
+    """
+    if is_free:
+        judged.find("wrong", "exact", f"{direction}: {difference}", difference=difference)
+        return
+    if (feature := left_out(difference)) is not None:
+        difference = Difference(feature, *(difference.path, difference.sent, difference.received))
     if difference.feature == WRONG:
         is_rename = difference.path == "tools" and NEEDLESS_RENAME in str(difference.sent)
         is_mode = direction == "request" and difference.path == "stream"
@@ -232,18 +312,8 @@ def _judge_difference(judged: Judged, direction: str, difference: Difference, to
         )
         return
     path = path_pattern(difference.path)
-    implied = {
-        (lost.feature, lost.path)
-        for lost in implied_losses(judged.result, case, "request" if direction == "request" else "reply")
-    }
-    side = case.upstream_side if direction == "request" else case.client_side
-    limit = next(
-        (allowance for allowance in side.losses.get(difference.feature, ()) if (difference.feature, path) in implied),
-        None,
-    )
-    refusal = side.refuses.get(difference.feature)
-    says, source = (limit.rule, limit.url) if limit else (refusal.rule, refusal.url) if refusal else ("", "")
-    cannot = limit is not None or refusal is not None
+    limit = _limit(judged, direction, difference.feature, path)
+    cannot, (says, source) = limit is not None, limit or ("", "")
     is_told = difference.feature in told or path.rpartition(".")[2].removesuffix("[]") in told
     what = f"{direction}: {difference}"
     rule = "limit" if cannot else "loss"
@@ -255,6 +325,24 @@ def _judge_difference(judged: Judged, direction: str, difference: Difference, to
         judged.find(
             "silent-cannot" if cannot else "silent-could", rule, what, says=says, source=source, difference=difference
         )
+
+
+def _limit(judged: Judged, direction: Direction, feature: str, path: str) -> tuple[str, str] | None:
+    """Returns the rule with its source by which the target has no place for a feature; None where it has one."""
+    case = judged.case
+    side = case.upstream_side if direction == "request" else case.client_side
+    implied = {(lost.feature, lost.path) for lost in implied_losses(judged.result, case, direction)}
+    if (feature, path) in implied and feature in side.losses:
+        return side.losses[feature][0].rule, side.losses[feature][0].url
+    if feature in side.refuses:
+        return side.refuses[feature].rule, side.refuses[feature].url
+    if direction == "reply":
+        return NO_PLACE.get((case.client.name, feature))
+    own = case.matrix.protocols[judged.met.protocol].backend.losses
+    if case.upstream.name != judged.met.protocol and feature in own:
+        # a provider that speaks another's protocol beside its own cannot do more in that
+        return own[feature][0].rule, own[feature][0].url
+    return None
 
 
 # ---- reply -----------------------------------------------------------------------------------------------------------
@@ -284,33 +372,41 @@ def _judge_reply(
     # a stop sequence, an error of the gateway's own: what the story says of the answer goes before what the mock sent
     wanted = expected_error(case)
     if wanted is None or upstream_reply.error is not None:
-        for difference in reply_differences(
-            upstream_reply, case.upstream, reply, case.client, matches, sent.tools, origin
-        ):
-            if difference.path == "error":
-                is_hidden = reply.error is None
-                what = f"the provider failed ({_error_text(upstream_reply)}), the client got an answer"
-                other = f"the provider answered, the client got {_error_text(reply)}"
-                judged.find(
-                    "wrong", "error", what if is_hidden else other, source=PROTOCOL_SOURCES.get(case.client.name, "")
-                )
-            else:
-                _judge_difference(judged, "reply", difference, told)
+        differences = reply_differences(upstream_reply, case.upstream, reply, case.client, matches, sent.tools, origin)
+        shape_source = PROTOCOL_SOURCES.get(case.client.name, "")
+        is_error = any(difference.path == "error" for difference in differences)
+        if is_error and lacks_only_its_last_event(case.client, reply):
+            what = f"the reply is whole, but {_error_text(reply).partition(': ')[2]}"
+            judged.find("off-shape", "shape", what, source=shape_source)
+        elif is_error:  # what else differs follows from it
+            is_hidden = reply.error is None
+            what = f"the provider failed ({_error_text(upstream_reply)}), the client got an answer"
+            other = f"the provider answered, the client got {_received_error(judged)}"
+            judged.find("wrong", "error", what if is_hidden else other, source=shape_source)
+        else:
+            for difference in differences:
+                is_free = is_free_in_reply(difference, upstream_reply)
+                _judge_difference(judged, "reply", difference, told, is_free=is_free)
     elif reply.error is None:
         judged.find("wrong", "error", f"the client got an answer, the story expects an error of kind {wanted[1]}")
     if wanted is not None and reply.error is not None and step.response.status >= 400:
-        blamed, blame = BLAME.get(coarse_kind(wanted[1])), BLAME.get(reply.error.kind)
-        if blamed is not None and blamed != blame:
-            what = f"the provider's error is {wanted[0]} {wanted[1]}, the client got {_error_text(reply)}"
-            judged.find("wrong", "error-kind", what)
+        # what the story makes of the provider's error may be a rule of the house; to pass it on as it is is right too
+        failed = upstream_reply.error
+        kinds = {coarse_kind(wanted[1]), wanted[1] if failed is None else failed.kind}
+        blamed = {BLAME.get(kind) for kind in kinds}
+        if None not in blamed and BLAME.get(reply.error.kind) not in blamed:
+            shown = f"{wanted[0]} {wanted[1]}" if failed is None else f"{failed.status} {failed.kind}"
+            what = f"the provider's error is {shown}, the client got {_received_error(judged)}"
+            # who is to blame for a credential of the gateway's own is for nobody but the gateway to say
+            judged.find("wrong", "status" if wanted[1].startswith("upstream_") else "error-kind", what)
     if step.response.broken and reply.error is None:
         judged.find("wrong", "framing", "the connection broke although the reply was complete")
     complaints = upstream_reply.complaints
-    same = case.same_protocol and step.entries[-1]["status"] == 200
-    excused = complaints if same else tuple(filter(INVALID_ARGUMENTS.match, complaints))
+    excused = complaints if case.same_protocol else tuple(filter(INVALID_ARGUMENTS.match, complaints))
     for complaint in reply.complaints:
         if complaint not in excused:
-            judged.find("off-shape", "shape", complaint, source=PROTOCOL_SOURCES.get(case.client.name, ""))
+            rule = "own-shape" if is_free_shape(case.client.name, complaint) else "shape"
+            judged.find("off-shape", rule, complaint, source=PROTOCOL_SOURCES.get(case.client.name, ""))
 
 
 # ---- rules of the house ----------------------------------------------------------------------------------------------

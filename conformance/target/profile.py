@@ -48,6 +48,14 @@ class Start(Struct, frozen=True):
     within_s: float = 60.0
 
 
+class Installation(Struct, frozen=True):
+    """Packages that the gateway is installed from: of pip, or of npm with versions at which dependencies are held."""
+
+    pip: tuple[str, ...] = ()
+    npm: tuple[str, ...] = ()
+    overrides: dict[str, str] = {}
+
+
 class Profile(Struct, frozen=True, kw_only=True):
     """One gateway.
 
@@ -66,6 +74,7 @@ class Profile(Struct, frozen=True, kw_only=True):
     losses: tuple[str, ...] = ()
     record: str = ""
     cannot: tuple[Inability, ...] = ()
+    install: Installation | None = None
     start: Start | None = None
     file: str = ""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from msgspec import Struct
 
@@ -18,6 +19,9 @@ MODEL_LISTS = ("/v1/models", "/models", "/v1beta/models", "/api/tags")
 
 READY_PATHS = ("/health/liveliness", "/healthz", "/health", "/ready", "/")
 """Paths that answer 200 once a gateway is ready."""
+
+SCHEMA = Path(__file__).parents[2] / "schemas" / "profile.schema.json"
+"""The shipped schema of profiles, which the draft names to editors."""
 
 NOT_THERE = (404, 405, 501)
 """Statuses by which a gateway says that it has no such path."""
@@ -101,7 +105,8 @@ async def _listed_models(testbed: TargetTestbed, url: str, headers: Mapping[str,
 
 def draft_text(draft: Draft, name: str, providers: Mapping[str, Provider]) -> str:
     """Returns the profile as YAML, with a comment wherever a person has to look."""
-    lines = [f"name: {name}", 'version: ""', f"url: {draft.url}"]
+    lines = [f"# yaml-language-server: $schema={SCHEMA}"] if SCHEMA.is_file() else []
+    lines += [f"name: {name}", 'version: ""', f"url: {draft.url}"]
     lines.append(
         f"ready: {draft.ready}" if draft.ready else "# ready: /health        # a path that answers once it is up"
     )

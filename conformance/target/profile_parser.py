@@ -30,7 +30,7 @@ from crosswire.mockserver.scenarios.yaml_reader import (
     takes,
 )
 
-from .profile import ANY_MODEL, Frontend, Inability, Profile, Start
+from .profile import ANY_MODEL, Frontend, Inability, Installation, Profile, Start
 
 SHIPPED_PROFILES = Path(__file__).with_name("profiles")
 
@@ -90,6 +90,7 @@ def profile_keys(top: YamlMapping, file: str = "") -> Profile:
         losses=top.take("losses", string_list, ()),
         record=top.take("record", _path, ""),
         cannot=top.take("cannot", list_of(_inability), ()),
+        install=top.take("install", _install, None),
         start=top.take("start", _start, None),
         file=file,
     )
@@ -181,6 +182,19 @@ def _inability(doc: YamlDocument, value: object, path: str) -> Inability:
     one.close()
     if isinstance(value, dict) and not value.keys() - {"why"}:
         doc.complain(path, "names no cells; add stories, frontends, providers or needs")
+    return found
+
+
+def _install(doc: YamlDocument, value: object, path: str) -> Installation:
+    one = YamlMapping(doc, mapping(doc, value, path), path)
+    found = Installation(
+        one.take("pip", list_of(string), ()),
+        one.take("npm", list_of(string), ()),
+        one.take("overrides", mapping_of(string), {}),
+    )
+    one.close()
+    if bool(found.pip) == bool(found.npm):
+        doc.complain(path, "give packages of `pip` or of `npm`, one of the two")
     return found
 
 

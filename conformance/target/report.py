@@ -36,16 +36,23 @@ def outcome_table(cells: Sequence[CellVerdict]) -> list[str]:
 
 def causes(cells: Iterable[CellVerdict]) -> list[tuple[str, int, str]]:
     """Returns the causes of what is not fine: what, number of cells, and one of them; the most frequent first."""
+    found = cells_by_cause(cells)
+    return sorted(((cause, len(names), names[0]) for cause, names in found.items()), key=lambda each: -each[1])
+
+
+def cells_by_cause(cells: Iterable[CellVerdict]) -> dict[str, list[str]]:
+    """Returns the names of the cells that are not fine by what made their outcome; a cell may have several causes."""
     found: dict[str, list[str]] = {}
     for cell in cells:
         if cell.fine:
             continue
-        for cause in dict.fromkeys(map(_cause, (f for f in cell.findings if f.outcome == cell.outcome))):
+        for cause in dict.fromkeys(map(cause_of, (f for f in cell.findings if f.outcome == cell.outcome))):
             found.setdefault(cause, []).append(cell.id)
-    return sorted(((cause, len(names), names[0]) for cause, names in found.items()), key=lambda each: -each[1])
+    return found
 
 
-def _cause(finding: Finding) -> str:
+def cause_of(finding: Finding) -> str:
+    """Returns what findings of one cause have in common: the outcome with the place, or with the words."""
     if finding.feature and finding.feature != "wrong":
         return f"{LABELS[finding.outcome]}: {finding.feature} at {finding.path}"
     if finding.path:

@@ -72,7 +72,8 @@ def report(argv: Sequence[str]) -> int:
         try:
             runs.append(msgspec.json.decode(file.read_bytes(), type=TargetRun))
         except (OSError, msgspec.DecodeError) as problem:
-            print(f"{file}: {problem}; give the JSON that `run --profile … --json FILE` wrote", file=sys.stderr)
+            why = getattr(problem, "strerror", None) or problem
+            print(f"{file}: {why}; give the JSON that `run --profile … --json FILE` wrote", file=sys.stderr)
             return USAGE
     outputs = {"html": args.html, "junit": args.junit, "markdown": args.markdown, "badge": args.badge}
     for flag, file in outputs.items():

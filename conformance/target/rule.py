@@ -46,6 +46,7 @@ RULES: dict[str, Rule] = {
         ),
         _rule("shape", "vendor", "Replies and errors have the shape that the protocol's owner documents."),
         _rule("answer", "vendor", "A server answers, or says that it cannot."),
+        _rule("own-shape", "house", "A reply has every member that the protocol's owner sends, and no other."),
         _rule("once", "house", "One request is one request to the provider, unless that failed."),
         _rule("exact", "house", "Every check of the conformance suite holds, in Crosswire's own terms."),
         _rule("needless-loss", "house", "What the target can express is not lost, even if the client is told."),

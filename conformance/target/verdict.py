@@ -126,7 +126,7 @@ class CellVerdict(Struct, frozen=True):
 
 
 class TargetRun(Struct, frozen=True):
-    """A run against a gateway."""
+    """A run against a gateway; `planned` is the number of its cells, more than it has where it was interrupted."""
 
     format: int
     gateway: Gateway
@@ -135,6 +135,7 @@ class TargetRun(Struct, frozen=True):
     house: bool
     outcomes: dict[str, int]
     cells: list[CellVerdict]
+    planned: int = 0
 
 
 def recorded(verdict: Verdict) -> CellVerdict:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import zlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from io import BytesIO
 from typing import Any
@@ -38,6 +39,7 @@ from .transport import (
     Unreachable,
     WayOut,
     proxy_authorization,
+    take_nothing,
 )
 
 _LARGE = 1024 * 1024
@@ -194,11 +196,18 @@ class AiohttpTransport:
             await self._fresh.close()
 
 
+INFLATED = 16 * 2**20
+"""Bytes to which one piece of a compressed body may grow; what is more is left out."""
+
+
 class _AiohttpAnswer:
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
+
+    def whole(self, limit: int) -> bytes | None:
+        return None
 
     async def read(self, limit: int) -> bytes:
         chunks = []
@@ -210,15 +219,24 @@ class _AiohttpAnswer:
             chunks.append(chunk)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self, take: Callable[[bytes], bool] = take_nothing) -> AsyncIterator[bytes]:
+        # aiohttp decodes gzip, but not its old name
+        is_old_gzip = self._response.headers.get("content-encoding", "").lower() == "x-gzip"
+        inflate = zlib.decompressobj(zlib.MAX_WBITS | 16) if is_old_gzip else None
         try:
             # iter_any and our own framing: aiohttp's line iteration raises past 512 KiB
             async for chunk in self._response.content.iter_any():
-                yield chunk
+                data = chunk if inflate is None else inflate.decompress(chunk, INFLATED)
+                if not take(data):
+                    yield data
         except TimeoutError:
             raise TimedOut from None
-        except (aiohttp.ClientError, OSError) as fault:
+        except (aiohttp.ClientError, OSError, zlib.error) as fault:
             raise Unreachable(type(fault).__name__) from None
+
+    @property
+    def is_over(self) -> bool:
+        return self._response.content.at_eof()
 
     def close(self) -> None:
         self._response.release()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 from msgspec.structs import replace
 
+from ..errors import Malformed
 from ..ir import Event, Reply, ReplyEnd
 from ..ir.repairs import Repairs
 from ..wire.text_repair import BOM, without_mark
@@ -34,6 +37,17 @@ def is_body(head: bytes, framing: str) -> bool | None:
     if not end:
         return None if len(head) < _LONG_LINE else False
     return not line.rstrip().endswith(b"}")  # a line of a stream is a whole object
+
+
+async def rest_of_body(head: bytes, chunks: AsyncIterator[bytes], limit: int) -> bytes:
+    """Returns a body that begins so; raises Malformed where it has more than `limit` bytes."""
+    parts, size = [head], len(head)
+    async for chunk in chunks:
+        parts.append(chunk)
+        size += len(chunk)
+        if size > limit:
+            raise Malformed("", f"more than {limit} bytes, limits.response")
+    return b"".join(parts)
 
 
 def with_repairs(reply: Reply, repairs: Repairs) -> Reply:

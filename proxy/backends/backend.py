@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from typing import Protocol as Interface
-from typing import runtime_checkable
+from typing import TypeAlias, runtime_checkable
 
 from msgspec import Struct
 
 from ..balance.key_ring import KeyRing
 from ..ir import Event, Reply, Request
 from ..ir.rate_limits import RateLimit
+from ..ir.stream import Texts
 from ..protocols.protocol import NewId, UpstreamRequest, UpstreamTarget
 from ..routing import BackendConfig
+
+Sink: TypeAlias = Callable[[bytes, Texts | None], bool]
+"""Takes whole frames of a stream, and the texts in them unless they are relayed; False where it cannot now."""
+
+
+def no_sink(whole: bytes, texts: Texts | None) -> bool:
+    """Takes nothing."""
+    return False
 
 
 class StreamChunk(Struct, frozen=True):
@@ -80,8 +89,17 @@ class Backend(Interface):
         ...
 
     def stream(
-        self, sent: UpstreamRequest, body: bytes, headers: Mapping[str, str], new_id: NewId, *, relayed: bool
-    ) -> AsyncGenerator[StreamChunk, None]: ...
+        self,
+        sent: UpstreamRequest,
+        body: bytes,
+        headers: Mapping[str, str],
+        new_id: NewId,
+        *,
+        relayed: bool,
+        sink: Sink = no_sink,
+    ) -> AsyncGenerator[StreamChunk, None]:
+        """The answer as it comes, but for what the sink takes."""
+        ...
 
     async def send(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> bytes:
         """Calls another endpoint below the base URL; returns the whole answer's bytes."""

@@ -8,25 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Coroutine, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from ..balance.key_ring import KeyRing
-from ..errors import Malformed, UpstreamError, connection_cut, upstream_failure
+from ..errors import Malformed, UpstreamError, connection_cut, upstream_cut, upstream_failure
 from ..ir import Event, Failure, Reply, ReplyEnd, Request, is_committing, unfold
 from ..ir.rate_limits import RateLimit, has_limits
 from ..ir.repairs import Repairs
 from ..protocols.protocol import NewId, Protocol, StreamDecoder, UpstreamRequest, UpstreamTarget
 from ..routing import BackendConfig
 from ..wire import json_fields
-from ..wire.framing import DONE, FRAMINGS, NULL, Frame, Framing, write
+from ..wire.framing import FRAMINGS, NULL, Frame, Framing, write
 from ..wire.json_repair import JsonRepair
 from ..wire.text_repair import valid_utf8
-from .answer_repairs import is_body, note_repairs, with_repairs, without_mark_noted
-from .backend import StreamChunk
+from .answer_body import parse_body, parse_body_or_lines
+from .answer_repairs import is_body, note_repairs, rest_of_body, with_repairs, without_mark_noted
+from .backend import Sink, StreamChunk, no_sink
+from .plain_reads import PlainReads
 from .relayed_stream import RelayedStream, first_of
 from .retry_after import quota_reset_after, wait_of
 from .secrets import bearer, secrets_of
@@ -45,12 +47,6 @@ _ERROR_LIMIT = 1024 * 1024
 
 _UPSTREAM_TEXTS = ("message", "code", "param")
 """The fields of a Failure that an upstream wrote."""
-
-_UNSEEN = 4
-"""Reads of a relayed stream that are kept, to be decoded if it ends without a known end."""
-
-_UNSEEN_BYTES = 16 * 1024
-"""Bytes beyond which the last of them is enough."""
 
 
 class HttpBackend:
@@ -157,17 +153,20 @@ class HttpBackend:
         try:
             answer = await self._post(sent, False, body, headers)
             try:
-                raw = await self._read(answer)
+                raw = answer.whole(self._response_limit)
+                if raw is None:
+                    raw = await self._read(answer)
             finally:
                 answer.close()
         finally:
             self._shared.busy -= 1
         repairs = Repairs()
         try:
-            plain = self.protocol.plain_reply(raw) if sent.relayed and self._clean(raw, repairs) is raw else None
+            is_plain = sent.dialect is None and self._clean(raw, repairs) is raw
+            plain = self.protocol.plain_reply(raw, sent.relayed) if is_plain else None
             if plain is not None:
                 return plain, raw
-            value, raw = self._parse(raw, repairs)
+            value, raw = parse_body(raw, repairs, self._clean)
             if type(value) is list and len(value) == 1:
                 value = value[0]  # Google answers errors so
             if type(value) is not dict:
@@ -178,21 +177,17 @@ class HttpBackend:
         except UpstreamError as error:
             raise UpstreamError(self._scrubbed(error.failure)) from None
 
-    def _parse(self, raw: bytes, repairs: Repairs) -> tuple[Any, bytes]:
-        """The JSON value of a body, and its bytes as the client may get them."""
-        raw = self._clean(without_mark_noted(raw, repairs), repairs)
-        try:
-            return json_fields.parse(raw), raw
-        except Malformed:
-            repaired = JsonRepair(repairs).of(raw)
-            if repaired is None:
-                raise
-            return json_fields.parse(repaired), repaired
-
     async def stream(
-        self, sent: UpstreamRequest, body: bytes, headers: Mapping[str, str], new_id: NewId, *, relayed: bool
+        self,
+        sent: UpstreamRequest,
+        body: bytes,
+        headers: Mapping[str, str],
+        new_id: NewId,
+        *,
+        relayed: bool,
+        sink: Sink = no_sink,
     ) -> AsyncGenerator[StreamChunk, None]:
-        """The answer as it comes; the last event is a ReplyEnd or a Failure.
+        """The answer as it comes, but for what the sink takes; the last event is a ReplyEnd or a Failure.
 
         A relayed stream is decoded until the first content event; after it only frames that may hold usage or the end
         are.
@@ -207,47 +202,40 @@ class HttpBackend:
             decoder = protocol.stream_decoder(sent, new_id)
             framing = FRAMINGS[protocol.framing](self._frame_limit)
             filter_ = RelayedStream(protocol) if relayed else None
-            watch = self.protocol.terminal_markers
-            unseen: deque[bytes] = deque(maxlen=_UNSEEN)
             repairs = Repairs()
             mend = JsonRepair(repairs)
-            chunks = answer.chunks()
+            reads = PlainReads(framing, partial(self._clean, repairs=repairs), decoder, filter_, sink)
+            chunks = answer.chunks(reads.take)
             head: bytes | None = b""
             async for chunk in chunks:
                 if head is not None:
                     head = without_mark_noted(head + chunk, repairs)
                     found = is_body(head, self.protocol.framing)
                     if found:
-                        yield self._whole(await self._rest_of_body(head, chunks), sent, new_id, repairs)
+                        yield self._whole(await rest_of_body(head, chunks, self._response_limit), sent, new_id, repairs)
                         return
                     if found is None:
                         continue
                     chunk, head = head, None
-                whole = framing.cut(chunk)
-                if not whole:
+                    reads.is_on = True
+                    if reads.take(chunk):
+                        continue
+                whole, is_plain, texts = reads.left()
+                if is_plain:
+                    yield StreamChunk([] if texts is None else texts.events(), whole)
                     continue
-                whole = self._clean(whole, repairs)
-                if (
-                    decoder.fast_forward
-                    and first_of(watch, whole) < 0
-                    and (filter_ is None or filter_.is_sound(framing, whole))
-                ):
-                    if len(whole) > _UNSEEN_BYTES:
-                        unseen.clear()
-                    unseen.append(whole)
-                    yield StreamChunk([], whole)
-                    continue
-                unseen.clear()
+                reads.unseen.clear()
                 events, good = self._events(framing, decoder, whole, filter_, mend)
                 note_repairs(events, repairs)
                 if events or relayed:
                     yield StreamChunk(events, good)
                 if decoder.done:
+                    reads.is_on = False
                     break
             else:
                 if head:
                     framing.cut(head)
-                for whole in unseen:  # a host may write the end in a way that the markers do not match
+                for whole in reads.unseen:  # a host may write the end in a way that the markers do not match
                     events = [event for frame in framing.parse(whole) for event in decoder.feed(frame)]
                     ends = [event for event in events if type(event) in (ReplyEnd, Failure)]
                     note_repairs(ends, repairs)
@@ -255,6 +243,8 @@ class HttpBackend:
                 ending = self._ending(framing, decoder)
                 note_repairs(ending.events, repairs)
                 yield ending
+                return
+            if answer.is_over:
                 return
             async for whole in self._rest(chunks, framing):
                 if filter_ is not None:
@@ -321,12 +311,12 @@ class HttpBackend:
             try:
                 found = self._fed(frame, decoder, filter_, kept)
             except Malformed:
-                repaired = mend.of(frame.data)
-                is_changed |= repaired is not None
+                del kept[before:]
+                is_changed |= (repaired := mend.of_frame(frame.data)) is not None
                 try:
                     if repaired is None:
                         raise
-                    found = self._fed(Frame(repaired, frame.event), decoder, filter_, kept)
+                    found = self._fed(Frame(repaired, frame.event), decoder, filter_, kept) if repaired else []
                 except Malformed as fault:
                     found = [self._garbage(fault).failure]
             events += found
@@ -348,26 +338,14 @@ class HttpBackend:
             return []
         return decoder.feed(frame)
 
-    async def _rest_of_body(self, head: bytes, chunks: AsyncIterator[bytes]) -> bytes:
-        parts, size = [head], len(head)
-        async for chunk in chunks:
-            parts.append(chunk)
-            size += len(chunk)
-            if size > self._response_limit:
-                raise Malformed("", f"more than {self._response_limit} bytes, limits.response")
-        return b"".join(parts)
-
     def _whole(self, body: bytes, sent: UpstreamRequest, new_id: NewId, repairs: Repairs) -> StreamChunk:
         """The events of a body that came where a stream was asked for: an answer, an error, or a stream's frames."""
         repairs.add("whole_body")
         protocol = sent.dialect or self.protocol
         try:
-            value, body = self._parse(body, repairs)
-        except Malformed:
-            lines = [line for line in self._clean(body, repairs).splitlines() if line.strip()]
-            if len(lines) < 2:
-                raise
-            value = [self._parse(line, repairs)[0] for line in lines if line.strip() != DONE]
+            value, body = parse_body_or_lines(body, repairs, self._clean)
+        except UpstreamError as error:
+            return StreamChunk([error.failure], b"")
         events: list[Event] = []
         if type(value) is dict:
             try:
@@ -389,6 +367,8 @@ class HttpBackend:
     def _ending(self, framing: Framing, decoder: StreamDecoder) -> StreamChunk:
         """The events at the end of the bytes: of a last frame without its blank line, then those of the decoder."""
         frames = [frame for frame in framing.rest() if frame.data != NULL]
+        if frames and json_fields.is_cut(frames[-1].data):
+            return StreamChunk([upstream_cut()], b"")
         events = [event for frame in frames for event in decoder.feed(frame)] + decoder.close()
         whole = not any(type(event) is Failure for event in events)
         events = [self._scrubbed(event) if type(event) is Failure else event for event in events]
@@ -406,17 +386,19 @@ class HttpBackend:
         finally:
             self._shared.busy -= 1
 
-    async def _post(self, sent: UpstreamRequest, stream: bool, body: bytes, headers: Mapping[str, str]) -> Answer:
+    def _post(
+        self, sent: UpstreamRequest, stream: bool, body: bytes, headers: Mapping[str, str]
+    ) -> Coroutine[Any, Any, Answer]:
         model = sent.target.model
         if sent.dialect is not None:
             own = self.config.base_url + sent.dialect.address(model, stream)
-            return await self._ask("POST", own, body, headers, model=model)
+            return self._ask("POST", own, body, headers, model=model)
         url = self._urls.get((model, stream))
         if url is None:
             url = self.config.base_url + self.protocol.address(model, stream)
             if len(self._urls) < 1000:
                 self._urls[model, stream] = url
-        return await self._ask("POST", url, body, headers, model=model)
+        return self._ask("POST", url, body, headers, model=model)
 
     async def _ask(
         self,

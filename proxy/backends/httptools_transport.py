@@ -11,14 +11,15 @@ import re
 import ssl
 import zlib
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from socket import socket as Socket
-from typing import cast
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import httptools
 from msgspec import Struct
 
+from .deadlines import DeadlineQueue
 from .name_resolution import connect, not_connected, shared_resolver
 from .transport import (
     DEFAULT_NAMES,
@@ -35,6 +36,7 @@ from .transport import (
     Unreachable,
     WayOut,
     proxy_authorization,
+    take_nothing,
 )
 
 READ = 8 * 1024
@@ -76,37 +78,43 @@ class HttptoolsTransport:
         self._addresses: dict[str, _Address] = {}
         self._tls: ssl.SSLContext | None = None
         self._loop = asyncio.get_running_loop()
+        self._silences = DeadlineQueue(timeouts.read)
         self._buffer = memoryview(bytearray(READ))
         """The memory that each read of any connection fills until it is parsed, which is at once."""
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Coroutine[Any, Any, Answer]:
         address = self._addresses.get(url) or self._address_of(url)
-        return await self._send(address, b"%bcontent-length: %d\r\n" % (address.head, len(body)), headers, body)
+        return self._send(address, b"%bcontent-length: %d\r\n" % (address.head, len(body)), headers, body)
 
-    async def ask(self, method: str, url: str, headers: Mapping[str, str]) -> Answer:
+    def ask(self, method: str, url: str, headers: Mapping[str, str]) -> Coroutine[Any, Any, Answer]:
         address = self._address_of(url, method)
-        return await self._send(address, address.head, headers, b"")
+        return self._send(address, address.head, headers, b"")
 
     async def _send(self, address: _Address, head: bytes, headers: Mapping[str, str], body: bytes) -> Answer:
+        """Sends a request, and returns once the answer's head is there."""
         fields = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
         request = b"%b%b\r\n%b" % (head, fields.encode("latin-1", "replace"), body)
-        if (connection := self._reuse()) is not None:
-            asked = self._loop.time()
+        connection = self._reuse()
+        was_idle, asked = connection is not None, self._loop.time()
+        while True:
+            if connection is None:
+                connection = await self._connect(address)
             try:
-                return await self._exchange(connection, request)
-            except Unreachable:
-                if connection.heard or self._loop.time() - asked > STALE_S:
+                connection.ask(request)
+                while not connection.status:
+                    await connection.wait()
+                return _HttptoolsAnswer(self, connection)
+            except BaseException as fault:
+                connection.drop()
+                if (
+                    not was_idle
+                    or not isinstance(fault, Unreachable)
+                    or connection.heard
+                    or self._loop.time() - asked > STALE_S
+                ):
                     raise
                 # the server closed the idle connection while the request was on its way
-        return await self._exchange(await self._connect(address), request)
-
-    async def _exchange(self, connection: _Connection, request: bytes) -> Answer:
-        try:
-            await connection.ask(request, self._timeouts.read)
-        except BaseException:
-            connection.drop()
-            raise
-        return _HttptoolsAnswer(self, connection)
+                connection, was_idle = None, False
 
     def _address_of(self, url: str, method: str = "POST") -> _Address:
         parts = urlsplit(url)
@@ -144,7 +152,7 @@ class HttptoolsTransport:
                     if self._proxy is not None and address.tls:
                         await self._open_tunnel(socket, address)
                     _, connection = await self._loop.create_connection(
-                        lambda: _Connection(self._loop, self._open.discard, self._timeouts.header, self._buffer),
+                        lambda: _Connection(self._open.discard, self._silences, self._timeouts.header, self._buffer),
                         sock=socket,
                         ssl=self._tls if address.tls else None,
                         server_hostname=address.host if address.tls else None,
@@ -202,33 +210,42 @@ class _Connection(asyncio.BufferedProtocol):
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
         lost: Callable[[_Connection], None],
+        silences: DeadlineQueue,
         header_limit: int,
         buffer: memoryview,
     ) -> None:
         self._buffer = buffer
         self._header_limit = header_limit
-        self._loop = loop
+        self._loop = asyncio.get_running_loop()
         self._lost = lost
+        self._silences = silences
         self._socket: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
+        """Waits for more of an answer, or for its fault."""
         self._fault: Exception | None = None
+        self.chunks: list[bytes] = []
+        """The parts of the body that came and were not taken yet."""
+        self.on_body = self.chunks.append  # the parser's callback for each piece: a function of ours would cost more
+        self._parser = httptools.HttpResponseParser(self)
         self._timer: asyncio.TimerHandle | None = None
+        """The rest of a silence that began after its request."""
         self._busy = False
         self._reset()
 
     def _reset(self) -> None:
-        self._parser = httptools.HttpResponseParser(self)
         self.status = 0
         self.headers: dict[str, str] = {}
-        self.chunks: deque[bytes] = deque()
+        self.chunks.clear()
+        self.refused: bytes | None = None
+        """The part that was offered to the reader before, and comes first."""
+        self._take: Callable[[bytes], bool] | None = None
+        """The reader that waits, if it takes chunks without waking up."""
         self.complete = False
         self.heard = False
         """True if any byte of an answer came."""
         self._header_bytes = 0
         self._head_bytes = 0
-        self._waiting_bytes = 0
         self._paused = False
         self._inflate: zlib._Decompress | None = None
 
@@ -242,42 +259,40 @@ class _Connection(asyncio.BufferedProtocol):
 
     # ---- asking ------------------------------------------------------------------------------------------------------
 
-    async def ask(self, request: bytes, silence: float) -> None:
-        """Send a request, and return once the answer's head is there."""
+    def ask(self, request: bytes) -> None:
+        """Sends a request; the head of its answer is there as soon as there is a `status`."""
         self._reset()
-        self._keeps = True
-        self._busy = True
-        self._silence = silence
-        self._heard = self._loop.time()
-        self._timer = self._loop.call_later(silence, self._tick)
+        self._keeps = self._busy = True
+        self._silences.add(self)
         if self._socket is None:
             raise Unreachable("closed")
         self._socket.write(request)
-        while not self.status:
-            await self.wait()
 
-    async def wait(self) -> None:
-        """Until something happens: the head, a chunk, the end or a fault. A fault is raised by the next call, so that
-        what came before it is heard first."""
+    def wait(self, take: Callable[[bytes], bool] | None = None) -> asyncio.Future[None]:
+        """Until something happens: the head, a chunk that `take` refuses, the end or a fault.
+
+        A fault is raised by the next call, so that what came before it is heard first.
+        """
         if self._fault is not None:
             raise self._fault
         self._heard = self._loop.time()  # silence counts while somebody listens: a slow client is not the backend's
-        self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        self._take = take
+        self._waiter = waiter = self._loop.create_future()
+        return waiter
 
-    def taken(self, size: int) -> None:
-        """The reader took this many bytes."""
-        self._waiting_bytes -= size
-        if self._paused and self._waiting_bytes < HIGH_WATER // 2 and self._socket is not None:
+    def taken(self) -> bytes:
+        """Gives the reader what has come, as one chunk."""
+        chunk = self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
+        self.chunks.clear()
+        if self._paused and self._socket is not None:
             self._paused = False
             self._socket.resume_reading()
+        return chunk
 
     def rest(self) -> None:
         """The answer is over for its reader: no more silence to watch."""
         self._busy = False
+        self._silences.remove(self)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -290,16 +305,19 @@ class _Connection(asyncio.BufferedProtocol):
             self._socket.abort()
             self._socket = None
 
-    def _tick(self) -> None:
-        silent = self._loop.time() - self._heard if self._waiter is not None else 0.0
-        if silent < self._silence:
-            self._timer = self._loop.call_later(self._silence - silent, self._tick)
+    def expire(self) -> None:
+        """Fails the answer where the backend was silent since its request, or looks again once it may have been."""
+        waits = self._waiter is not None and not self._waiter.done()
+        silent = self._loop.time() - self._heard if waits else 0.0
+        if silent < self._silences.seconds:
+            self._timer = self._loop.call_later(self._silences.seconds - silent, self.expire)
         else:
             self._fail(TimedOut())
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     def _fail(self, fault: Exception) -> None:
         if self._fault is None:
@@ -315,26 +333,58 @@ class _Connection(asyncio.BufferedProtocol):
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._received(self._buffer[:nbytes])
-
-    def _received(self, data: memoryview) -> None:
-        self._heard = self._loop.time()
         if not self._busy:
             self.drop()  # unrequested bytes must not become the beginning of the next answer
             return
+        self._heard = self._loop.time()
         self.heard = True
+        before = len(self.chunks)
         try:
-            self._parser.feed_data(data)
+            self._parser.feed_data(self._buffer[:nbytes])
+            if self._inflate is not None:
+                self._inflate_from(before)
         except (httptools.HttpParserError, zlib.error) as fault:
             self._fail(Unreachable(type(fault).__name__))
         except httptools.HttpParserUpgrade:
             self._fail(Unreachable("upgrade"))
+        if self.chunks:
+            if self._is_taken() and not self.complete and self._fault is None:
+                return  # the most frequent read of a stream: its reader sleeps on
+            self._pause_if_full()
         if not self.status:  # the parser keeps a header until it is whole
-            self._head_bytes += len(data)
+            self._head_bytes += nbytes
             if self._head_bytes > self._header_limit:
                 self._fail(Unreachable("headers too large"))
                 self.drop()
         self._wake()
+
+    def _is_taken(self) -> bool:
+        """Offers what has come to the reader while it waits; what it refuses is kept for it."""
+        if self._take is None or self._waiter is None or self._waiter.done():
+            return False
+        chunk = self.taken()
+        try:
+            if self._take(chunk):
+                return True
+        except Exception as fault:  # it is the reader's, and raised where that waits
+            self._fail(fault)
+            return True
+        self.refused = chunk
+        return False
+
+    def _pause_if_full(self) -> None:
+        if not self._paused and self._socket is not None and sum(map(len, self.chunks)) > HIGH_WATER:
+            self._paused = True
+            self._socket.pause_reading()
+
+    def _inflate_from(self, first: int) -> None:
+        """Decompresses the chunks from this one on."""
+        data = b"".join(self.chunks[first:])
+        del self.chunks[first:]
+        if self._inflate is not None and (whole := self._inflate.decompress(data, INFLATED)):
+            self.chunks.append(whole)
+        if self._inflate is not None and self._inflate.unconsumed_tail:
+            raise zlib.error("inflates to more than any answer has")
 
     def eof_received(self) -> bool:
         return False
@@ -372,22 +422,11 @@ class _Connection(asyncio.BufferedProtocol):
             return
         self._keeps = self._parser.should_keep_alive()
         encoding = self.headers.get("content-encoding", "identity").lower()
-        if encoding in ("gzip", "deflate"):  # some hosts compress although they were told not to
+        # some hosts compress although they were told not to; "x-gzip" is "equivalent to "gzip""
+        # https://www.rfc-editor.org/rfc/rfc9110#section-8.4.1.3
+        if encoding in ("gzip", "x-gzip", "deflate"):
             self._inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
         self.status = status
-
-    def on_body(self, data: bytes) -> None:
-        if self._inflate is not None:
-            data = self._inflate.decompress(data, INFLATED)
-            if self._inflate.unconsumed_tail:
-                raise zlib.error("inflates to more than any answer has")
-            if not data:
-                return
-        self.chunks.append(data)
-        self._waiting_bytes += len(data)
-        if self._waiting_bytes > HIGH_WATER and not self._paused and self._socket is not None:
-            self._paused = True
-            self._socket.pause_reading()
 
     def on_message_complete(self) -> None:
         if self.status:
@@ -402,10 +441,13 @@ class _HttptoolsAnswer:
         self.status = connection.status
         self.headers: Mapping[str, str] = connection.headers
 
-    async def read(self, limit: int) -> bytes:
+    def whole(self, limit: int) -> bytes | None:
         connection = self._connection
         if connection.complete and len(connection.chunks) == 1 and len(connection.chunks[0]) <= limit:
-            return connection.chunks.popleft()  # the most frequent case: all came in one read
+            return connection.taken()
+        return None
+
+    async def read(self, limit: int) -> bytes:
         chunks = []
         size = 0
         async for chunk in self.chunks():
@@ -415,19 +457,25 @@ class _HttptoolsAnswer:
             chunks.append(chunk)
         return b"".join(chunks)
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self, take: Callable[[bytes], bool] = take_nothing) -> AsyncIterator[bytes]:
         connection = self._connection
         while True:
-            if connection.chunks:
-                # what one read of the socket brought goes on as one chunk
-                chunk = connection.chunks.popleft() if len(connection.chunks) == 1 else b"".join(connection.chunks)
-                connection.chunks.clear()
-                connection.taken(len(chunk))
+            if connection.refused is not None:
+                chunk, connection.refused = connection.refused, None
                 yield chunk
+            elif connection.chunks:
+                chunk = connection.taken()
+                if not take(chunk):
+                    yield chunk
             elif connection.complete:
                 return
             else:
-                await connection.wait()
+                await connection.wait(take)
+
+    @property
+    def is_over(self) -> bool:
+        connection = self._connection
+        return connection.complete and not connection.chunks and connection.refused is None
 
     def close(self) -> None:
         if not self._closed:

@@ -15,6 +15,7 @@ import msgspec
 from ..protocols.protocol import Protocol, StreamDecoder
 from ..wire import json_fields
 from ..wire.framing import DONE, Frame, Framing, plain_frames
+from ..wire.plain_objects import plain_objects
 
 
 class RelayedStream:
@@ -27,6 +28,17 @@ class RelayedStream:
         self._ends_with_done = protocol.ends_with_done
         self._passes_done = protocol.ends_with_done or protocol.ignores_done
         self._is_over = False
+        self._quiet = None if protocol.quiet_frame is None else quiet_frames(protocol.quiet_frame)
+
+    def is_quiet(self, objects: tuple[bytes, int] | None) -> bool:
+        """Returns whether these frames are parts of the answer and hold neither usage nor the end nor an error."""
+        return objects is not None and self._quiet is not None and self._quiet(*objects) is not None
+
+    def is_unread(self, framing: Framing, whole: bytes) -> bool:
+        """Returns whether frames after the first content go on unread: all are quiet, or sound and without a mark."""
+        if self.is_quiet(framing.objects(whole)):
+            return True
+        return first_of(self._marks, whole) < 0 and self.is_sound(framing, whole)
 
     def is_sound(self, framing: Framing, whole: bytes) -> bool:
         """Returns whether these bytes are JSON objects of the answer and nothing else; a quick check."""
@@ -85,6 +97,10 @@ def first_of(marks: tuple[bytes, ...], data: bytes) -> int:
         if at >= 0:
             first = at
     return first
+
+
+quiet_frames = lru_cache(maxsize=64)(plain_objects)
+"""The decoder of a protocol's quiet frames."""
 
 
 @lru_cache(maxsize=64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from base64 import b64encode
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
@@ -119,18 +119,35 @@ class ConnectTimedOut(TimedOut):
     was_sent = False
 
 
+def take_nothing(chunk: bytes) -> bool:
+    """Refuses each chunk, so that the reader gets it."""
+    return False
+
+
 class Answer(Protocol):
     """A response: `status` and lower-case `headers` at once, the body in chunks."""
 
     status: int
     headers: Mapping[str, str]
 
+    def whole(self, limit: int) -> bytes | None:
+        """The whole body, if it is there already and has no more bytes; else None."""
+        ...
+
     async def read(self, limit: int) -> bytes:
         """The whole body; raises OverflowError past `limit` bytes."""
         ...
 
-    def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it arrives; raises Unreachable where the connection breaks, TimedOut on silence."""
+    def chunks(self, take: Callable[[bytes], bool] = take_nothing) -> AsyncIterator[bytes]:
+        """The body as it arrives; raises Unreachable where the connection breaks, TimedOut on silence.
+
+        Each chunk is offered to `take` first, maybe before the reader wakes up; only what it refuses is yielded.
+        """
+        ...
+
+    @property
+    def is_over(self) -> bool:
+        """True once the whole body came and was read."""
         ...
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ import json
 import sys
 
 from ..errors import Malformed
+from ..ir.tool_ids import with_unique_calls
 from ..protocols import PROTOCOLS
 from ..protocols.protocol import UpstreamTarget
 from ..wire import json_fields
@@ -33,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     except Malformed as fault:
         print(f"not a {args.source} request: {fault}", file=sys.stderr)
         return USAGE
-    sent = target.encode_request(request, UpstreamTarget(args.model or request.model, args.target))
+    sent = target.encode_request(with_unique_calls(request), UpstreamTarget(args.model or request.model, args.target))
     print(json.dumps(json.loads(json_fields.encode(sent.payload)), indent=2, ensure_ascii=False))
     for loss in sent.losses:
         print(f"loss: {loss.feature} {loss.how} at {loss.path}", file=sys.stderr)

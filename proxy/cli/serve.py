@@ -28,9 +28,7 @@ from ..workers.listeners import DEFAULT_SHARING
 from .config_source import add_config_arguments
 from .exit_codes import ENVIRONMENT, FAILED, OK
 from .store_watch import watch_store
-from .supervisor import supervise
 from .usage_writer import keep_usage
-from .worker import run_worker
 
 log = logging.getLogger("crosswire")
 
@@ -89,6 +87,8 @@ def run(args: argparse.Namespace) -> int:
     if args.verbose > 1:
         logging.getLogger("crosswire").setLevel(logging.DEBUG)  # the libraries' own debug lines are left out
     if args.worker is not None:
+        from .worker import run_worker  # one process needs nothing of it
+
         return run_worker(args, output, _loop_factory(), _end_after)
     loader = ConfigLoader(config_file(args.config), port=args.port, backend=args.backend)
     config = loader.load()
@@ -134,7 +134,11 @@ def run(args: argparse.Namespace) -> int:
         return OK
 
     async def run_all() -> int:
-        return await (supervise(args, args.workers, loader, config, _welcome) if args.workers > 1 else run_proxy())
+        if args.workers == 1:
+            return await run_proxy()
+        from .supervisor import supervise  # with what only several processes need
+
+        return await supervise(args, args.workers, loader, config, _welcome)
 
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:

@@ -58,7 +58,7 @@ def _build_call(
         if request.model != target.model:
             body = json_fields.encode(codec.with_model(json_fields.parse_object(body), target.model))
         path = codec.path(target.model, request.single)
-        return UpstreamCall(lambda raw: _read_relayed(raw, relay, codec), path, body, relayed=True)
+        return UpstreamCall(lambda raw: _read_relayed(raw, request, relay, codec), path, body, relayed=True)
     if not request.items:  # the model is to be loaded, and another host has nothing to load
         return UpstreamCall(lambda _: (EmbeddingsReply((), None), b""))
     payload, losses = codec.encode_request(request, target.model)
@@ -75,10 +75,14 @@ def _estimate(request: EmbeddingsRequest) -> int:
     return sum(estimate_text(text) if isinstance(text, str) else len(text) for text in texts)
 
 
-def _read_relayed(raw: bytes, relay: Relay, codec: EmbeddingsCodec) -> tuple[EmbeddingsReply | None, bytes]:
-    """An equal backend's own bytes, and what could be decoded of them."""
+def _read_relayed(
+    raw: bytes, request: EmbeddingsRequest, relay: Relay, codec: EmbeddingsCodec
+) -> tuple[EmbeddingsReply | None, bytes]:
+    """An equal backend's own bytes, with the vectors in the form that was asked for, and what could be decoded."""
     body = json_fields.parse_object(raw)
     try:
+        if (mended := codec.as_requested(body, request)) is not None:
+            raw, body = json_fields.encode(mended), mended
         return codec.decode_reply(body), relay.reply(raw)
     except Malformed:
         return None, relay.reply(raw)  # a host's own way to write a vector is its client's affair

@@ -10,11 +10,13 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
+from functools import cached_property
 from time import perf_counter
 from typing import Generic, TypeAlias, TypeVar
 
 from msgspec.structs import replace
 
+from ..backends.deadlines import Deadline
 from ..balance.strategy import Hedge
 from ..errors import RequestError, UpstreamError, failure, upstream_failure
 from ..ir import Failure
@@ -24,6 +26,7 @@ from ..resilience.retry import backoff
 from ..resilience.rounds import Rank, Rounds
 from ..routing import Candidate
 from .admission import Ticket
+from .attempt_failures import MISSING, too_deep, worse
 from .context import RETRY_AFTER_S, RequestContext
 from .decision_log import log_attempt
 from .failover_chain import FailoverChain, PrepareCall, PreparedCall
@@ -35,9 +38,6 @@ from .side_effects import effect_of
 from .url_media import Unfetched
 
 log = logging.getLogger("crosswire")
-
-MISSING = ("not_found", "model_not_found")
-"""Kinds by which a backend says that it has no such model, response or endpoint."""
 
 C = TypeVar("C", bound=PreparedCall)
 R = TypeVar("R")
@@ -56,7 +56,7 @@ _Key: TypeAlias = tuple[str, str | None]
 class AttemptLoop(Generic[C, R]):
     """Calls one backend after the other for one request; the only code that touches breakers, budgets and keys.
 
-    `fingerprint` identifies the request's content, so that one request which breaks every backend opens no breaker.
+    `content` is the request's, so that one request which breaks every backend opens no breaker.
     `fetch` gets what a candidate needs before it can take the request.
     """
 
@@ -66,7 +66,7 @@ class AttemptLoop(Generic[C, R]):
         chain: FailoverChain,
         prepare: PrepareCall[C],
         call: Call[C, R],
-        fingerprint: int,
+        content: bytes,
         fetch: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._context = context
@@ -75,10 +75,10 @@ class AttemptLoop(Generic[C, R]):
         self._chain = chain
         self._prepare = prepare
         self._call = call
-        self._fingerprint = fingerprint
+        self._content = content
         self._fetch = fetch
-        self._candidates = {(each.backend, each.model): each for each in chain.candidates}
-        self._rounds: Rounds[_Key] = Rounds(tuple(self._candidates), self._retry.attempts)
+        self._begun_rounds: Rounds[_Key] | None = None
+        """The rounds of calls, once a failure made them matter."""
         self._key = 0
         """The backend's key that the last attempt used."""
         self._refused_keys: dict[str, set[int]] = {}
@@ -91,7 +91,7 @@ class AttemptLoop(Generic[C, R]):
         """The call under way."""
         self._bound: str | None = None
         """The field by which the request is bound to one backend, once a failure made that matter."""
-        self._deadline: asyncio.Timeout | None = None
+        self._deadline: Deadline | None = None
         self.race: Race[C, R] | None = None
         """The two calls of a hedged request, if this loop makes one of them."""
         self.attempt_under_way: Attempt | None = None
@@ -101,12 +101,11 @@ class AttemptLoop(Generic[C, R]):
 
     async def run(self, first: C) -> R:
         """Returns the first answer. Raises the failure that the client gets, where no candidate answers in time."""
-        limit = self._retry.deadline_s
         self._context.mark_stage("decide")
         call: C | None = first
         last, worst = first, None
         try:
-            async with asyncio.timeout(limit) as deadline:
+            with Deadline(self._runtime.deadlines) as deadline:
                 self._deadline = deadline
                 if not first.is_local and not (self._runtime.breakers.quiet and self._has_room(first.candidate)):
                     call, worst = await self.next_attempt(worst, first)
@@ -121,7 +120,7 @@ class AttemptLoop(Generic[C, R]):
                             return await self._hedged(call, hedge)
                         return await self.attempt(call)
                     except UpstreamError as error:
-                        worst = _worse(worst, error)
+                        worst = worse(worst, error)
                         if self._key_was_changed(error.failure, call):
                             continue
                         if (again := self._in_another_protocol(error.failure, call)) is not None:
@@ -131,10 +130,10 @@ class AttemptLoop(Generic[C, R]):
                             break
                         call, worst = await self.next_attempt(worst, call)
         except TimeoutError:
-            if not deadline.expired():
+            if not deadline.has_expired:
                 raise
             self._cut_off_last_attempt()
-            text = f"No backend answered within {limit:g} s (retry.deadline_s)."
+            text = f"No backend answered within {self._retry.deadline_s:g} s (retry.deadline_s)."
             raise UpstreamError(failure("upstream_timeout", text)) from None
         assert worst is not None  # noqa: S101 - without a failure there is a next candidate
         if last.fallback is not None and worst.failure.kind == "upstream_error":
@@ -144,7 +143,7 @@ class AttemptLoop(Generic[C, R]):
     def commit(self) -> None:
         """The answer has begun: the deadline no longer applies."""
         if self._deadline is not None:
-            self._deadline.reschedule(None)
+            self._deadline.lift()
         if self._running is not None:
             self._proven(self._running)
             if self._running.backend in self._runtime.watched and self.attempt_under_way is not None:
@@ -163,6 +162,16 @@ class AttemptLoop(Generic[C, R]):
         """The backend's key that the last attempt used."""
         return self._key
 
+    @cached_property
+    def _candidates(self) -> dict[_Key, Candidate]:
+        return {(each.backend, each.model): each for each in self._chain.candidates}
+
+    @property
+    def _rounds(self) -> Rounds[_Key]:
+        if self._begun_rounds is None:
+            self._begun_rounds = Rounds(tuple(self._candidates), self._retry.attempts)
+        return self._begun_rounds
+
     # ---- one attempt -------------------------------------------------------------------------------------------------
 
     async def attempt(self, call: C) -> R:
@@ -180,7 +189,7 @@ class AttemptLoop(Generic[C, R]):
         ticket, self._ticket = self._ticket or Ticket(name, now), None
         self._running = ticket
         is_probe = runtime.breakers.begin(name, now)
-        if not self._rounds.tries(_key(call.candidate)):
+        if self._begun_rounds is None or not self._begun_rounds.tries(_key(call.candidate)):
             runtime.retry_budget.earn(name)
         ring = call.backend.ring if name in runtime.keyed else None
         if ring is not None:
@@ -214,7 +223,7 @@ class AttemptLoop(Generic[C, R]):
                 self._proven(ticket)
                 runtime.breakers.succeeded(name)
             elif outcome is not None:
-                runtime.breakers.failed(name, outcome, self._fingerprint, runtime.now(), was_sent=was_sent)
+                runtime.breakers.failed(name, outcome, hash(self._content), runtime.now(), was_sent=was_sent)
                 told = failed or context.record.error
                 if told is not None and told.kind == outcome and not self._chain.lookup:
                     runtime.failures.note(call.backend.config, told)
@@ -238,7 +247,7 @@ class AttemptLoop(Generic[C, R]):
         runtime.breakers.answering(ticket.backend, now)
         for attempt in self._context.record.attempts[:-1]:
             if attempt.backend != ticket.backend and rule_of(attempt.outcome).evidence in ("each", "once"):
-                runtime.breakers.confirmed(attempt.backend, self._fingerprint, now)
+                runtime.breakers.confirmed(attempt.backend, hash(self._content), now)
 
     def _judge(self, attempt: Attempt, outcome: str | None) -> None:
         """An attempt at a backend that is timed is over; a stream was measured when it began to answer."""
@@ -271,7 +280,7 @@ class AttemptLoop(Generic[C, R]):
     def _racer(self, call: C, race: Race[C, R]) -> AttemptLoop[C, R]:
         """A loop for one of the two calls, with what the first of them holds."""
         chain = replace(self._chain, candidates=(call.candidate,), balance=None)
-        racer = AttemptLoop(self._context, chain, self._prepare, self._call, self._fingerprint, self._fetch)
+        racer = AttemptLoop(self._context, chain, self._prepare, self._call, self._content, self._fetch)
         racer.race, racer._deadline = race, self._deadline
         racer._ticket, self._ticket = self._ticket, None
         return racer
@@ -308,9 +317,9 @@ class AttemptLoop(Generic[C, R]):
         for attempt in self._context.record.attempts:  # two of a hedged request may be under way
             if attempt.outcome == "aborted":
                 attempt.outcome = "upstream_timeout"
-                silent = upstream_failure(504)
-                self._runtime.failures.note(self._context.backends[attempt.backend].config, silent)
-                self._runtime.breakers.failed(attempt.backend, attempt.outcome, self._fingerprint, self._runtime.now())
+                silent, runtime = upstream_failure(504), self._runtime
+                runtime.failures.note(self._context.backends[attempt.backend].config, silent)
+                runtime.breakers.failed(attempt.backend, attempt.outcome, hash(self._content), runtime.now())
 
     # ---- what follows a failure --------------------------------------------------------------------------------------
 
@@ -407,7 +416,7 @@ class AttemptLoop(Generic[C, R]):
                 rounds.pass_over(key)
                 continue
             if isinstance(admitted, Failure):
-                worst = _worse(worst, UpstreamError(admitted))
+                worst = worse(worst, UpstreamError(admitted))
                 self._failed(key, admitted)
                 continue
             self._ticket = admitted
@@ -485,15 +494,3 @@ class AttemptLoop(Generic[C, R]):
 
 def _key(candidate: Candidate) -> _Key:
     return candidate.backend, candidate.model
-
-
-def _worse(before: UpstreamError | None, error: UpstreamError) -> UpstreamError:
-    """The failure that says more: a backend that does not have what is asked for says less than one that failed."""
-    if before is None or before.failure.kind in MISSING or error.failure.kind not in MISSING:
-        return error
-    return before
-
-
-def too_deep() -> Failure:
-    """The failure for an answer that nests more deeply than the interpreter can follow."""
-    return failure("upstream_garbage", "The backend's answer is nested too deeply.")

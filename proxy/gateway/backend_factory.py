@@ -7,7 +7,6 @@ from collections.abc import Callable
 from ..backends.aiohttp_transport import aiohttp_transport
 from ..backends.backend import Backend
 from ..backends.http import HttpBackend
-from ..backends.mlx.backend import MlxBackend
 from ..backends.mlx.model_folder import folder_of, read_folder
 from ..backends.transport import DIRECT, Timeouts, Transport, WayOut
 from ..config import Config
@@ -20,6 +19,8 @@ def make_backend(backend: BackendConfig, config: Config) -> Backend:
     """The backend, without a connection yet."""
     settings = config.settings
     if backend.protocol not in PROTOCOLS:
+        from ..backends.mlx.backend import MlxBackend  # with what only a local model needs
+
         return MlxBackend(backend, read_folder(folder_of(backend.folder)), first_s=settings.read_timeout_s)
     timeouts = Timeouts(settings.connect_timeout_s, settings.read_timeout_s, settings.limits.response_header)
     way, transport = way_out(backend), _transport()

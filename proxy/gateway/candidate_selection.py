@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from msgspec.structs import replace
@@ -10,9 +10,10 @@ from msgspec.structs import replace
 from .. import headers
 from ..errors import Refused, failure
 from ..ir import Failure, Request
-from ..routing import Candidate, Decision, RequestFeatures, RoutingInput, decide
+from ..routing import Candidate, Decision, RequestFeatures, RoutingInput, decide, kept_decision
 from .context import RETRY_AFTER_S, RequestContext
-from .failover_chain import FailoverChain, PrepareCall, PreparedCall
+from .failover_chain import FailoverChain, PrepareCall, PreparedCall, no_state
+from .runtime import ALL_UP
 from .target_choice import choose_target
 
 C = TypeVar("C", bound=PreparedCall)
@@ -30,17 +31,20 @@ def select_candidate(
     features: RequestFeatures | None = None,
     owner: str | None = None,
     request: Request | None = None,
+    state: Callable[[], str | None] = no_state,
 ) -> tuple[FailoverChain, C]:
     """Routes the request, again without the candidates that cannot take it, until one can; records each decision.
 
     Candidates with an open breaker come last in the chain; where all are open they are the chain. Full backends are
     left out. `owner` is the backend that keeps what the request refers to, which is the chain if it is a candidate.
-    Equal candidates are put into the order of their route's strategy, which may look at the `request`. Raises Refused
-    where no candidate is left.
+    Equal candidates are put into the order of their route's strategy, which may look at the `request`. `state` is that
+    of the chain. Raises Refused where no candidate is left.
     """
     unfit: dict[str, str] = {}
     caller = context.caller
     allowed = None if caller is None else caller.allowed
+    pin, mode = client_headers.get(headers.BACKEND), client_headers.get(headers.MODE)
+    is_free = pin is None and mode is None and features is None and allowed is None
     while True:
         health = context.health()
 
@@ -51,8 +55,8 @@ def select_candidate(
                     capabilities,
                     context.frontend.name,
                     unfit,
-                    pin=client_headers.get(headers.BACKEND),
-                    mode=client_headers.get(headers.MODE),
+                    pin=pin,
+                    mode=mode,
                     down=down,
                     features=features,
                     allowed=allowed,
@@ -60,15 +64,20 @@ def select_candidate(
                 context.config.plan,
             )
 
-        decision = decided(health.unavailable)
+        kept = (
+            kept_decision(model, capabilities, context.config.plan)
+            if is_free and health is ALL_UP and not unfit
+            else None
+        )
+        decision = decided(health.unavailable) if kept is None else kept
         if decision.balance is not None:
             decision = choose_target(context, decision, request)
-        chain = FailoverChain.of(decision)
+        chain = FailoverChain.of(decision, state)
         if health.broken:
             whole = decided(health.full)
             if decision.chosen is None and decision.refusal is not None and decision.refusal.kind == "overloaded":
                 decision = whole if whole.chosen is None else replace(whole, because=f"{whole.because}; {ALL_DOWN}")
-                chain = replace(FailoverChain.of(decision), all_down=True)
+                chain = replace(FailoverChain.of(decision, state), all_down=True)
             else:
                 chain = replace(chain, candidates=_with_others(decision.chain, whole.chain))
         context.record.decision = decision

@@ -17,7 +17,7 @@ from ..ir import Added, Loss, Request
 from ..ir.capabilities import required_capabilities
 from ..ir.stop_sequences import cut_at_stops
 from ..ir.token_estimate import estimate_prompt
-from ..ir.tool_ids import with_unique_ids
+from ..ir.tool_ids import with_unique_calls, with_unique_ids
 from ..known_clients import client_of
 from ..observability.request_record import Attempt
 from ..protocols import PROTOCOLS
@@ -91,20 +91,16 @@ class ChatHandler:
         fetch = None if self._media is None else self._media.fetch
         if self._context.caller is not None or self._context.runtime.limited:
             await self._reserve(request, call)
-        new_id, record = self._new_id, self._context.record
-        reply_context = ReplyContext(
-            request, new_id(""), int(record.at), new_id, self._wants_array(request), record.request_id
-        )
-        context, fingerprint = self._context, hash(self._incoming.body)
+        context, content = self._context, self._incoming.body
         prepare = partial(self._prepare_candidate, request)
         if not request.stream:
-            call_unary = partial(self._call_unary, reply_context)
-            loop: AttemptLoop[ChatCall, HttpResponse] = AttemptLoop(
-                context, chain, prepare, call_unary, fingerprint, fetch
-            )
+            call_unary = partial(self._call_unary, request)
+            loop: AttemptLoop[ChatCall, HttpResponse] = AttemptLoop(context, chain, prepare, call_unary, content, fetch)
             return await loop.run(call)
-        forwarder = StreamForwarder(context, reply_context, writer, ends_whole=self._is_exempt("ends_whole"))
-        await forwarder.run(AttemptLoop(context, chain, prepare, forwarder.forward, fingerprint, fetch), call)
+        forwarder = StreamForwarder(
+            context, self._reply_context(request), writer, ends_whole=self._is_exempt("ends_whole")
+        )
+        await forwarder.run(AttemptLoop(context, chain, prepare, forwarder.forward, content, fetch), call)
         return None
 
     # ---- decode ------------------------------------------------------------------------------------------------------
@@ -115,10 +111,12 @@ class ChatHandler:
             incoming = self._incoming = replace(incoming, body=without_mark(incoming.body))
             self._context.repaired(("bom",))
         try:
-            fields, body = parse_request(incoming.body)
-            if body is not incoming.body:
-                self._incoming = incoming = replace(incoming, body=body)
-            request = self._frontend.decode_request(fields, incoming.url)
+            request = self._frontend.plain_request(incoming.body)
+            if request is None:
+                fields, body = parse_request(incoming.body)
+                if body is not incoming.body:
+                    self._incoming = incoming = replace(incoming, body=body)
+                request = self._frontend.decode_request(fields, incoming.url)
         except Malformed as fault:
             raise ClientError(failure("bad_request", f"Invalid request: {fault}.", param=fault.path or None)) from None
         except RecursionError:
@@ -170,9 +168,12 @@ class ChatHandler:
                 request.model,
                 needed,
                 partial(self._prepare_candidate, request),
-                request_features(request) if plan.alias_table.meaning(request.model) in plan.smart_names else None,
+                request_features(request)
+                if plan.smart_names and plan.alias_table.meaning(request.model) in plan.smart_names
+                else None,
                 None if state is None else self._runtime.owners.owner(state.ids),
                 request,
+                partial(reference_of, self._frontend, request),
             )
             chosen = call.backend.config
             made = self._context.record.decision
@@ -183,7 +184,6 @@ class ChatHandler:
                 log_request(self._frontend.title, request.model)
                 if (made := self._context.record.decision) is not None:
                     log_decision(request.model, needed, plan, made, chosen)
-        chain = replace(chain, state=partial(reference_of, self._frontend, request))
         if self._runtime.keyed:
             chain = replace(chain, subject=conversation_of(request))
         return chain, call
@@ -239,6 +239,9 @@ class ChatHandler:
         else:
             if self._frontend.to_chat is not None:
                 request, losses = self._frontend.to_chat(request)
+            if (unique := with_unique_calls(request)) is not request:
+                request = unique
+                self._context.repaired(("call_repeated",))
             try:
                 sent = backend.encode(request, target)
                 if self._media is not None:
@@ -298,9 +301,13 @@ class ChatHandler:
 
     # ---- call and encode ---------------------------------------------------------------------------------------------
 
+    def _reply_context(self, request: Request) -> ReplyContext:
+        record, new_id = self._context.record, self._new_id
+        return ReplyContext(request, new_id(""), int(record.at), new_id, self._wants_array(request), record.request_id)
+
     async def _call_unary(
         self,
-        reply_context: ReplyContext,
+        request: Request,
         call: ChatCall,
         attempt: Attempt,
         loop: AttemptLoop[ChatCall, HttpResponse],
@@ -326,7 +333,7 @@ class ChatHandler:
             if self._frontend.keeps_replies:
                 self._runtime.owners.remember(reply.id, backend.config.name, context.client_name)
         else:
-            answer, losses = self._frontend.encode_reply(unique, reply_context)
+            answer, losses = self._frontend.encode_reply(unique, self._reply_context(request))
             if losses:
                 call.policy.record_losses(losses, context.record)
             body = json_fields.encode(answer)

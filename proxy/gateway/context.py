@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from math import ceil, isfinite
 from time import perf_counter
 from typing import TYPE_CHECKING, TypeVar
@@ -112,8 +112,8 @@ class RequestContext:
 
     def decoded(self, body: bytes, model: str | None = None, *, stream: bool = False) -> None:
         """The client's request was decoded."""
-        self.record.model = model
-        self.record.stream = stream
+        record = self.record
+        record.model, record.stream = model, stream
         self.log_body("client_request", body)
         self.mark_stage("decode")
 
@@ -130,19 +130,21 @@ class RequestContext:
         """One backend is about to be called; losses and additions are those of this attempt's request alone."""
         if self._promised is not None:
             self.arrived()
-        attempt = Attempt(backend, model, relayed=relayed, began_ms=self.elapsed_ms())
-        self.record.losses = list(losses)
-        self.record.added = added
-        self.record.attempts.append(attempt)
+        record, now = self.record, (perf_counter() - self._began) * 1000
+        attempt = Attempt(backend, model, "aborted", relayed, 0.0, (), None, now)
+        record.losses = list(losses)
+        record.added = added
+        record.attempts.append(attempt)
         if self.trace is not None:
             self.trace.attempt_started(attempt)
         self.log_body("backend_request", body)
         return attempt
 
-    def repaired(self, names: Iterable[str]) -> None:
+    def repaired(self, names: tuple[str, ...]) -> None:
         """These repairs were made on the request or on the answer."""
-        known = self.record.repaired
-        known += [name for name in names if name not in known]
+        if names:
+            known = self.record.repaired
+            known += [name for name in names if name not in known]
 
     def answered_by(self, backend: str, model: str | None) -> None:
         """This backend's answer is the one that the client gets."""
@@ -197,7 +199,8 @@ class RequestContext:
         if record.hedged is not None:
             self._price_hedged(record.hedged)
         for attempt in record.attempts:
-            attempt.rate_limits = self._rate_limits(attempt)
+            if self.backends[attempt.backend].rate_limits:
+                attempt.rate_limits = self._rate_limits(attempt)
         record.total_ms = self.elapsed_ms()
         if is_request and (runtime.guard is not None or runtime.ledger is not None):
             self._account()
@@ -272,7 +275,7 @@ class RequestContext:
 
     def mark_stage(self, name: str) -> None:
         """A stage of the request ends now."""
-        self.record.stages.append((name, self.elapsed_ms()))
+        self.record.stages.append((name, (perf_counter() - self._began) * 1000))
 
     def response_headers(self, content_type: str, *, held: bool = False) -> dict[str, str]:
         """The headers of a response; while it is held open, without those that a failover could make false."""
@@ -281,8 +284,10 @@ class RequestContext:
         if self.frontend.request_id_header is not None:
             fields[self.frontend.request_id_header] = record.request_id
         if not held:
-            kept = self.runtime.kept_headers
-            fields.update((name, text) for name, text in record.response_headers().items() if name in kept)
+            known, kept = record.response_headers(), self.runtime.kept_headers
+            for name in known:
+                if name in kept:
+                    fields[name] = known[name]
             own = () if self.caller is None else self.caller.rate_limits(self.runtime.clock())
             if own:
                 fields.update(self.frontend.write_rate_limits(own, self.runtime.clock()))

@@ -15,12 +15,13 @@ from msgspec.structs import replace
 from .. import headers
 from ..backends.backend import Backend
 from ..clients.client import Client
-from ..errors import ClientError, Malformed, Refused, UpstreamError, failure
+from ..errors import ClientError, Malformed, Refused, UpstreamError, body_cut, failure
 from ..ir import Failure, Loss, Usage
 from ..ir.token_estimate import estimate_text
 from ..observability.request_record import Attempt
 from ..protocols.protocol import Protocol, StoredState, UpstreamTarget, UrlParams
 from ..routing import Candidate, Plan
+from ..wire import json_fields
 from ..wire.duplicate_keys import parse_request
 from ..wire.text_repair import BOM, without_mark
 from .attempts import AttemptLoop
@@ -206,7 +207,7 @@ class EndpointHandler:
     def _loop(
         self, chain: FailoverChain, prepare: Callable[[Candidate], _EndpointCall[T] | str]
     ) -> AttemptLoop[_EndpointCall[T], T]:
-        return AttemptLoop(self._context, chain, prepare, self._call_backend, hash(self.request.body))
+        return AttemptLoop(self._context, chain, prepare, self._call_backend, self.request.body)
 
     def _prepare_candidate(self, candidate: Candidate, build: BuildCall[T], model: str) -> _EndpointCall[T] | str:
         """The call for this candidate, or why its backend cannot take it."""
@@ -245,6 +246,8 @@ class EndpointHandler:
             try:
                 answer = call.read(raw)
             except Malformed:
+                if json_fields.is_cut(raw):
+                    raise UpstreamError(body_cut()) from None
                 text = f"Backend '{name}' sent what is no answer to this request."
                 raise UpstreamError(Failure("upstream_garbage", text, 502, code="upstream_garbage")) from None
         attempt.outcome = "answered"

@@ -40,6 +40,10 @@ PrepareCall: TypeAlias = Callable[[Candidate], "C | str"]
 """Encodes the request for a candidate's backend; a string says why that backend cannot take it."""
 
 
+def no_state() -> None:
+    """The field by which a request refers to what one backend keeps, of a request that does not."""
+
+
 class FailoverChain(Struct, frozen=True):
     """The candidates of one request in the order in which they are called; those that are down come last.
 
@@ -56,15 +60,14 @@ class FailoverChain(Struct, frozen=True):
     cascade: bool = False
     lookup: bool = False
     all_down: bool = False
-    state: Callable[[], str | None] = lambda: None
+    state: Callable[[], str | None] = no_state
     balance: Balance | None = None
     subject: bytes | None = None
 
     @staticmethod
-    def of(decision: Decision) -> FailoverChain:
-        return FailoverChain(
-            decision.chain, decision.mode not in CHOSEN_BY_CAPABILITY, decision.cascade, balance=decision.balance
-        )
+    def of(decision: Decision, state: Callable[[], str | None] = no_state) -> FailoverChain:
+        moves_on = decision.mode not in CHOSEN_BY_CAPABILITY
+        return FailoverChain(decision.chain, moves_on, decision.cascade, False, False, state, decision.balance)
 
     @property
     def hedge(self) -> Hedge | None:

@@ -39,7 +39,6 @@ class Gateway(Runtime):
         self.retiring = False
         """True once a successor takes the new connections; requests that still come here are answered, and each answer
         ends its connection."""
-        self._under_way: set[asyncio.Task[object]] = set()
 
     @property
     def draining(self) -> bool:
@@ -97,7 +96,7 @@ class Gateway(Runtime):
 
     def cancel_all(self) -> None:
         """Cancels what is under way; its clients see a broken connection, never a proper end."""
-        for task in self._under_way:
+        for task in self.under_way:
             task.cancel()
 
     async def _handle(
@@ -107,7 +106,7 @@ class Gateway(Runtime):
         self.metrics.in_flight += 1
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine always runs in one
-        self._under_way.add(task)
+        self.under_way[task] = context
         self.idle.clear()
         try:
             if self.draining:
@@ -138,7 +137,7 @@ class Gateway(Runtime):
         finally:
             self.metrics.in_flight -= 1
             context.finish()
-            self._under_way.discard(task)
+            self.under_way.pop(task, None)
             self.close_unused_backends()
             if not self.metrics.in_flight:
                 self.idle.set()

@@ -26,6 +26,8 @@ def new_instance_id() -> str:
 
 def check_hops(fields: Mapping[str, str], instance: str, limit: int) -> None:
     """Raises ClientError where the request came through this proxy before, or through `limit` proxies."""
+    if headers.VIA not in fields:
+        return
     hops = _hops(fields)
     if instance in hops:
         text = f"This request came through this proxy before, {len(hops)} hops ago: backends name proxies in a circle."
@@ -48,9 +50,10 @@ def upstream_headers(
 
     `instance` is None for a backend that is no proxy.
     """
-    found = forwarded_headers(frontend, client, backend.betas) if backend.protocol == frontend.name else {}
+    found = forwarded_headers(frontend, client, backend.betas) if backend.protocol == frontend.name and client else {}
     if instance is not None:
-        found[headers.VIA] = ", ".join((*map(headers.printable, _hops(client)), instance))
+        hops = _hops(client)
+        found[headers.VIA] = ", ".join((*map(headers.printable, hops), instance)) if hops else instance
     return found
 
 

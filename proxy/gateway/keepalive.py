@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from .stream_writer import ClientGone, ResponseWriter
 
@@ -21,7 +21,12 @@ class KeepaliveWriter:
     """
 
     def __init__(
-        self, writer: ResponseWriter, ping: bytes, interval: float, held_headers: Mapping[str, str], kept_bytes: int
+        self,
+        writer: ResponseWriter,
+        ping: bytes,
+        interval: float,
+        held_headers: Callable[[], Mapping[str, str]],
+        kept_bytes: int,
     ) -> None:
         self._writer = writer
         self._ping = ping
@@ -59,6 +64,14 @@ class KeepaliveWriter:
             self.kept_bytes -= len(data)
         await self._writer.write(data)
 
+    @property
+    def write_now(self) -> Callable[[bytes], None] | None:
+        """The same as of a ResponseWriter, which tells of no ping under way and keeps no bytes."""
+        write = None if self._pinging is not None or self.kept_bytes > 0 else self._writer.write_now
+        if write is not None:
+            self._last_write = self._loop.time()
+        return write
+
     async def end(self) -> None:
         await self._await_ping()
         self.stop()
@@ -92,7 +105,7 @@ class KeepaliveWriter:
         try:
             if not self.opened:
                 self.opened = True
-                await self._writer.open(self._held_headers)
+                await self._writer.open(self._held_headers())
             self._last_write = self._loop.time()
             await self._writer.write(self._ping)
         except ClientGone:

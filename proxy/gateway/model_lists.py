@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from ..backends.backend import Backend
 from ..config import Config
-from ..errors import Malformed, UpstreamError
+from ..errors import BODY_ENDED, Malformed, UpstreamError
 from ..protocols import PROTOCOLS
 from ..routing import NameFamily, Plan
 from ..wire import json_fields
@@ -61,17 +61,21 @@ async def ask_models(backend: Backend) -> tuple[str, ...] | Unlisted:
         return Unlisted("not_found", "It has no list of models.")
     names: dict[str, None] = {}
     path: str | None = protocol.provider_models.path
+    raw = b""
     try:
         async with asyncio.timeout(ASK_S):
             for _ in range(MOST_PAGES):
                 if path is None or len(names) >= MOST_MODELS:
                     break
-                body = json_fields.parse_object(await backend.send("GET", path, None, {}))
+                raw = await backend.send("GET", path, None, {})
+                body = json_fields.parse_object(raw)
                 found, path = protocol.provider_models.read(body)
                 names |= dict.fromkeys(name for name in found if 0 < len(name) <= LONGEST_NAME)
     except UpstreamError as error:
         return Unlisted(error.failure.kind, error.failure.message)
     except Malformed as fault:
+        if json_fields.is_cut(raw):
+            return Unlisted("upstream_cut", BODY_ENDED)
         return Unlisted("upstream_garbage", f"It answered with no list of models ({fault}).")
     except TimeoutError:
         return Unlisted("upstream_timeout", f"It did not list its models within {ASK_S:g} s.")

@@ -6,11 +6,13 @@ import re
 
 import msgspec
 
-from ..errors import Malformed
-from ..ir import Block, Opaque, Request, ToolResult
+from ..backends.relayed_stream import quiet_frames
+from ..ir import Block, Opaque, Request, Text, ToolResult
 from ..protocols.protocol import Protocol, UpstreamTarget
 from ..routing import BackendConfig
 from ..wire import json_fields
+from ..wire.framing import FRAMINGS
+from ..wire.json_members import member
 
 _DATA_LINE = re.compile(rb"(data:[ ]?)(.*?)([\r\n]*)", re.DOTALL)
 
@@ -22,8 +24,13 @@ class Relay:
         self._protocol = protocol
         self._renames = asked != upstream
         if self._renames:
+            self._asked_name = asked
             self._asked = msgspec.Raw(json_fields.encode(asked))
             self._upstream = msgspec.Raw(json_fields.encode(upstream))
+            self._framing = FRAMINGS[protocol.framing](0)
+            self._quiet = None if protocol.quiet_frame is None else quiet_frames(protocol.quiet_frame)
+            key = json_fields.encode(protocol.model_out[0][-1])
+            self._keys = (key + b":", key + b": ")
 
     @staticmethod
     def between(
@@ -36,8 +43,11 @@ class Relay:
             return None
         if (target.traits.rows or frontend.to_chat) and frontend.needs_reencoding(request, target, body):
             return None
-        if any(_is_foreign(block, frontend.name) for turn in request.turns for block in turn.blocks):
-            return None
+        name = frontend.name
+        for turn in request.turns:
+            for block in turn.blocks:
+                if (type(block) is not Text or block.signature is not None) and _is_foreign(block, name):
+                    return None
         return Relay(frontend, request.model, target.model)
 
     def request(self, body: bytes) -> bytes:
@@ -57,7 +67,33 @@ class Relay:
         """Whole frames of the backend's stream with the client's name of the model."""
         if not self._renames:
             return whole
-        return b"".join([self._line(line) for line in whole.splitlines(keepends=True)])
+        quick = self.renamed_at_once(whole)
+        return quick if quick is not None else b"".join([self._line(line) for line in whole.splitlines(keepends=True)])
+
+    def renamed_at_once(self, whole: bytes) -> bytes | None:
+        """The same for quiet frames, by one replacement; None where its result may differ.
+
+        It cannot if each frame has the backend's name before and the client's after it, and as many names were
+        replaced as there are frames.
+        """
+        before = self._names_in(whole)
+        if not before or any([name != before[0] for name in before]):
+            return None
+        if before[0] is msgspec.UNSET:
+            return whole  # the frames name no model
+        name = json_fields.encode(before[0])
+        for key in self._keys:
+            if whole.count(key + name) == len(before):
+                renamed = whole.replace(key + name, key + bytes(self._asked))
+                is_exact = self._names_in(renamed) == [self._asked_name] * len(before)
+                return renamed if is_exact else None
+        return None
+
+    def _names_in(self, whole: bytes) -> list[str | msgspec.UnsetType | None] | None:
+        """The model's name in each of these frames, if all are quiet."""
+        objects = None if self._quiet is None else self._framing.objects(whole)
+        frames = None if objects is None or self._quiet is None else self._quiet(*objects)
+        return None if frames is None else [frame.model for frame in frames]
 
     def _line(self, line: bytes) -> bytes:
         if self._protocol.framing == "ndjson":
@@ -69,30 +105,19 @@ class Relay:
         return match[1] + self._named(match[2]) + match[3]
 
     def _named(self, body: bytes) -> bytes:
-        try:
-            fields = json_fields.raw_object(body)
-        except Malformed:
-            return body  # [DONE], or one line of several
-        changed = False
         for path in self._protocol.model_out:
-            changed = self._rename(fields, path) or changed
-        return json_fields.encode(fields) if changed else body
+            body = self._renamed(body, path)
+        return body
 
-    def _rename(self, fields: dict[str, msgspec.Raw], path: tuple[str, ...]) -> bool:
+    def _renamed(self, body: bytes, path: tuple[str, ...]) -> bytes:
+        """A JSON object with the client's name at this path; the body itself where it has nothing there."""
         key, *rest = path
-        if key not in fields:
-            return False
-        if not rest:
-            fields[key] = self._asked
-            return True
-        try:
-            inner = json_fields.raw_object(bytes(fields[key]))
-        except Malformed:
-            return False
-        if not self._rename(inner, tuple(rest)):
-            return False
-        fields[key] = msgspec.Raw(json_fields.encode(inner))
-        return True
+        found = member(body, key)
+        if found is None:
+            return body  # also [DONE], or one line of several
+        start, end = found
+        value = self._renamed(body[start:end], tuple(rest)) if rest else bytes(self._asked)
+        return body[:start] + value + body[end:]
 
 
 def _is_foreign(block: Block, protocol: str) -> bool:

@@ -15,7 +15,7 @@ def check_model(model: str, limits: Limits) -> None:
     """Raises ClientError for a name that is too long or that no model has: paths, logs and headers hold it."""
     if len(model) > limits.name_length:
         raise _too_much("model", f"has more than {limits.name_length} characters", "name_length")
-    if not model.isprintable() or ".." in _SEPARATOR.split(model):
+    if not model.isprintable() or (".." in model and ".." in _SEPARATOR.split(model)):
         text = "Invalid request: model: is no model's name: it has a control character, or `..` between slashes."
         raise ClientError(failure("bad_request", text, param="model"))
 

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from ..backends.backend import Backend, LoadedBackend
+from ..backends.deadlines import DeadlineQueue
 from ..backends.secrets import SECRET_LENGTH
 from ..balance.hedge_budget import HedgeBudget
 from ..balance.measures import Beliefs, Measures
@@ -50,6 +51,7 @@ from .state_owners import StateOwners
 
 if TYPE_CHECKING:
     from ..observability.tracing import Tracer
+    from .context import RequestContext
 
 log = logging.getLogger("crosswire")
 
@@ -86,6 +88,9 @@ class BackendHealth(Struct, frozen=True):
     def unavailable(self) -> Mapping[str, str]:
         return {**self.broken, **self.full} if self.full else self.broken
 
+
+ALL_UP = BackendHealth({}, {})
+"""The health while every backend may be called."""
 
 Ids = Callable[[], NewId]
 """Called once for each request; returns the function that makes that request's ids."""
@@ -167,6 +172,8 @@ class Runtime:
         self._worker = ThreadPoolExecutor(1, "large-requests")
         """One thread, so that no two large requests compete with the loop for the interpreter's lock."""
         self.streams = 0
+        self.under_way: dict[asyncio.Task[object], RequestContext] = {}
+        """The requests that have not ended, by their tasks, in the order in which they came."""
         """Streamed answers under way."""
         self.is_ending = False
         """True once requests under way are cancelled because the proxy stops, and are told so."""
@@ -186,6 +193,8 @@ class Runtime:
     def _derive(self) -> None:
         """Computes once for each config what every request needs of it."""
         settings = self.config.settings
+        self.deadlines = DeadlineQueue(settings.retry.deadline_s)
+        """The requests that wait for the beginning of their answer."""
         self.loss_actions = {word: rule.action for word, rule in LOSS_RULES.items()} | dict(settings.ledger)
         self.kept_headers = settings.response_headers
         self._secrets = _secrets(self.config)
@@ -300,6 +309,8 @@ class Runtime:
 
     def health(self) -> BackendHealth:
         """The backends that are not to be called now."""
+        if self.breakers.quiet and not self._bounded:
+            return ALL_UP
         full = (
             {name: reason for name in self._bounded if (reason := self.full_reason(name)) is not None}
             if self._bounded

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol as Interface
 
 from ..backends.backend import StreamChunk
 from ..ir import Event, Failure
 from ..ir.stop_sequences import StopCutter
+from ..ir.stream import Texts
 from ..ir.tool_ids import UniqueIds
 from ..protocols.protocol import Protocol, StreamEncoder
 from ..wire.framing import FRAMINGS
@@ -23,6 +24,11 @@ class ResponseWriter(Interface):
 
     has_headers: bool
     """True if the client gets the headers, which tell of losses."""
+
+    @property
+    def write_now(self) -> Callable[[bytes], None] | None:
+        """Writes without waiting; None where the client has to read first, or where every write waits."""
+        ...
 
     async def open(self, headers: Mapping[str, str]) -> None: ...
     async def write(self, data: bytes) -> None: ...
@@ -56,10 +62,24 @@ class StreamTranscoder:
                 events = self._cutter.feed(events)
             self._last = self.encoder.encode(self._ids.events(events))
             return self._last
-        if chunk.raw and self._frontend.resume_after_relay is not None:
-            self._first = self._first or chunk.raw
-            self._last = chunk.raw
-        return self._relay.frames(chunk.raw)
+        return self._relayed(self._relay, chunk.raw)
+
+    def _relayed(self, relay: Relay, whole: bytes) -> bytes:
+        if whole and self._frontend.resume_after_relay is not None:
+            self._first = self._first or whole
+            self._last = whole
+        return relay.frames(whole)
+
+    def transcode_plain(self, whole: bytes, texts: Texts | None) -> bytes | None:
+        """The same of frames that hold nothing but texts, or are relayed; None where they need more than that."""
+        if self._relay is not None:
+            return self._relayed(self._relay, whole)
+        if texts is None:
+            return None
+        data = None if self._cutter is not None else self.encoder.encode_texts(texts)
+        if data is not None:
+            self._first, self._last = self._last or self._first, data
+        return data
 
     def failure(self, failure: Failure) -> bytes:
         """The error in band, after what was sent; a converted chunk that failed for its loss was not sent."""

@@ -15,10 +15,12 @@ from ..ir import Failure, Reply, ReplyEnd, ReplyStart, Usage, fold, is_committin
 from ..observability.request_record import Attempt
 from ..protocols.protocol import ReplyContext
 from .answer_quality import check_quality
-from .attempts import AttemptLoop, too_deep
+from .attempt_failures import too_deep
+from .attempts import AttemptLoop
 from .chat_call import ChatCall
 from .context import RETRY_AFTER_S, RequestContext
 from .decision_log import log_success
+from .direct_writes import DirectWrites
 from .keepalive import KeepaliveWriter
 from .runtime import SHUTTING_DOWN
 from .stream_writer import ClientGone, ResponseWriter, StreamTranscoder
@@ -55,7 +57,7 @@ class StreamForwarder:
             writer,
             self._frontend.ping,
             context.config.settings.keepalive_s,
-            context.response_headers(self._content_type(), held=True),
+            lambda: context.response_headers(self._content_type(), held=True),
             context.kept_bytes,
         )
 
@@ -94,18 +96,20 @@ class StreamForwarder:
         """Streams one backend's answer; raises UpstreamError where it failed before its first content event."""
         context, writer = self._context, self._writer
         fields = call.headers if context.trace is None else context.trace.with_parent(call.headers)
+        encoder = self._frontend.stream_encoder(self._reply_context)
+        transcoder = StreamTranscoder(call.relay, self._frontend, encoder, call.sent.stops)
+        direct = DirectWrites(context, transcoder, writer)
+        new_id = self._reply_context.new_id
         chunks = (
-            call.backend.stream(call.sent, call.body, fields, self._reply_context.new_id, relayed=call.relayed)
+            call.backend.stream(call.sent, call.body, fields, new_id, relayed=call.relayed, sink=direct.take)
             if call.reply is None
             else _own_chunks(call.reply)
         )
-        encoder = self._frontend.stream_encoder(self._reply_context)
-        transcoder = StreamTranscoder(call.relay, self._frontend, encoder, call.sent.stops)
         received: list[bytes] = []
         try:
             is_judged = call.reply is None and loop.may_escalate(call)
             source = _buffer_until_judged(chunks) if is_judged else chunks
-            await self._forward_chunks(source, transcoder, call, loop, received if context.kept_bytes else None)
+            await self._forward_chunks(source, transcoder, direct, call, loop, received if context.kept_bytes else None)
         except RequestError as error:
             if not writer.committed or _is_lost(loop):
                 raise
@@ -133,6 +137,7 @@ class StreamForwarder:
         self,
         chunks: AsyncIterator[StreamChunk],
         transcoder: StreamTranscoder,
+        direct: DirectWrites,
         call: ChatCall,
         loop: AttemptLoop[ChatCall, None],
         received: list[bytes] | None,
@@ -140,15 +145,14 @@ class StreamForwarder:
         """Every chunk to the client; raises UpstreamError where the answer fails, whatever was sent before."""
         context, writer = self._context, self._writer
         waiting: list[StreamChunk] = []  # handshakes: nothing is sent before the first content event
-        recorded = size = 0
+        recorded = 0
         committed = finished = will_tell = False
-        latest = context.elapsed_ms() + self._limits.stream_s * 1000
         async for chunk in chunks:
-            size += len(chunk.raw)
-            if size > self._limits.stream or context.elapsed_ms() > latest:
-                raise UpstreamError(self._too_long(size))
-            if received is not None and size - len(chunk.raw) < context.kept_bytes:
+            if received is not None and direct.size < context.kept_bytes:
                 received.append(chunk.raw)
+            direct.size += len(chunk.raw)
+            if direct.is_too_long():
+                raise UpstreamError(self._too_long(direct.size))
             events = chunk.events  # none of most chunks of a relay
             failed = next((event for event in events if type(event) is Failure), None) if events else None
             if committed:
@@ -158,7 +162,7 @@ class StreamForwarder:
                 if not any(is_committing(event) for event in events):
                     if failed is not None:
                         raise UpstreamError(failed)
-                    if size > HANDSHAKE:
+                    if direct.size > HANDSHAKE:
                         raise UpstreamError(upstream_failure(502, kind="upstream_garbage"))
                     continue
                 committed = True
@@ -186,6 +190,7 @@ class StreamForwarder:
                     transcoder.losses.headers_sent()
             if data:
                 await writer.write(data)
+            direct.is_on = True
             if failed is not None:
                 # a converted chunk has the error in it already; of a relayed one it was left out
                 await self._fail(failed, transcoder if transcoder.relayed else None, is_sent=not transcoder.relayed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .media_type import is_text_media
-from .model import Audio, Block, Document, Image, Request, Tool, ToolResult
+from .model import Audio, Block, Document, Image, Request, Text, Tool, ToolResult
 
 CAPABILITIES: dict[str, str] = {
     "text": "text in, text out",
@@ -21,16 +21,22 @@ CAPABILITIES: dict[str, str] = {
 """Every capability name that configs, scenarios and decisions may use, and its meaning."""
 
 
+TEXT_ONLY = frozenset(("text",))
+
+
 def required_capabilities(request: Request) -> frozenset[str]:
     """Returns the capabilities without which a backend cannot serve this request."""
     needed = {"text"}
-    if any(isinstance(tool, Tool) or tool.hosted is None for tool in request.tools):
+    if request.tools and any(isinstance(tool, Tool) or tool.hosted is None for tool in request.tools):
         needed.add("tools")
     if request.format is not None and request.format.kind != "text":
         needed.add(request.format.kind)
     for turn in request.turns:
-        _media_capabilities(turn.blocks, needed)
-    return frozenset(needed)
+        for block in turn.blocks:
+            if type(block) is not Text:  # most are
+                _media_capabilities(turn.blocks, needed)
+                break
+    return frozenset(needed) if len(needed) > 1 else TEXT_ONLY
 
 
 def _media_capabilities(blocks: tuple[Block, ...], needed: set[str]) -> None:

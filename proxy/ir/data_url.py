@@ -16,10 +16,11 @@ def media_of(url: str) -> Media:
     """
     if url[:5].lower() != "data:":
         return Media(url=url)
-    head, comma, data = url[5:].partition(",")
-    if not comma:
+    comma = url.find(",")
+    if comma < 0:
         return Media(url=url)
-    label, *flags = head.split(";")
+    label, *flags = url[5:comma].split(";")
+    data = url[comma + 1 :]  # the only copy of what may be megabytes
     if any(flag.strip().lower() == "base64" for flag in flags):
         if "%" in data:
             data = unquote_to_bytes(data).decode("ascii", "replace")

@@ -109,6 +109,7 @@ FIELD_FEATURES: dict[str, str] = {
     "repetition_penalty": "penalties",
     "repeat_last_n": "penalties",
     "penalize_newline": "penalties",
+    "num_predict": "max_tokens",
     "min_p": "sampler",
     "typical_p": "sampler",
     "tfs_z": "sampler",

@@ -19,9 +19,11 @@ from .model import (
     Loss,
     Opaque,
     Reasoning,
+    Refusal,
     Reply,
     Request,
     Text,
+    ToolCall,
     ToolResult,
     Video,
 )
@@ -194,7 +196,9 @@ def block_feature(block: Block) -> str:
             return type(block).__name__.lower()
         case Reasoning():
             return "reasoning_text"
-        case ToolResult():
+        case ToolCall() | ToolResult():
             return "orphan"
+        case Refusal():
+            return "refusal"
         case _:
             return "unknown_field"

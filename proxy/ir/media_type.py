@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import b64decode
 from binascii import Error as NotBase64
+from mimetypes import guess_extension
 
 from .model import Media
 
@@ -103,6 +104,18 @@ def is_text(mime: str | None) -> bool:
 def is_text_media(media: Media) -> bool:
     """Returns true if the media is a text, or a file of a type that is one."""
     return media.text is not None or (media.data is not None and is_text(media.mime))
+
+
+def file_name(mime: str | None) -> str:
+    """Returns the name of a document that has none, with the extension of its type."""
+    if mime is None or mime == "application/pdf":
+        return "document.pdf"
+    kind = mime.partition(";")[0]
+    return f"document{_EXTENSIONS.get(kind) or guess_extension(kind) or '.txt' * is_text(kind)}"
+
+
+_EXTENSIONS = {"text/plain": ".txt", "text/markdown": ".md", "application/yaml": ".yaml", "application/xml": ".xml"}
+"""Extensions of types that the standard library has none or several for."""
 
 
 def text_of(data: str) -> str | None:

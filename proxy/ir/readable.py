@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from .losses import declare_loss
 from .media_type import is_text, text_of
-from .model import Block, Document, Loss, Media, Opaque, Reasoning, Request, Text, ToolResult, Turn
+from .model import Block, Document, Loss, Media, Opaque, Reasoning, Refusal, Request, Text, ToolResult, Turn
 
 TextFiles = Literal["all", "results", "none"]
 """The documents of text that a target must be given as text: all, those in tool results, or none."""
@@ -21,7 +21,7 @@ def readable(request: Request, text_files: TextFiles) -> tuple[Request, list[Los
     What an assistant turn holds beside the model's own words, such as a summary of the conversation before it, becomes
     a user turn before that turn.
     """
-    if not any(_is_special(block) for turn in request.turns for block in turn.blocks):
+    if not any(_is_special(block, turn) for turn in request.turns for block in turn.blocks):
         return request, []
     losses: list[Loss] = []
     turns: list[Turn] = []
@@ -33,6 +33,8 @@ def readable(request: Request, text_files: TextFiles) -> tuple[Request, list[Los
             blocks = [block for block in blocks if not _is_readable(block)]
             if not blocks:
                 continue
+        elif turn.role != "assistant":
+            blocks = _refusals_as_text(blocks, f"turns[{t}]", losses)
         turns.append(
             replace(turn, blocks=tuple(_blocks(blocks, f"turns[{t}]", text_files == "all", text_files, losses)))
         )
@@ -75,12 +77,27 @@ def joined_thinking(texts: Iterable[str]) -> str:
     return PART_BREAK.join(text for text in texts if text)
 
 
-def _is_special(block: Block) -> bool:
-    return type(block) is Opaque or type(block) is Document or (type(block) is ToolResult and _has_special(block))
+def _is_special(block: Block, turn: Turn) -> bool:
+    if isinstance(block, ToolResult):
+        return _has_special(block)
+    kind = type(block)
+    return kind is Opaque or kind is Document or (kind is Refusal and turn.role != "assistant")
 
 
 def _has_special(result: ToolResult) -> bool:
-    return any(type(block) is Opaque or type(block) is Document for block in result.blocks)
+    return any(type(block) in (Opaque, Document, Refusal) for block in result.blocks)
+
+
+def _refusals_as_text(blocks: Iterable[Block], path: str, losses: list[Loss]) -> list[Block]:
+    """Returns the blocks of a turn that no model wrote: only a model's message has a place for a refusal."""
+    out: list[Block] = []
+    for b, block in enumerate(blocks):
+        if type(block) is Refusal:
+            losses.append(declare_loss(f"{path}.blocks[{b}]", "refusal"))
+            out.append(Text(block.text))
+        else:
+            out.append(block)
+    return out
 
 
 def _is_readable(block: Block) -> bool:
@@ -100,7 +117,8 @@ def _blocks(
                     losses.append(declare_loss(f"{path}.blocks[{b}].media.name", "name"))
                 yield Text(found)
             case ToolResult() if _has_special(block):
-                inner = _blocks(block.blocks, f"{path}.blocks[{b}]", text_files != "none", text_files, losses)
+                said = _refusals_as_text(block.blocks, f"{path}.blocks[{b}]", losses)
+                inner = _blocks(said, f"{path}.blocks[{b}]", text_files != "none", text_files, losses)
                 yield replace(block, blocks=tuple(inner))
             case _:
                 yield block

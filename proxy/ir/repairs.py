@@ -21,6 +21,7 @@ REPAIRS: dict[str, str] = {
     "text_twice": "a text that had been streamed under another index came again",
     # calls
     "call_id": "a call without an id got one",
+    "call_repeated": "a call of the conversation had no id or that of an earlier call; it and its result got another",
     "call_name": "the name of a call came after its first piece",
     "call_empty": "a call without a name and arguments was left out",
     # the end

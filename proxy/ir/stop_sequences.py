@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from .model import Failure, Reply, Text, TokenLogprob
+from .model import Failure, Loss, Reply, Text, TokenLogprob
 from .stream import (
     BlockCitation,
     BlockDelta,
@@ -18,6 +18,16 @@ from .stream import (
     fold,
     unfold,
 )
+
+
+def said_stops(sequences: Iterable[str], losses: list[Loss]) -> tuple[str, ...]:
+    """Returns the sequences without empty ones, which Ollama would find in every text and the others refuse.
+
+    "Invalid 'stop[0]': empty string." is the answer of OpenAI's API.
+    """
+    found = tuple(sequences)
+    losses += [Loss(f"stop[{at}]", "stop", "dropped") for at, sequence in enumerate(found) if not sequence]
+    return tuple(sequence for sequence in found if sequence)
 
 
 class StopCutter:

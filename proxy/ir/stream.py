@@ -93,6 +93,17 @@ class ReplyEnd(Struct, frozen=True, gc=False):
     repaired: tuple[str, ...] = ()
 
 
+class Texts(Struct, frozen=True, gc=False):
+    """Pieces of the text of one block, each of which came in a frame of its own and leaves in one: a short form."""
+
+    index: int
+    pieces: list[str]
+
+    def events(self) -> list[Event]:
+        """Returns the same as events."""
+        return [BlockDelta(self.index, piece) for piece in self.pieces]
+
+
 Event: TypeAlias = ReplyStart | BlockStart | BlockDelta | BlockSignature | BlockCitation | BlockEnd | ReplyEnd | Failure
 
 
@@ -233,6 +244,10 @@ class BlockSequencer:
                         self._current = None
                         self._advance(out)
         return out
+
+    def is_open(self, index: int) -> bool:
+        """Returns whether the deltas of this block may be sent at once."""
+        return index == self._current
 
     def _advance(self, out: list[Event]) -> None:
         """Appends the buffered blocks to `out`, in order, up to and including the first that has not ended."""

@@ -143,8 +143,9 @@ class Metrics(Collector):
         if record.decision is not None:
             chosen = record.decision.chosen
             self._decisions[record.decision.mode, chosen.backend if chosen else "none"] += 1
-        for feature in {loss.feature for loss in record.losses}:
-            self._losses[feature,] += 1
+        if record.losses:
+            for feature in {loss.feature for loss in record.losses}:
+                self._losses[feature,] += 1
         for attempt in record.attempts:
             self._attempts[attempt.backend, attempt.outcome] += 1
             self._upstream.observe(attempt.backend, attempt.ms / 1000)

@@ -9,6 +9,7 @@ const $ = (id) => document.getElementById(id);
 
 let token = "";
 let rows = []; // the newest first
+let running = []; // those under way, the oldest first
 let last = 0;
 let began = null;
 let state = null;
@@ -55,6 +56,7 @@ const act = (path) => call(path, { method: "POST", headers: { "x-crosswire-page"
 function showLogin() {
   clearTimeout(timer);
   rows = [];
+  running = [];
   last = 0;
   $("app").hidden = true;
   $("login").hidden = false;
@@ -99,9 +101,11 @@ async function poll() {
     began = found.state.began;
     state = found.state;
     last = found.last;
-    if (found.rows.length) {
-      rows = found.rows.concat(rows).slice(0, MOST_ROWS);
-      if (!paused && place() === "requests") redrawRows();
+    running = found.running;
+    rows = found.rows.concat(rows).slice(0, MOST_ROWS);
+    if (!paused && place() === "requests") {
+      if (found.rows.length) redrawRows();
+      else drawRunning();
     }
     const kept = state.bodies ? "bodies are kept" : "bodies are not kept";
     $("state").textContent = `${count(state.in_flight)} under way · ${count(rows.length)} seen · ${kept}`;
@@ -156,6 +160,17 @@ const COLUMNS = [
   ["time taken", (row) => milliseconds(row.ms), true],
 ];
 
+const RUNNING = [
+  ["since", (row) => clock(row.at)],
+  ["age", (row) => milliseconds(row.ms)],
+  ["how far", (row) => (row.stage === "is called" ? `${row.backend} is called` : row.stage === "streams" ? `${row.backend} streams` : row.stage)],
+  ["client", (row) => row.client ?? none],
+  ["asked by", (row) => row.frontend + (row.what === "chat" ? "" : ` ${row.what}`)],
+  ["model", (row) => row.model ?? none],
+  ["model there", (row) => row.model_used ?? none],
+  ["tries", (row) => count(row.attempts)],
+];
+
 function matches(row) {
   if (filters.frontend && row.frontend !== filters.frontend) return false;
   if (filters.backend && (row.backend ?? "") !== filters.backend) return false;
@@ -199,6 +214,7 @@ function listRequests() {
   });
   return [
     el("div", { class: "bar" }, search, kinds, choice("frontend", "Protocol"), choice("backend", "Backend"), choice("client", "Client"), pause, el("span", { id: "number", class: "faint" })),
+    el("div", { id: "running", role: "region", "aria-label": "Under way, oldest first" }),
     scroll,
     el("p", { class: "faint" }, "Keys: ↑ ↓ or j k select, Enter opens, Esc goes back, / filters, p pauses, t changes the theme, 1 to 4 change the view."),
   ];
@@ -218,8 +234,16 @@ function redrawRows() {
   refill("backend", "any backend");
   refill("client", "any client");
   shown = rows.filter(matches);
+  drawRunning();
   $("number").textContent = shown.length === rows.length ? `${count(rows.length)} requests` : `${count(shown.length)} of ${count(rows.length)} requests`;
   drawRows();
+}
+
+function drawRunning() {
+  const node = $("running");
+  if (!node) return;
+  const lines = filters.kind ? [] : running.filter(matches).map((row) => RUNNING.map(([, show]) => show(row)));
+  node.replaceChildren(...(lines.length ? [table(RUNNING.map(([name]) => name), lines, "Under way")] : []));
 }
 
 function drawRows() {

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 from ..costs.price import NANO
 from ..endpoints.explain import explain
 from ..errors import Malformed
+from ..gateway.context import RequestContext
 from ..gateway.runtime import Runtime
 from ..ir.losses import features
 from ..observability.body_buffer import Exchange, Wire
@@ -17,14 +19,22 @@ from ..wire import json_fields
 MOST_ROWS = 2000
 """Rows of one answer."""
 
+UNDER_WAY = "aborted"
+"""The outcome of an attempt that has no other yet."""
+
+MOST_RUNNING = 100
+"""Requests under way that are shown, those that began first."""
+
 NO_BODIES = "The bodies of this request are not kept; `ui: {bodies: true}` in the config keeps those of later ones."
 
 
 def list_requests(runtime: Runtime, after: int) -> dict[str, Any]:
-    """The requests that ended after the one with this number, the newest first, and the state of the proxy."""
+    """The requests that ended after the one with this number, the newest first, those under way, and the state of the
+    proxy."""
     newest = runtime.records.newest(after)[:MOST_ROWS]
     return {
         "rows": [_row(runtime, number, record) for number, record in newest],
+        "running": [_running(runtime, each) for each in islice(runtime.under_way.values(), MOST_RUNNING)],
         "last": runtime.records.added,
         "state": {
             "now": runtime.clock(),
@@ -35,6 +45,33 @@ def list_requests(runtime: Runtime, after: int) -> dict[str, Any]:
             "bodies": runtime.bodies is not None,
             "complaints": [*runtime.config_complaints, *filter(None, (runtime.store_complaint,))],
         },
+    }
+
+
+def _running(runtime: Runtime, it: RequestContext) -> dict[str, Any]:
+    """A request that has not ended: what is known of it so far, how far it is, and its age."""
+    record = it.record
+    last = record.attempts[-1] if record.attempts else None
+    if last is None:
+        stage = "waits" if record.stages else "is read"
+    elif record.ttft_ms is not None:
+        stage = "streams"
+    else:
+        stage = "is called" if last.outcome == UNDER_WAY else "waits"  # between two attempts
+    return {
+        "id": record.request_id,
+        "at": record.at,
+        "client": it.client_name,
+        "frontend": record.frontend,
+        "what": record.what,
+        "model": record.model,
+        "stream": record.stream,
+        "backend": None if last is None else last.backend,
+        "model_used": None if last is None else last.model,
+        "stage": stage,
+        "attempts": len(record.attempts),
+        "losses": features(record.losses),
+        "ms": max(0.0, (runtime.clock() - record.at) * 1000),
     }
 
 

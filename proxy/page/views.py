@@ -10,7 +10,7 @@ from ..errors import Malformed
 from ..gateway.runtime import Runtime
 from ..observability.request_record import Record
 from .backend_view import add_backends, figures_of
-from .request_view import MOST_ROWS, explain_again, list_requests, show_request
+from .request_view import MOST_ROWS, MOST_RUNNING, explain_again, list_requests, show_request
 from .story import make_story
 from .usage_view import DAYS, add_usage, show_usage
 
@@ -76,11 +76,12 @@ async def show_everywhere(runtime: Runtime, path: str, id_: str, query: Mapping[
 
 
 def _add_requests(every: Sequence[Mapping[str, Any]], until: int) -> dict[str, Any]:
-    """The rows of all workers, as far as each of them was asked after the last."""
+    """The rows of all workers, as far as each of them was asked after the last, and what is under way at each."""
     rows = [row for one in every for row in one["rows"] if row["number"] <= until]
     state = dict(every[0]["state"])
     for name in ("in_flight", "streams", "keeps"):
         state[name] = sum(one["state"][name] for one in every)
     state["began"] = min(one["state"]["began"] for one in every)
     newest = sorted(rows, key=lambda row: row["number"], reverse=True)
-    return {"rows": newest[:MOST_ROWS], "last": until, "state": state}
+    running = sorted((row for one in every for row in one["running"]), key=lambda row: row["at"])
+    return {"rows": newest[:MOST_ROWS], "running": running[:MOST_RUNNING], "last": until, "state": state}

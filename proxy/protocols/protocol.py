@@ -16,6 +16,7 @@ from ..ir import Added, Event, Failure, Loss, Reply, Request
 from ..ir.embeddings import EmbeddingsReply, EmbeddingsRequest
 from ..ir.model_fit import fitted
 from ..ir.rate_limits import RateLimit
+from ..ir.stream import Texts
 from ..ir.stream_losses import StreamLosses
 from ..ir.tool_names import Alias
 from ..traits import Trait, Traits, traits_of
@@ -120,6 +121,13 @@ class StreamDecoder(typing.Protocol):
     fast_forward: bool
 
     def feed(self, frame: Frame) -> list[Event]: ...
+    def feed_texts(self, objects: bytes, count: int) -> Texts | None:
+        """Decodes as many frames, given as their objects, if all hold the next text of the open block and no more.
+
+        Else it returns None, nothing was fed, and `feed` takes them one by one.
+        """
+        ...
+
     def close(self) -> list[Event]:
         """Returns what is still due at the end of the bytes, with a Failure `upstream_cut` if the reply is cut off."""
         ...
@@ -134,6 +142,9 @@ class StreamEncoder(typing.Protocol):
     losses: StreamLosses
 
     def encode(self, events: Sequence[Event]) -> bytes: ...
+    def encode_texts(self, texts: Texts) -> bytes | None:
+        """Returns what `encode` makes of these texts, if nothing but frames of text is due; else None."""
+        ...
 
 
 class SocketSession(typing.Protocol):
@@ -240,6 +251,8 @@ class EmbeddingsCodec(Struct, frozen=True, kw_only=True):
     """The last argument is the number of tokens, counted or estimated."""
     with_model: Callable[[dict[str, Any], str], dict[str, Any]] = lambda body, model: {**body, "model": model}
     """The client's own body for an equal backend that has another name for the model."""
+    as_requested: Callable[[dict[str, Any], EmbeddingsRequest], dict[str, Any] | None] = lambda body, request: None
+    """The body of an equal backend with the vectors in the form that was asked for; None where they have it."""
 
     # as a backend
     path: Callable[[str, bool], str]
@@ -303,6 +316,8 @@ class Protocol(Struct, frozen=True, kw_only=True):
     """The response header in which this protocol's SDK looks for the request's id, beside `x-request-id`."""
     decode_request: Callable[[dict[str, Any], UrlParams], Request]
     """Raises Malformed with the wire path of what is wrong."""
+    plain_request: Callable[[bytes], Request | None] = lambda body: None
+    """A quick reader of the most frequent bodies; None for any other."""
     stored_state: Callable[[Request], StoredState | None] = lambda request: None
     """The references of a request to an account's own store; another account would answer them with a 404."""
     refusal_code: Callable[[Request], str | None] = lambda request: None
@@ -334,8 +349,8 @@ class Protocol(Struct, frozen=True, kw_only=True):
     encode_request: Callable[[Request, UpstreamTarget], UpstreamRequest]
     decode_reply: Callable[[dict[str, Any], UpstreamRequest, NewId], Reply]
     """Raises Malformed where the body is not of this protocol."""
-    plain_reply: Callable[[bytes], Reply | None] = lambda body: None
-    """A quick reader of the most frequent replies for a relay, without extra fields; None for any other."""
+    plain_reply: Callable[[bytes, bool], Reply | None] = lambda body, is_relayed: None
+    """A quick reader of the most frequent replies; None for any other. True where the extra fields are not needed."""
     stream_decoder: Callable[[UpstreamRequest, NewId], StreamDecoder]
     decode_failure: Callable[[int, bytes, float | None], Failure]
     """HTTP status, body and retry-after in seconds of a non-2xx."""
@@ -374,6 +389,10 @@ class Protocol(Struct, frozen=True, kw_only=True):
     terminal_markers: tuple[bytes, ...]
     """A frame after the first content event holds usage or the end only if one of these bytes is in it, as hosts write
     them; literal ones, because a scan for a pattern would cost more than all the rest of a relay."""
+
+    quiet_frame: type[Struct] | None = None
+    """The type of frames after the first content event that hold neither usage nor the end nor an error, so that a
+    relay passes them on; its `model` is the model's name where they have it. None: all are looked through."""
 
     socket: Callable[[int], SocketSession] | None = None
     """Makes the session of a WebSocket on the chat's own paths, which keeps at most so many bytes."""

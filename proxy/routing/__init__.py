@@ -5,7 +5,13 @@ requires and the backends that are unavailable.
 """
 
 from .balanced_decision import StandingOf, balanced
-from .decide import backend_supports_capabilities, decide, find_backend_for_model, missing_capabilities
+from .decide import (
+    backend_supports_capabilities,
+    decide,
+    find_backend_for_model,
+    kept_decision,
+    missing_capabilities,
+)
 from .decision import (
     BEHIND,
     ELSEWHERE,
@@ -57,6 +63,7 @@ __all__ = [
     "decide",
     "find_backend_for_model",
     "is_pattern",
+    "kept_decision",
     "missing_capabilities",
     "request_features",
     "score",

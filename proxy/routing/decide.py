@@ -66,6 +66,14 @@ def decide(inputs: RoutingInput, plan: Plan) -> Decision:
     return _decide_for_name(inputs, plan)
 
 
+def kept_decision(model: str, capabilities: frozenset[str], plan: Plan) -> Decision | None:
+    """Returns what `decide` says of a request for which nothing else counts, where that is kept; else None."""
+    if plan.aliases or (model.endswith(SUFFIX) and model not in plan.exact_names):
+        return None
+    kept = plan.decision_cache.get(model) or plan.unmapped_cache.get(model)
+    return kept[2] if kept is not None and capabilities <= kept[0] else None
+
+
 def _decide_for_name(inputs: RoutingInput, plan: Plan) -> Decision:
     """Decides for a name that is no alias."""
     cached = plan.decision_cache.get(inputs.model)

@@ -27,7 +27,7 @@ from ..headers import SERVER
 from ..wire.json_bounds import SLICE, BoundsScan, check_bounds
 from .body import late_body
 from .connection import WRITE_BUFFER, Connections, as_bytes
-from .plain_chat import PlainChat, PlainChats
+from .plain_chat import KnownHead, PlainChat, PlainChats
 from .reader_watch import ReaderWatch
 
 log = logging.getLogger("crosswire.http")
@@ -69,6 +69,7 @@ class ChatConnection(asyncio.Protocol):
         self._chats = chats
         self._take_over = take_over
         self._loop = asyncio.get_running_loop()
+        self._known: KnownHead | None = None
         self._coming: _Coming | None = None
         """The request whose body is not there yet."""
         self._task: asyncio.Task[None] | None = None
@@ -187,9 +188,7 @@ class ChatConnection(asyncio.Protocol):
             self._timer.cancel()
             self._timer = self._loop.call_later(IDLE_S, self._check_idle)
         end = data.find(b"\r\n\r\n") + 4
-        gateway, chat = self._gateway, None
-        if end >= 4:
-            chat = self._chats.read(data[:end], self._settings, gateway.config.clients, gateway.clock())
+        chat = None if end < 4 else self._read_head(data[:end])
         if chat is None:
             self._hand_over(data)
             return
@@ -209,6 +208,18 @@ class ChatConnection(asyncio.Protocol):
         self._coming = _Coming(chat, data[:end], BoundsScan(self._settings.limits), timer, chat.length)
         if size:
             self._continue(self._coming, data[end:])
+
+    def _read_head(self, head: bytes) -> PlainChat | None:
+        """The chat that a head begins; None where it is not plain."""
+        gateway, settings = self._gateway, self._settings
+        clients = gateway.config.clients
+        if clients is not None:  # whose keys end
+            return self._chats.read(head, settings, clients, gateway.clock())
+        if self._known is not None and (chat := self._known.again(head, settings)) is not None:
+            return chat
+        chat = self._chats.read(head, settings)
+        self._known = None if chat is None else KnownHead.of(head, settings, chat)
+        return chat
 
     def _continue(self, coming: _Coming, data: bytes) -> None:
         """More of a body."""
@@ -290,9 +301,16 @@ class ChatConnection(asyncio.Protocol):
         if self._is_lost:
             raise ClientGone
         if data:
-            self._transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+            self._write_chunk(data)
         if self._drained is not None:
             await self._drained
+
+    @property
+    def write_now(self) -> Callable[[bytes], None] | None:
+        return None if self._is_lost or self._drained is not None else self._write_chunk
+
+    def _write_chunk(self, data: bytes) -> None:
+        self._transport.write(b"%x\r\n%b\r\n" % (len(data), data))
 
     async def end(self) -> None:
         self._transport.write(b"0\r\n\r\n")

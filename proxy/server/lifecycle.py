@@ -17,6 +17,7 @@ from ..gateway.context import RETRY_AFTER_S
 from ..gateway.gateway import Gateway
 from ..observability.loop_lag import watch_loop_lag
 from ..protocols import DEFAULT, protocol_of_path
+from .allocator import keep_blocks, watch_memory
 from .body import BROKEN_HTTP
 from .connection import Connections
 from .descriptors import connection_limit, raise_descriptor_limit
@@ -141,7 +142,10 @@ async def serve(
     is called at the signal.
     """
     gateway = app[GATEWAY]
-    watching: set[asyncio.Task[object]] = {asyncio.ensure_future(watch_loop_lag(gateway.metrics.loop_lagged))}
+    watching: set[asyncio.Task[object]] = {
+        asyncio.ensure_future(watch_loop_lag(gateway.metrics.loop_lagged)),
+        asyncio.ensure_future(watch_memory(keep_blocks())),
+    }
     raise_descriptor_limit()
     runner = make_runner(app)
     await runner.setup()

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 
 import httptools
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ..clients.client import Client
 from ..clients.keys import HEADERS
@@ -46,6 +47,11 @@ _CREDENTIALS = tuple((name, name.encode()) for name in ("authorization", *HEADER
 
 _MOST_HEADERS = 100
 
+_KNOWN = 4096
+"""Bytes of a head that a connection remembers; of longer ones none."""
+
+_LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+) *\r\n", re.IGNORECASE)
+
 
 class PlainChat(Struct, frozen=True):
     """The head of a plain chat: what the gateway needs of it, and the bytes of the body that follows."""
@@ -56,6 +62,35 @@ class PlainChat(Struct, frozen=True):
     length: int
     keeps_alive: bool
     client: Client | None = None
+
+
+class KnownHead(Struct, frozen=True):
+    """The head of the last plain chat of a connection: the next one mostly differs from it in the body's length."""
+
+    before: bytes
+    """The bytes before the length."""
+    after: bytes
+    settings: Settings
+    chat: PlainChat
+
+    @staticmethod
+    def of(head: bytes, settings: Settings, chat: PlainChat) -> KnownHead | None:
+        match = _LENGTH.search(head) if len(head) <= _KNOWN else None
+        return None if match is None else KnownHead(head[: match.start(1)], head[match.end(1) :], settings, chat)
+
+    def again(self, head: bytes, settings: Settings) -> PlainChat | None:
+        """The chat that this head begins, where it is the same but for the length; else None."""
+        digits = head[len(self.before) : len(head) - len(self.after)]
+        if (
+            not digits.isdigit()
+            or not head.startswith(self.before)
+            or not head.endswith(self.after)
+            or settings is not self.settings
+            or len(head) > settings.limits.header
+            or not 0 < (length := int(digits)) <= settings.body_limit
+        ):
+            return None
+        return self.chat if length == self.chat.length else replace(self.chat, length=length)
 
 
 class _Head:

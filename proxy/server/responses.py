@@ -25,6 +25,7 @@ class AiohttpResponseWriter:
     """A streamed response on an aiohttp connection."""
 
     has_headers = True
+    write_now = None
 
     def __init__(self, request: web.Request) -> None:
         self._request = request

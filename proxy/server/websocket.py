@@ -209,6 +209,7 @@ class SocketWriter:
     """A streamed answer as messages of a WebSocket, which stays open when the answer ends, well or not."""
 
     has_headers = False
+    write_now = None
 
     def __init__(self, socket: web.WebSocketResponse[Literal[False]], session: SocketSession) -> None:
         self._socket = socket

@@ -7,13 +7,16 @@ from importlib.util import find_spec
 
 from .interface import State
 from .memory import ProcessState
-from .replica import ReplicaState
 from .settings import StateSettings
 
 
 def make_state(settings: StateSettings, now: Callable[[], float], clock: Callable[[], float]) -> State:
     """Makes the state; it connects once it is started, or used. `now` is monotonic, `clock` unix time."""
-    return ProcessState(now, clock) if settings.url is None else ReplicaState(settings, now, clock)
+    if settings.url is None:
+        return ProcessState(now, clock)
+    from .replica import ReplicaState  # with what only a shared state needs
+
+    return ReplicaState(settings, now, clock)
 
 
 def has_library() -> bool:

@@ -6,6 +6,7 @@ from .row import Trait, words
 
 _MAX_TOKENS = {"max_completion_tokens": "max_tokens"}
 _NO_DEVELOPER = {"developer": "system"}
+_OPENAI = ("openai", f"{'openai'}-responses", "azure-openai")
 
 HOSTS: tuple[Trait, ...] = (
     # under "Supported request fields" of /v1/chat/completions without a mark: tool_choice, logit_bias, user, n
@@ -30,12 +31,16 @@ HOSTS: tuple[Trait, ...] = (
         source="https://platform.openai.com/docs/deprecations",
         date="2026-11-30",
     ),
-    # "OpenAI enforces a 64 character maximum on the user field"
-    Trait(
-        provider="openai",
-        limits={"user": 64},
-        source="https://github.com/maximhq/bifrost/pull/1000",
-        date="2026-11-30",
+    # "OpenAI enforces a 64 character maximum on the user field"; "Invalid 'prompt_cache_key': string too long. Expected
+    # a string with maximum length 64" (Azure: https://github.com/buhlergroup/buhler-chat/pull/181)
+    *(
+        Trait(
+            provider=provider,
+            limits={"user": 64, "safety_identifier": 64, "prompt_cache_key": 64},
+            source="https://github.com/maximhq/bifrost/pull/1000",
+            date="2026-11-30",
+        )
+        for provider in _OPENAI
     ),
     # "top_k", "reasoning_details": https://openrouter.ai/docs/api-reference/parameters and
     # https://openrouter.ai/docs/use-cases/reasoning-tokens#preserving-reasoning-blocks

@@ -65,6 +65,8 @@ FIELDS: dict[str, str] = {
     "effort": "how much the model thinks where nothing is said",
     "display": "whether thinking is shown where nothing is said",
     "user": "characters of the end user's name",
+    "safety_identifier": "characters of the identifier of an end user",
+    "prompt_cache_key": "characters of the key of the prompt cache",
     "max_tokens": "tokens of an answer",
     "alphanumeric_call_id": "letters and digits of a call's id, which holds nothing else",
     "budget_min": "the smallest budget of tokens for thinking",
@@ -75,7 +77,15 @@ FIELDS: dict[str, str] = {
 FORCES = ("effort_with_tools",)
 RENAMES = ("max_completion_tokens", "developer", "system", "seed", "thinking")
 DEFAULTS = ("effort", "display")
-LIMITS = ("user", "max_tokens", "alphanumeric_call_id", "budget_min", "budget_max")
+LIMITS = (
+    "user",
+    "safety_identifier",
+    "prompt_cache_key",
+    "max_tokens",
+    "alphanumeric_call_id",
+    "budget_min",
+    "budget_max",
+)
 """The keys of each column."""
 
 SWITCHES = ("thinking.type", "enable_thinking", "chat_template_kwargs.enable_thinking", "chat_template_kwargs.thinking")

@@ -47,7 +47,7 @@ def traits_of(model: str, host: str = "", quirks: frozenset[str] = frozenset(), 
 
     `host` is the provider whose rows apply; empty where none does.
     """
-    name = model.lower()
+    name = model.lower().removeprefix("ft:")  # OpenAI's names of fine-tuned models: ft:gpt-5-mini:my-org::id
     given = [row for row in own if row.matches(name, host)]
     rows = [row for row in HOSTS if row.provider == host and row.matches(name, host)] if host else []
     rows += [QUIRKS[word] for word in sorted(quirks) if word in QUIRKS]

@@ -8,7 +8,10 @@ from ..errors import Malformed
 from . import json_fields
 from .text_repair import BOM
 
-_MESSAGES = ("message", "msg", "detail", "error_msg", "error_message", "errorMessage", "Message", "error", "reason")
+_MESSAGES = (
+    *("message", "msg", "detail", "error_msg", "error_message", "errorMessage", "Message", "error_description"),
+    *("faultstring", "fault", "error", "reason"),
+)
 """Keys of the sentence that says what is wrong, the likeliest first."""
 
 _DEPTH = 4
@@ -41,7 +44,8 @@ def error_in_body(body: Any) -> dict[str, Any]:
     """Returns the error of a body that is known to hold one, as an object whose `message` is a string where it can be.
 
     Google answers a stream's error as [{"error": {…}}], Cloudflare {"errors": [{…}]}, FastAPI {"detail": …}, Mistral
-    {"object": "error", "message": {"detail": […]}}, xAI {"code": "…", "error": "…"}, MiniMax {"base_resp": {…}}.
+    {"object": "error", "message": {"detail": […]}}, xAI {"code": "…", "error": "…"}, MiniMax {"base_resp": {…}}, OAuth
+    {"error": "invalid_grant", "error_description": "…"}, Apigee {"fault": {"faultstring": "…"}}.
     """
     if type(body) is list:
         objects = [item for item in body if type(item) is dict]
@@ -61,11 +65,27 @@ def error_in_body(body: Any) -> dict[str, Any]:
             fields.setdefault("message", fields["status_msg"])
     else:
         fields = {key: value for key, value in body.items() if key not in ("error", "errors")}
-        if inner is not None:
+        if inner is not None and type(fields.get("error_description")) is not str:
             fields["message"] = inner
     if type(fields.get("message")) is not str:
         fields["message"] = error_text(fields)
+    if (cause := _cause_in(fields.get("metadata"))) is not None:
+        fields["message"] = cause if fields["message"] is None else f"{fields['message']}: {cause}"
     return fields
+
+
+def _cause_in(metadata: Any) -> str | None:
+    """Returns the sentence of the provider behind OpenRouter, whose own is "Provider returned error".
+
+    "raw: The raw error from the provider": https://openrouter.ai/docs/api-reference/errors#provider-errors
+    """
+    raw = metadata.get("raw") if type(metadata) is dict else None
+    if type(raw) is str:
+        try:
+            return error_text(json_fields.parse(raw)) or raw or None
+        except Malformed:
+            return raw or None
+    return error_text(raw)
 
 
 def _is_plain(value: Any) -> bool:

@@ -51,6 +51,13 @@ class Framing(Protocol):
         """Splits bytes that `cut` returned into frames."""
         ...
 
+    def objects(self, complete: bytes) -> tuple[bytes, int] | None:
+        """Returns the data of the frames in bytes that `cut` returned, with white space between, and their number.
+
+        None unless all frames begin alike and hold one line that looks like an object: a quick look at most reads.
+        """
+        ...
+
     def end_of_first(self, complete: bytes) -> int:
         """Returns the end of the first frame in bytes that `cut` returned; the length where that is not easily told."""
         ...
@@ -71,25 +78,25 @@ class _Pending:
     """Buffer of the incomplete frame; chunks without a line end are appended and not scanned again."""
 
     def __init__(self, limit: int) -> None:
-        self._chunks: list[bytes] = []
+        self.chunks: list[bytes] = []
         self._size = 0
         self._limit = limit
 
     def collect(self, chunk: bytes) -> None:
-        self._chunks.append(chunk)
+        self.chunks.append(chunk)
         self._size += len(chunk)
         if self._size > self._limit:
             raise Malformed("", f"a frame of more than {self._limit} bytes")
 
     def join(self, chunk: bytes) -> bytes:
-        if not self._chunks:
+        if not self.chunks:
             return chunk
-        self._chunks.append(chunk)
+        self.chunks.append(chunk)
         return self.take()
 
     def take(self) -> bytes:
-        complete = b"".join(self._chunks)
-        self._chunks.clear()
+        complete = b"".join(self.chunks)
+        self.chunks.clear()
         self._size = 0
         return complete
 
@@ -101,12 +108,14 @@ class SSE:
         self._pending = _Pending(limit)
 
     def cut(self, chunk: bytes) -> bytes:
+        if not self._pending.chunks and chunk.endswith(b"\n\n") and len(chunk) > 2:
+            return chunk  # as most hosts write and flush
         if b"\n" not in chunk and b"\r" not in chunk:
             self._pending.collect(chunk)
             return b""
         complete = self._pending.join(chunk)
         if len(complete) > 2 and complete.endswith(b"\n\n"):
-            return complete  # as most hosts write and flush
+            return complete
         # A boundary of mixed line ends is only found one frame later, which is safe: leading blank lines are ignored.
         end = max(complete.rfind(b"\n\n") + 2, complete.rfind(b"\n\r\n") + 3, complete.rfind(b"\r\r") + 2)
         if end <= 2:
@@ -129,6 +138,18 @@ class SSE:
             complete = complete[len(_BOM) :]
         parts = complete.split(b"\n\n") if b"\r" not in complete else _BLANK_LINE.split(complete)
         return [frame for part in parts if part and (frame := _sse_frame(part))]
+
+    def objects(self, complete: bytes) -> tuple[bytes, int] | None:
+        start = complete.find(b"data: {") + 6
+        lead = complete[:start]
+        if start < 6 or not complete.endswith(b"}\n\n") or b"\r" in complete:
+            return None
+        if start > 6 and not (lead.startswith(b"event: ") and lead.find(b"\n") == start - 7):
+            return None
+        # No JSON value has `}` and `{` with only a tab between them, nor a tab in a string: no two parts become one.
+        parts = complete[start:-2].split(b"}\n\n" + lead + b"{")
+        values = b"}\t{".join(parts)
+        return None if b"\n" in values else (values, len(parts))
 
     def end_of_first(self, complete: bytes) -> int:
         return len(complete) if b"\r" in complete else complete.find(b"\n\n") + 2
@@ -205,6 +226,10 @@ class NDJSON:
     def parse(self, complete: bytes) -> list[Frame]:
         return [Frame(line) for part in complete.split(b"\n") if (line := part.strip())]
 
+    def objects(self, complete: bytes) -> tuple[bytes, int] | None:
+        count = complete.count(b"\n")
+        return (complete, count) if complete.count(b"}\n{") == count - 1 else None
+
     def end_of_first(self, complete: bytes) -> int:
         return complete.find(b"\n") + 1
 
@@ -267,6 +292,9 @@ class JSONArray:
         except msgspec.DecodeError as fault:
             raise Malformed("", f"not a JSON array: {fault}") from None
         return [Frame(bytes(element)) for element in elements]
+
+    def objects(self, complete: bytes) -> tuple[bytes, int] | None:
+        return None
 
     def end_of_first(self, complete: bytes) -> int:
         return len(complete)

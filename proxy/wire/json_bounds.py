@@ -15,7 +15,15 @@ from ..errors import Malformed
 
 _OTHER = bytes(set(range(256)) - set(b"[]{}"))
 _STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+_PLAIN = bytes(set(range(256)) - set(b'[]{},"'))
+_ALIKE = bytes.maketrans(b"{}", b"[]")
 _SPACE = b" \t\r\n"
+
+_SAMPLE, _DENSE = 2048, 32
+"""Bytes of a piece that show whether it has many strings, and the quotation marks that are many."""
+
+_LEVELS = 16
+"""Levels that are removed before they are counted one by one."""
 
 SLICE = 64 * 1024
 """Bytes that are scanned at once."""
@@ -56,9 +64,10 @@ class BoundsScan:
     def feed(self, piece: bytes) -> None:
         if self._escape or b"\\" in piece:
             piece = self._without_escapes(piece)
-        parts = piece.split(b'"')
-        strings, others = (parts[0::2], parts[1::2]) if self._in_string else (parts[1::2], parts[0::2])
-        outside = b"".join(others)
+        if self._in_string and not self._long and b'"' not in piece:  # the inside of a picture
+            self._string += len(piece)
+            return
+        outside, ends_in_other = self._outside(piece)
         arrays, objects = outside.count(b"["), outside.count(b"{")
         opened = arrays + objects
         self._containers += opened
@@ -68,15 +77,27 @@ class BoundsScan:
             raise Malformed("", f"more than {bounds.containers} arrays and objects")
         if self._elements > bounds.elements:
             raise Malformed("", f"more than {bounds.elements} values")
-        if self._depth + opened > bounds.depth:
+        if self._depth + opened > bounds.depth and not self._is_shallow(outside, bounds.depth - self._depth):
             self._count_depth(outside)
         elif opened or b"]" in outside or b"}" in outside:
             self._depth += opened - outside.count(b"]") - outside.count(b"}")
-        if len(piece) + self._string > bounds.key_length or self._long:
-            self._check_keys(parts, strings)
-        elif not len(parts) & 1 or self._in_string:
-            self._note_open_string(parts)
-        self._in_string ^= not len(parts) & 1
+        most = bounds.key_length
+        if self._long or (
+            len(piece) + self._string > most
+            and ((self._string and self._string + piece.find(b'"') > most) or _may_hold_longer(piece, most))
+        ):
+            self._check_keys(piece)
+        self._in_string ^= ends_in_other
+        self._note_open_string(piece)
+
+    def _outside(self, piece: bytes) -> tuple[bytes, bool]:
+        """The brackets and commas outside of strings, perhaps with more; and if the piece changes between the two."""
+        middle = len(piece) // 2
+        if piece.count(b'"', middle, middle + _SAMPLE) >= _DENSE:
+            # two quotation marks with nothing between them change nothing for what is before and behind them
+            piece = piece.translate(None, _PLAIN).replace(b'""', b"")
+        parts = piece.split(b'"')
+        return b"".join(parts[1 if self._in_string else 0 :: 2]), not len(parts) & 1
 
     def _without_escapes(self, piece: bytes) -> bytes:
         """The piece without quotation marks that end no string; all lengths stay."""
@@ -86,6 +107,19 @@ class BoundsScan:
         self._escape = b"\\" if piece.endswith(b"\\") else b""
         return piece[: len(piece) - len(self._escape)]
 
+    def _is_shallow(self, outside: bytes, most: int) -> bool:
+        """Returns True if this part nests at most so deep, as far as a few replacements show it.
+
+        Each one removes the innermost containers, and with them one level.
+        """
+        brackets = outside.translate(_ALIKE, _OTHER)
+        for level in range(min(most, _LEVELS)):
+            fewer = brackets.replace(b"[]", b"")
+            if len(fewer) == len(brackets):
+                return level + brackets.count(b"[") <= most
+            brackets = fewer
+        return False
+
     def _count_depth(self, outside: bytes) -> None:
         steps = map(_STEP.__getitem__, outside.translate(None, _OTHER))
         for depth in accumulate(steps, initial=self._depth):
@@ -93,33 +127,39 @@ class BoundsScan:
                 raise Malformed("", f"nested more than {self._bounds.depth} levels deep")
         self._depth = depth
 
-    def _check_keys(self, parts: list[bytes], strings: list[bytes]) -> None:
+    def _check_keys(self, piece: bytes) -> None:
         """Refuses a string that is too long for a key and has a colon behind it."""
-        most = self._bounds.key_length
+        most, parts = self._bounds.key_length, piece.split(b'"')
         if self._long and parts[0].strip(_SPACE):
             self._refuse_key(parts[0])
             self._long = False
-        if strings and (self._string or max(map(len, strings)) > most):
-            first = 0 if self._in_string else 1
-            for at in range(first, len(parts) - 1, 2):
-                length = len(parts[at]) + (self._string if at == 0 else 0)
-                if length > most:
-                    following = parts[at + 1]
-                    self._refuse_key(following)
-                    # nothing but space follows in this piece: the colon may be in the next
-                    self._long = at + 2 == len(parts) and not following.strip(_SPACE)
-        self._note_open_string(parts)
+        for at in range(0 if self._in_string else 1, len(parts) - 1, 2):
+            length = len(parts[at]) + (self._string if at == 0 else 0)
+            if length > most:
+                following = parts[at + 1]
+                self._refuse_key(following)
+                # nothing but space follows in this piece: the colon may be in the next
+                self._long = at + 2 == len(parts) and not following.strip(_SPACE)
 
-    def _note_open_string(self, parts: list[bytes]) -> None:
+    def _note_open_string(self, piece: bytes) -> None:
         """Remembers how long the string is that this piece leaves open."""
-        if self._in_string ^ (not len(parts) & 1):
-            self._string = len(parts[-1]) + (self._string if len(parts) == 1 else 0)
+        if self._in_string:
+            last = piece.rfind(b'"')
+            self._string = len(piece) - 1 - last + (self._string if last < 0 else 0)
         else:
             self._string = 0
 
     def _refuse_key(self, following: bytes) -> None:
         if following.lstrip(_SPACE).startswith(b":"):
             raise Malformed("", f"a key of more than {self._bounds.key_length} bytes")
+
+
+def _may_hold_longer(piece: bytes, most: int) -> bool:
+    """Returns False if no string of a piece without escapes is longer than so many bytes: it would span a window."""
+    window = max(most // 2, 1)
+    if len(piece) <= most:
+        return False
+    return any(piece.find(b'"', at, at + window) < 0 for at in range(0, len(piece), window))
 
 
 def check_bounds(body: bytes, bounds: JsonBounds) -> None:

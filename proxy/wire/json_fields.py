@@ -6,12 +6,14 @@ is a Malformed with the path of the field.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast, overload
 
 import msgspec
 
 from ..errors import Malformed
+from .byte_count import count
 
 T = TypeVar("T")
 
@@ -25,6 +27,9 @@ LARGE = 1024 * 1024
 
 BRACKETS = 1_000_000
 """Opening brackets of any text, a backend's too; requests have lower limits of their own, see `json_bounds`."""
+
+_NO_END = re.compile(r"truncated|\(byte ([0-9]+)\)")
+"""The words of the parser about a text that ends too early: it is truncated, or a number at its end is wrong."""
 
 _ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 
@@ -40,7 +45,7 @@ _TYPE_NAMES: dict[type, str] = {
 
 def parse(body: bytes | memoryview | str) -> Any:
     """Parses a JSON value; raises Malformed for any error (empty, truncated, bad UTF-8, NaN, too deep, too many)."""
-    if len(body) > LARGE and type(body) is bytes and body.count(b"[") + body.count(b"{") > BRACKETS:
+    if len(body) > LARGE and type(body) is bytes and count(body, b"[") + count(body, b"{") > BRACKETS:
         raise Malformed("", f"more than {BRACKETS} arrays and objects")
     try:
         return _decode(body)
@@ -48,6 +53,18 @@ def parse(body: bytes | memoryview | str) -> Any:
         raise Malformed("", f"not valid JSON: {fault}") from None
     except RecursionError:
         raise Malformed("", "not valid JSON: nested too deeply") from None
+
+
+def is_cut(body: bytes) -> bool:
+    """Returns whether this is the beginning of a JSON object or array, of which the rest is missing."""
+    if not body.lstrip().startswith((b"{", b"[")):
+        return False
+    try:
+        parse(body)
+    except Malformed as fault:
+        found = _NO_END.search(fault.what)
+        return found is not None and (found[1] is None or int(found[1]) >= len(body))
+    return False
 
 
 def parse_object(body: bytes | memoryview | str) -> dict[str, Any]:

@@ -40,6 +40,23 @@ class JsonRepair:
             return strict
         return None
 
+    def of_frame(self, data: bytes) -> bytes | None:
+        """Returns strict JSON for a frame as `of` does, the object in an array around it, or nothing for another value.
+
+        Hosts send numbers, texts and arrays between the frames of an answer, and errors in an array.
+        """
+        if (strict := self.of(data)) is not None:
+            return strict
+        try:
+            value = json_fields.parse(data)
+        except Malformed:
+            return None
+        if type(value) is dict:
+            return None
+        self.repairs.add("unknown_frame")
+        objects = [item for item in value if type(item) is dict] if type(value) is list else []
+        return json_fields.encode(objects[0]) if len(objects) == 1 else b""
+
     def _no_number(self, name: str) -> None:
         self._found.add("number")
 

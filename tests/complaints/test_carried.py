@@ -59,6 +59,55 @@ CARRIED: dict[str, tuple[str, str, JSON, JSON, str, Any, list[str]]] = {
         part({"type": "image_url", "image_url": {"url": f"data:image/jpg;base64,{JPEG}"}}),
         *("messages.0.content.0.source.media_type", "image/jpeg", []),
     ),
+    "an image as Anthropic writes it, chat to Gemini": (
+        *("openai-chat", "gemini", {}),
+        part({"type": "image", "source": {"type": "base64", "media_type": "image/jpeg", "data": JPEG}}),
+        *("contents.0.parts.0.inlineData.mimeType", "image/jpeg", []),
+    ),
+    "an image as Qwen's templates take it, chat to Anthropic": (
+        *("openai-chat", "anthropic", {}),
+        part({"type": "image", "image": "https://h/a.png"}),
+        *("messages.0.content.0.source", {"type": "url", "url": "https://h/a.png"}, []),
+    ),
+    "a document as Anthropic writes it, chat to Responses": (
+        *("openai-chat", "openai-responses", {}),
+        part({"type": "document", "title": "a.pdf", "source": {"type": "url", "url": "https://h/a.pdf"}}),
+        *("input.0.content.0", {"type": "input_file", "file_url": "https://h/a.pdf"}, []),
+    ),
+    "a refusal of a user, chat to Responses": (
+        *("openai-chat", "openai-responses", {}),
+        part({"type": "refusal", "refusal": "No."}),
+        *("input.0.content", "No.", ["refusal"]),
+    ),
+    "a refusal in a system message, Responses to Ollama": (
+        *("openai-responses", "ollama", {}),
+        {"input": [{"role": "system", "content": [{"type": "refusal", "refusal": "No."}]}, HI]},
+        *("messages.0.content", "No.", ["refusal"]),
+    ),
+    "a refusal in a tool's result, Responses to chat": (
+        *("openai-responses", "openai-chat", {}),
+        {
+            "input": [
+                HI,
+                {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
+                {"type": "function_call_output", "call_id": "c", "output": [{"type": "refusal", "refusal": "No."}]},
+            ]
+        },
+        *("messages.2.content", "No.", ["refusal"]),
+    ),
+    "a call in a user's turn, Gemini to Responses": (
+        *("gemini", "openai-responses", {}),
+        {"contents": [{"role": "user", "parts": [{"text": "hi"}, {"functionCall": {"name": "f", "args": {}}}]}]},
+        *("input.0.content.0.text", "hi", ["orphan"]),
+    ),
+    "thoughts in a system prompt, Anthropic to Gemini": (
+        *("anthropic", "gemini", {}),
+        {
+            "system": [{"type": "text", "text": "Rules."}, {"type": "thinking", "thinking": "hm", "signature": "s"}],
+            "messages": [HI],
+        },
+        *("systemInstruction.parts", [{"text": "Rules."}], ["reasoning_text"]),
+    ),
     "a misnamed image, Anthropic to Gemini": (
         *("anthropic", "gemini", {}),
         part({"type": "image", "source": {"type": "base64", "media_type": "image/jpg", "data": JPEG}}),
@@ -404,6 +453,14 @@ async def test_it_is_carried(name: str) -> None:
     assert it.answer.status == 200, it.answer.body
     assert at(it.upstream, path) == expected
     assert it.losses == losses
+
+
+@pytest.mark.parametrize("name", [[], {}, 5, "another"])
+async def test_a_toolset_of_no_server_is_a_hosted_tool_that_is_lost(name: object) -> None:
+    tools = [{"type": "mcp_toolset", "mcp_server_name": name}]
+    servers = [{"type": "url", "url": "https://h/mcp", "name": "s"}]
+    it = await exchange("anthropic", "openai-chat", body={"messages": [HI], "tools": tools, "mcp_servers": servers})
+    assert (it.answer.status, it.losses) == (200, ["hosted_tools"])
 
 
 COMPACTED: JSON = {"input": [{"type": "compaction", "encrypted_content": "x"}, HI]}

@@ -100,6 +100,25 @@ async def test_c4_a_data_url_is_split(backend: str) -> None:
         assert (inline["mimeType"], inline["data"]) == ("application/pdf", PDF)
 
 
+@pytest.mark.parametrize(
+    ("mime", "name"),
+    [
+        ("application/pdf", "document.pdf"),
+        ("application/vnd.openxmlformats-officedocument.wordprocessingml.document", "document.docx"),
+        ("text/csv", "document.csv"),
+        ("text/markdown", "document.md"),
+    ],
+)
+async def test_a_document_without_a_name_gets_the_extension_of_its_type(mime: str, name: str) -> None:
+    part = {"inlineData": {"mimeType": mime, "data": "UEsDBA=="}}
+    body = {"contents": [{"role": "user", "parts": [{"text": "Read."}, part]}]}
+    it = await exchange("gemini", "openai-responses", body=body)
+    assert it.upstream["input"][0]["content"][1]["filename"] == name
+    if not mime.startswith("text/"):  # chat gets texts as text
+        it = await exchange("gemini", "openai-chat", body=body)
+        assert it.upstream["messages"][0]["content"][1]["file"]["filename"] == name
+
+
 async def test_c5_inline_data_is_an_image() -> None:
     parts = [{"text": "What is this"}, {"inlineData": {"mimeType": "image/png", "data": PNG}}]
     it = await exchange("gemini", "openai-chat", body={"contents": [{"role": "user", "parts": parts}]})

@@ -32,6 +32,12 @@ VARIABLES = {
 }
 
 
+FOLDERS = set(re.findall(r'"(\w+)"', " ".join(re.findall(r"PROGRAMS.*", (ROOT / "setup.py").read_text("utf-8")))))
+"""The folders of which setup.py makes the package."""
+
+PACKAGE = {"pyproject.toml", "setup.py", "README.md", "LICENSE", *FOLDERS}
+
+
 def instructions(word: str) -> list[str]:
     return re.findall(rf"^{word} (.*)$", DOCKERFILE, re.M)
 
@@ -46,8 +52,13 @@ def test_the_image_copies_what_is_there() -> None:
     copied = {name for line in instructions("COPY") if "--from" not in line for name in line.split()[:-1]}
     assert copied == kept
     assert [name for name in copied if not (ROOT / name).exists()] == []
-    # all that the package is made of
-    assert {"pyproject.toml", "setup.py", "README.md", "LICENSE", "proxy", "scenarios"} <= copied
+    assert copied >= PACKAGE
+
+
+def test_the_image_of_the_suite_gets_all_that_the_package_is_made_of() -> None:
+    lines = (ROOT / "conformance" / "Dockerfile.dockerignore").read_text("utf-8").splitlines()
+    assert lines[0] == "*"
+    assert {line[1:] for line in lines if line[:1] == "!"} == PACKAGE
 
 
 def test_the_image_installs_extras_that_exist() -> None:

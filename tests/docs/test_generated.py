@@ -11,6 +11,8 @@ from types import ModuleType
 
 import pytest
 
+from crosswire.proxy.known_clients import CLIENTS
+
 from ..source_tree import ROOT
 
 GENERATOR = ROOT / "docs/generate.py"
@@ -52,3 +54,10 @@ def test_a_section_without_its_markers_is_an_error(generator: ModuleType) -> Non
     (generator.DOCS / "architecture.md").write_text("# Architecture\n", "utf-8")
     with pytest.raises(SystemExit, match="needs a place between"):
         generator.main(["--check"])
+
+
+def test_the_versions_of_clients_are_those_that_were_driven() -> None:
+    page = (ROOT / "docs" / "clients.md").read_text("utf-8")
+    driven = page.partition("<!-- driven")[2].partition("<!-- /driven")[0]
+    rows = [line.strip("| ").split(" | ") for line in driven.splitlines() if line.startswith("| ")][2:]
+    assert {row[0]: row[1] for row in rows} == {client.name: client.tried for client in CLIENTS if client.tried}

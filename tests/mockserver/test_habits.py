@@ -130,6 +130,20 @@ def test_chat_reasoning_habit() -> None:
     assert message["reasoning_details"][0]["signature"] == "sig:p:s:0.0"
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["unary", "stream"])
+def test_fewer_members_habit(stream: bool) -> None:
+    items = (SayThink(("Hm",)), SayText(("a",)))
+    rendered = MOCK_PROTOCOLS["openai-chat"].render_reply(
+        context("openai-chat", *items, stream=stream, habits=("fewer_members",), stream_options={"include_usage": True})
+    )
+    reply = CLIENTS["openai-chat"].parse_reply(200, {}, rendered.body, stream=stream)
+    assert (reply.text, reply.thinking) == ("a", "Hm")
+    text = rendered.body.decode()
+    assert '"system_fingerprint":"fp_ollama"' in text
+    for member in ("refusal", "annotations", "logprobs", "service_tier", "obfuscation", "_details"):
+        assert member not in text
+
+
 def test_sse_comments_habit() -> None:
     body = (
         MOCK_PROTOCOLS["openai-chat"]

@@ -64,6 +64,8 @@ JSON_RESULT = '{"hPa":1013,"by":null}'
         ({"content": JSON_RESULT}, 1),
         ({"response": {"by": None, "hPa": 1013}}, 1),
         ({"response": {"result": JSON_RESULT}}, 1),
+        ({"content": '{ "by": null, "hPa": 1013 }'}, 1),
+        ({"content": '{ "by": null, "hPa": 1012 }'}, 0),
         ({"response": {"hPa": 1012, "by": None}}, 0),
         ({"response": {"hPa": 1013}}, 0),
     ],

@@ -74,6 +74,11 @@ def test_the_command_judges_a_client(kind: str, outcome: str, capsys: pytest.Cap
         assert (found["story"], found["outcome"]) == (story, outcome)
 
 
+def test_a_client_that_never_asks_the_mock_is_not_judged(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verdict", "--story", "refused", "--", sys.executable, "-c", ""]) == 2
+    assert "Nothing was judged. Does the client ask {prompt}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("arguments", [[], ["--story", "nothing", "--", "true"], ["--", "/no/such/program"]])
 def test_a_wrong_call_is_told(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verdict", *arguments]) == 2

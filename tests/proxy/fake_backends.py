@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 
 from crosswire.proxy.backends.http import HttpBackend
@@ -23,13 +23,18 @@ class CannedAnswer:
         self.status = 200
         self.headers: Mapping[str, str] = {"content-type": kind}
         self._chunks = chunks
+        self.is_over = False
+
+    def whole(self, limit: int) -> bytes | None:
+        return None
 
     async def read(self, limit: int) -> bytes:
         return b"".join(self._chunks)
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self, take: Callable[[bytes], bool] = lambda chunk: False) -> AsyncIterator[bytes]:
         for chunk in self._chunks:
-            yield chunk
+            if not take(chunk):
+                yield chunk
 
     def close(self) -> None:
         pass
@@ -64,6 +69,7 @@ class KeptSink:
     ended: bool | None = None
     writes: list[bytes] = field(default_factory=list)
     has_headers: bool = True
+    write_now: None = None
 
     async def open(self, headers: Mapping[str, str]) -> None:
         assert self.headers is None

@@ -28,18 +28,18 @@ INLINED = ("<listcomp>", "<dictcomp>", "<setcomp>")
 
 CALLS: list[tuple[str, str, int]] = [
     # frontend, backend, the most calls of one request that does not stream
-    ("openai-chat", "openai-chat", 235),
-    ("anthropic", "anthropic", 235),
-    ("openai-chat", "anthropic", 315),
-    ("anthropic", "openai-chat", 325),
+    ("openai-chat", "openai-chat", 150),
+    ("anthropic", "anthropic", 155),
+    ("openai-chat", "anthropic", 175),
+    ("anthropic", "openai-chat", 210),
 ]
 
 CALLS_OF_A_DELTA: list[tuple[str, str, int]] = [
     # frontend, backend, the most calls for one more word that comes by itself
-    ("openai-chat", "openai-chat", 36),
-    ("anthropic", "anthropic", 36),
-    ("openai-chat", "anthropic", 52),
-    ("anthropic", "openai-chat", 52),
+    ("openai-chat", "openai-chat", 20),
+    ("anthropic", "anthropic", 20),
+    ("openai-chat", "anthropic", 18),
+    ("anthropic", "openai-chat", 18),
 ]
 
 LEFT_BEHIND = 1024

@@ -201,6 +201,6 @@ def upstream_message(story: str, provider: str) -> str:
     (exchange,) = SCENARIOS.stories[story].exchanges
     raw = exchange.raw.get(SCENARIOS.providers[provider].protocol)
     if raw is not None:
-        return str(raw.body[0]["error"]["message"])
+        return str(raw.body["error"]["message"])
     (error,) = [item for item in exchange.items_for(provider) or () if isinstance(item, SayError)]
     return error.message

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from mimetypes import guess_type
 from typing import Any
 from urllib.parse import quote
 
@@ -102,7 +103,11 @@ def _part(block: Block) -> dict[str, Any]:
 
 
 def _media_part(mime: str | None, data: str | None, url: str | None) -> dict[str, Any]:
-    """Returns inline data or a file reference. https://ai.google.dev/api/caching#Blob and #FileData"""
+    """Returns inline data or a file reference. https://ai.google.dev/api/caching#Blob and #FileData
+
+    Like the official SDKs it names the type that the end of an address tells.
+    """
+    mime = mime or (guess_type(url)[0] if url else None)
     kind = {"mimeType": mime} if mime else {}
     return {"fileData": kind | {"fileUri": url}} if url else {"inlineData": kind | {"data": data}}
 

@@ -277,5 +277,6 @@ def _parse_stream(body: bytes, complaints: list[str], request: HttpRequest | Non
         response["status"] = None
     elif response.get("status") != TERMINAL[sequence.end]:
         complaints.append(f"{sequence.end}: its status is {response.get('status')!r}, not {TERMINAL[sequence.end]!r}")
-        response["status"] = TERMINAL[sequence.end]
+        if response.get("status") not in TERMINAL.values():  # what the response says of itself is what clients read
+            response["status"] = TERMINAL[sequence.end]
     return _build_reply(response, sequence.current_items(), complaints, request, tuple(sequence.events), error)

@@ -50,6 +50,13 @@ USAGE_ALWAYS = "usage_with_choice"
 EMPTY_ARGUMENTS = "empty_arguments"
 """Habit of a compatible host: the arguments of a call without arguments are `""`."""
 
+FEWER_MEMBERS = "fewer_members"
+"""Habit of Ollama's own compatible endpoint: no `refusal`, `annotations`, `logprobs`, tier or details of the usage, the
+role in every delta, and thinking as `reasoning`.
+
+https://github.com/ollama/ollama/blob/main/openai/openai.go
+"""
+
 
 def render_reply(context: ReplyContext) -> RenderedReply:
     """Renders a unary body, or the chunks of a stream, with the faults of the story."""
@@ -82,6 +89,8 @@ def _envelope(context: ReplyContext, kind: str) -> dict[str, Any]:
     }
     if REASONING in context.provider.habits:
         return head | {"provider": "Mock"}
+    if FEWER_MEMBERS in context.provider.habits:
+        return head | {"system_fingerprint": "fp_ollama"}
     fingerprint = f"fp_{derived_id(context, 'fingerprint', 10)}" if FINGERPRINT_MODELS.match(context.model) else None
     return head | {"service_tier": "default", "system_fingerprint": fingerprint}
 
@@ -125,6 +134,10 @@ def _unary_body(context: ReplyContext) -> dict[str, Any]:
         message["reasoning"] = "".join(detail.get("text", "") for detail in details) or None
         if details:
             message["reasoning_details"] = details
+    if FEWER_MEMBERS in context.provider.habits:
+        thought = "".join(detail.get("text", "") for detail in details)
+        message = {"role": "assistant", "content": "".join((*content, *refusal))}
+        message |= {"reasoning": thought} if thought else {}
     if calls:
         message["tool_calls"] = calls
     choice = {
@@ -133,8 +146,10 @@ def _unary_body(context: ReplyContext) -> dict[str, Any]:
         "logprobs": _logprobs(context, content),
         "finish_reason": STOPS[context.stop.reason],
     }
+    if FEWER_MEMBERS in context.provider.habits:
+        del choice["logprobs"]
     choices = [choice | {"index": index} for index in _choice_indices(context)]
-    return _envelope(context, "chat.completion") | {"choices": choices, "usage": _usage(context.usage)}
+    return _envelope(context, "chat.completion") | {"choices": choices, "usage": _usage_of(context)}
 
 
 def _choice_indices(context: ReplyContext) -> range:
@@ -175,6 +190,14 @@ def _reasoning_detail(text: str, signature: str | None, index: int, redacted: bo
     return detail | ({"signature": signature} if signature else {})
 
 
+def _usage_of(context: ReplyContext) -> dict[str, Any]:
+    """Returns the usage as this host tells it."""
+    usage = _usage(context.usage)
+    if FEWER_MEMBERS in context.provider.habits:
+        return {key: value for key, value in usage.items() if not key.endswith("_details")}
+    return usage
+
+
 def _usage(usage: Usage) -> dict[str, Any]:
     """Returns the usage; `cached_tokens` and `reasoning_tokens` are included in the totals.
 
@@ -206,13 +229,14 @@ def _stream(context: ReplyContext) -> Iterator[ReplyPart]:
     habits = context.provider.habits
     options = context.body.get("stream_options") or {}
     wants_usage = bool(options.get("include_usage"))
-    obfuscated = options.get("include_obfuscation") is not False and REASONING not in habits
+    is_openai = REASONING not in habits and FEWER_MEMBERS not in habits
+    obfuscated = options.get("include_obfuscation") is not False and is_openai
     sent = 0
 
     def frame(choices: list[dict[str, Any]], usage: dict[str, Any] | None = None) -> bytes:
         nonlocal sent
         chunk = _envelope(context, "chat.completion.chunk") | {"choices": choices}
-        if usage is not None or (wants_usage and USAGE_ALWAYS not in habits):
+        if usage is not None or (wants_usage and is_openai and USAGE_ALWAYS not in habits):
             # "All other chunks will also include a usage field, but with a null value."
             # https://platform.openai.com/docs/api-reference/chat/create
             chunk["usage"] = usage
@@ -230,6 +254,11 @@ def _stream(context: ReplyContext) -> Iterator[ReplyPart]:
             # This host repeats the role in every delta.
             choice["delta"] = {"role": "assistant", "content": ""} | delta
             choice |= {"finish_reason": stop, "native_finish_reason": stop} | ({"logprobs": tokens} if tokens else {})
+        elif FEWER_MEMBERS in habits:
+            known = {key: value for key, value in delta.items() if key not in ("refusal", "annotations")}
+            choice["delta"] = {"role": "assistant", "content": delta.get("refusal") or ""} | known
+            choice["delta"]["content"] = choice["delta"]["content"] or ""
+            choice["finish_reason"] = stop
         else:
             choice |= {"logprobs": tokens, "finish_reason": stop}
         # With several choices each one has its own chunks, distinguished by the index.
@@ -253,6 +282,8 @@ def _stream(context: ReplyContext) -> Iterator[ReplyPart]:
                 for text in deltas:
                     yield chunk({"refusal": text})
             case SayThink(deltas, sealed):
+                for text in deltas if FEWER_MEMBERS in habits else ():
+                    yield chunk({"reasoning": text})
                 if REASONING in habits:
                     for text in deltas:
                         yield chunk(
@@ -292,9 +323,9 @@ def _stream(context: ReplyContext) -> Iterator[ReplyPart]:
             "finish_reason": None,
             "native_finish_reason": None,
         }
-        yield frame([choice], _usage(context.usage))
+        yield frame([choice], _usage_of(context))
     elif wants_usage:
-        yield frame([], _usage(context.usage))
+        yield frame([], _usage_of(context))
     yield sse("[DONE]")
 
 

@@ -304,7 +304,7 @@ def _parse_reasoning(top: JsonObject) -> str | int | None:
         return effort
     found = extension.string("effort") or extension.integer("max_tokens")
     switch = extension.boolean("enabled")
-    if found is None and switch is not None:
+    if switch is False or (found is None and switch is not None):
         found = "auto" if switch else "none"
     extension.close()
     return effort if effort is not None else found

@@ -14,7 +14,7 @@ from ...ir import Event, Failure, Reply, ReplyEnd, Request, fold
 from ...ir.rate_limits import RateLimit
 from ...protocols.protocol import NewId, UpstreamRequest, UpstreamTarget
 from ...routing import BackendConfig
-from ..backend import StreamChunk
+from ..backend import Sink, StreamChunk, no_sink
 from .engine import Engine, EngineLimits, EngineOutput, Generation, LoadRuntime
 from .events import EventBuilder
 from .memory import MIB
@@ -103,7 +103,14 @@ class MlxBackend:
         return folded, b"".join(lines)
 
     async def stream(
-        self, sent: UpstreamRequest, body: bytes, headers: Mapping[str, str], new_id: NewId, *, relayed: bool
+        self,
+        sent: UpstreamRequest,
+        body: bytes,
+        headers: Mapping[str, str],
+        new_id: NewId,
+        *,
+        relayed: bool,
+        sink: Sink = no_sink,
     ) -> AsyncGenerator[StreamChunk, None]:
         """Yields the events as they are decoded, the prompt first; the last event is a ReplyEnd or a Failure."""
         mlx_request = decode_request(sent.payload)

@@ -117,7 +117,8 @@ BACKENDS_KEYS: tuple[KeyInfo, ...] = (
         type="integer, at least 1",
         without="no maximum",
         example="4",
-        meaning="Number of requests under way at this backend beyond which others get them, or they are refused.",
+        meaning="Number of requests under way at this backend beyond which others get them, or they are refused. Each "
+        "replica counts its own, and with a shared state each worker.",
     ),
     KeyInfo(
         path="backends.*.queue",

@@ -11,7 +11,9 @@ from .cache_marks import place_cache_marks
 from .errors import decode_failure, encode_failure, refusal_code
 from .messages import is_prefilled
 from .model_list import MODEL_LIST, PROVIDER_MODELS
+from .plain_event import QuietEvent
 from .plain_reply import plain_reply
+from .plain_request import plain_request
 from .rate_limits import read_rate_limits, write_rate_limits
 from .reply_decoder import decode_reply
 from .reply_encoder import encode_reply
@@ -90,6 +92,7 @@ PROTOCOL = Protocol(
     # "Every API response includes a unique request-id header" https://platform.claude.com/docs/en/api/errors
     request_id_header="request-id",
     decode_request=decode_request,
+    plain_request=plain_request,
     stored_state=stored_state,
     encode_reply=encode_reply,
     stream_encoder=StreamEncoder,
@@ -113,6 +116,7 @@ PROTOCOL = Protocol(
     headers={"anthropic-version": "2023-06-01"},
     model_out=(("model",), ("message", "model")),
     ignores_done=True,
+    quiet_frame=QuietEvent,
     terminal_markers=(b'message_delta"', b'message_stop"', b'"error"', b"[DONE]"),
     endpoints=(Endpoint("POST", with_and_without_version("/messages/count_tokens"), "count"),),
     model_list=MODEL_LIST,

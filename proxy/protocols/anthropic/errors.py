@@ -6,7 +6,9 @@ from typing import Any
 
 from ...errors import upstream_failure
 from ...ir import Failure, Request
+from ...wire.account_trouble import account_kind
 from ...wire.error_bodies import error_text, parse_error_body, status_in
+from ...wire.prompt_length import is_too_long
 from .tables import CONTEXT_LENGTH, ERROR_TYPES, KINDS, MESSAGES, SPEND_LIMIT, THREAD_UNSUPPORTED
 
 
@@ -43,8 +45,13 @@ def error_in(error: Any, status: int | None, retry_after: float | None) -> Failu
     fields = error if type(error) is dict else {"message": error}
     kind, implied = KINDS.get(str(fields.get("type")), (None, status_in(fields) or 502))
     text = error_text(fields)
+    too_long = is_too_long(text, status)
     status = implied if status is None else status
-    if status < 500 and text is not None:
+    if too_long:
+        kind = "context_length"
+    elif (told := account_kind(text, status)) is not None:
+        kind = told
+    elif status < 500 and text is not None:
         kind = next((specific for pattern, specific in MESSAGES if pattern.search(text)), kind)
     details = fields.get("details")
     if type(details) is dict and details.get("error_code") == SPEND_LIMIT:

@@ -71,7 +71,7 @@ def mcp_servers_in(servers: list[Any], tools: tuple[Any, ...]) -> tuple[Any, ...
     out: list[Any] = []
     for tool in tools:
         if isinstance(tool, Opaque) and tool.kind == "mcp_toolset":
-            server = by_name.pop(tool.data.get("mcp_server_name"), None)
+            server = by_name.pop(maybe(tool.data, "mcp_server_name", str) or "", None)
             if server is not None:
                 tool = Opaque(NAME, tool.kind, tool.data, hosted=_mcp_in(server, tool.data))
         out.append(tool)

@@ -1,7 +1,6 @@
 """Reads the most frequent reply, one block of plain text, at a fraction of what decoding costs.
 
-A relay passes the bytes on, so what the client gets does not depend on it; the record needs the usage and the stop
-reason. Every field has one type here, and any other field or value is left to `decode_reply`.
+Every field has one type here, and any other field or value is left to `decode_reply`.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from msgspec import Meta, Struct
 
 from ...ir import Reply, Text
 from ...ir.repairs import Repairs
-from .reply_decoder import stop_in, usage_in
+from .reply_decoder import stop_in, usage_in, without_defaults
 from .tables import NAME
 
 
@@ -38,13 +37,15 @@ class _Body(Struct, forbid_unknown_fields=True):
 decode = msgspec.json.Decoder(_Body).decode
 
 
-def plain_reply(body: bytes) -> Reply | None:
-    """The reply without its extra fields; None where it is not plain."""
+def plain_reply(body: bytes, is_relayed: bool) -> Reply | None:
+    """The reply, of a relayed one without its extra fields; None where it is not plain."""
     try:
         found = decode(body)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
     repairs = Repairs()
+    usage = usage_in(found.usage, repairs)
+    rest = without_defaults(found.usage) if found.usage and not is_relayed else None
     return Reply(
         protocol=NAME,
         id=found.id,
@@ -52,6 +53,7 @@ def plain_reply(body: bytes) -> Reply | None:
         blocks=(Text(found.content[0].text),),
         stop=stop_in(found.stop_reason, False, repairs),
         native=found.stop_reason,
-        usage=usage_in(found.usage, repairs),
+        usage=usage,
+        extra={"usage": rest} if rest else None,
         repaired=repairs.names(),
     )

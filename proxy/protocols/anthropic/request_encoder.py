@@ -12,6 +12,7 @@ from ...ir.hosted import hosted_choice_losses
 from ...ir.json_schema import fit_schema, is_convertible
 from ...ir.losses import declare_loss, request_extra_losses
 from ...ir.model_fit import fitted, nearest_effort
+from ...ir.plain_turns import plain_turns
 from ...ir.readable import readable
 from ...ir.token_estimate import estimate_request
 from ...ir.tool_choice import kept_tools, remaining_choice
@@ -47,6 +48,8 @@ CARRIED = frozenset(("cache_control", "namespace.description"))
 def encode_request(request: Request, target: UpstreamTarget) -> UpstreamRequest:
     """Encodes a request for a backend; the result lists the losses and the renamed tools."""
     same = request.protocol == NAME
+    if not same and (plain := _encode_plain(request, target)) is not None:
+        return plain
     if not same and request.user is None:
         request = _with_identified_user(request)
     added: list[Added] = []
@@ -87,6 +90,32 @@ def encode_request(request: Request, target: UpstreamTarget) -> UpstreamRequest:
             payload[key] = {**payload[key], **value} if shared else value
     stops = () if same else tuple(sequence for sequence in request.stop if not sequence.strip())
     return UpstreamRequest(payload, tuple(losses), target, names.aliases, headers, stops, tuple(added))
+
+
+def _encode_plain(request: Request, target: UpstreamTarget) -> UpstreamRequest | None:
+    """Encodes instructions, and a conversation of plain text that begins and ends with the user; None for any other."""
+    if (said := plain_turns(request)) is None:
+        return None
+    lead = 0
+    while lead < len(said) and said[lead][0] in ("system", "developer"):
+        lead += 1
+    turns = said[lead:]
+    if not len(turns) % 2 or [role for role, _ in turns] != ["user", "assistant"] * (len(turns) // 2) + ["user"]:
+        return None
+    request, losses = fitted(request, target.traits)
+    if request.reasoning is not None:
+        return None
+    payload: dict[str, Any] = {"model": target.model, "max_tokens": DEFAULT_MAX_TOKENS}
+    if lead:
+        system = [text for _, text in said[:lead]]
+        payload["system"] = system[0] if lead == 1 else [{"type": "text", "text": text} for text in system]
+    payload["messages"] = [{"role": role, "content": text} for role, text in turns]
+    added: list[Added] = []
+    _max_tokens_out(request, target, payload, added)
+    _sampling_out(request, target, payload, losses)
+    if request.stream:
+        payload["stream"] = True
+    return UpstreamRequest(payload, tuple(losses), target, added=tuple(added))
 
 
 def _with_identified_user(request: Request) -> Request:
@@ -154,7 +183,8 @@ def _sampling_out(request: Request, target: UpstreamTarget, payload: dict[str, A
         else:
             payload["top_p"] = sampling.top_p
     if sampling.top_k is not None:
-        if thinks:
+        # "top_k: Input should be greater than or equal to 0"; local hosts turn it off by -1
+        if thinks or (sampling.top_k < 0 and not same):
             losses.append(declare_loss("sampling.top_k", "top_k"))
         else:
             payload["top_k"] = sampling.top_k

@@ -27,6 +27,7 @@ from ...ir import (
     unfold,
 )
 from ...ir.repairs import Repairs
+from ...ir.stream import Texts
 from ...ir.tool_names import Alias
 from ...wire import json_fields
 from ...wire.error_bodies import error_in_body, is_error
@@ -35,6 +36,7 @@ from ...wire.json_fields import need, take
 from ..protocol import NewId, UpstreamRequest
 from .errors import error_in
 from .hosted_tools import HostedCalls
+from .plain_event import text_events
 from .reply_decoder import decode_reply, free_text_in, refusal_in, stop_in, usage_in, with_issuer, without_defaults
 from .request_decoder import citation_in, citations_extra, readable_text
 from .tables import NAME
@@ -86,15 +88,18 @@ class StreamDecoder:
         event = json_fields.parse_object(frame.data)
         if (text := self._next_text(event)) is not None:
             return [text]
-        kind = take(event, "type", str)
+        kind = take(event, "type", str) or frame.event
         out: list[Event] = []
         if self.fast_forward and kind is not None and kind.startswith("content_block"):
             return []
         match kind:
             case "content_block_delta":
+                delta = take(event, "delta", dict)
                 self._start(out, {})
-                delta = need(event, "delta", dict)
-                self._delta(self._block_of(event, delta, out), delta, out)
+                if not delta or self._is_unknown(event, delta):
+                    self._repairs.add("unknown_frame")
+                else:
+                    self._delta(self._block_of(event, delta, out), delta, out)
             case "content_block_start":
                 self._start(out, {})
                 self._open(self._next_wire_index(event, out), need(event, "content_block", dict), out)
@@ -119,12 +124,25 @@ class StreamDecoder:
                 return [error_in(error_in_body(event), None, None)]
             case "message":  # a whole answer in one frame
                 return self._whole({"type": kind, **event})
-            case None:
-                if not is_error(event):
-                    raise Malformed("type", "is required in an event")
+            case None if is_error(event):
                 self.done = True
                 return [error_in(error_in_body(event), None, None)]
+            case None if not event.keys().isdisjoint(_PARTS_OF_ANSWERS):
+                raise Malformed("type", "is required in an event")
+            case None:
+                self._repairs.add("unknown_frame")
         return out  # `ping` and unknown events are ignored
+
+    def feed_texts(self, objects: bytes, count: int) -> Texts | None:
+        events = None if self.done else text_events(objects, count)
+        state = None if events is None else self._blocks.get(events[0].index)
+        if events is None or state is None or state.kind != "text" or state.index is None:
+            return None
+        pieces = [event.delta.text for event in events if event.index == events[0].index]
+        if len(pieces) != count:
+            return None
+        state.length += sum(map(len, pieces))
+        return Texts(state.index, pieces)
 
     def _next_text(self, event: dict[str, Any]) -> BlockDelta | None:
         """Fast path for most events: a text delta of an open text block without further fields."""
@@ -185,6 +203,12 @@ class StreamDecoder:
         index = wire if type(wire) is int else 0
         self._open(index, {"type": kind}, out)
         return self._blocks[index]
+
+    def _is_unknown(self, event: dict[str, Any], delta: dict[str, Any]) -> bool:
+        """Returns whether a delta is of no known type and of no open block, so that it says nothing of the answer."""
+        index = event.get("index")
+        is_open = type(index) is int and index in self._blocks
+        return not is_open and delta.get("type") not in _KNOWN_DELTAS
 
     def _start(self, out: list[Event], message: dict[str, Any]) -> None:
         if self._started:
@@ -363,6 +387,11 @@ class StreamDecoder:
 
 _DELTA_KINDS = {"text_delta": "text", "thinking_delta": "thinking"}
 """Deltas whose block holds nothing else, and its type."""
+
+_PARTS_OF_ANSWERS = ("delta", "content_block", "message", "choices", "candidates")
+"""Keys of frames that belong to an answer, of this protocol or of the others that a wrong address would speak."""
+
+_KNOWN_DELTAS = (*_DELTA_KINDS, "signature_delta", "input_json_delta", "citations_delta")
 
 
 def _merge_delta(data: dict[str, Any], delta: dict[str, Any]) -> None:

@@ -36,6 +36,7 @@ from ...ir import (
     signatures,
 )
 from ...ir.losses import block_extra_losses, declare_loss, reply_field_losses
+from ...ir.stream import Texts
 from ...ir.stream_losses import StreamLosses
 from ...wire import json_fields
 from ...wire.framing import sse
@@ -66,6 +67,7 @@ _DELTAS: dict[type[Block], tuple[bytes, bytes]] = {
     Reasoning: (b'"thinking_delta"', b'"thinking"'),
     ToolCall: (b'"input_json_delta"', b'"partial_json"'),
 }
+_DELTA_END = b"}}\n\n"
 _STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 
 
@@ -105,6 +107,12 @@ class StreamEncoder:
                 self._signatures[event.index] = event.signature
             out += [self._event(due) for due in self._sequencer.feed((event,))]
         return b"".join(out)
+
+    def encode_texts(self, texts: Texts) -> bytes | None:
+        if texts.index != self._open_index or type(self._block) is not Text:
+            return None
+        self._length += sum(map(len, texts.pieces))
+        return self._head + (_DELTA_END + self._head).join(map(json_fields.encode, texts.pieces)) + _DELTA_END
 
     def _event(self, event: Event) -> bytes:
         match event:
@@ -215,13 +223,13 @@ class StreamEncoder:
                 return b""
         self._length += len(text)
         if self._has_begun:
-            return self._head + json_fields.encode(text) + b"}}\n\n"
+            return self._head + json_fields.encode(text) + _DELTA_END
         if type(block) is Refusal:
             self._refusal.append(text)
             return b""
         if type(block) not in _DELTAS:
             return b""
-        return self._begin() + self._head + json_fields.encode(text) + b"}}\n\n"
+        return self._begin() + self._head + json_fields.encode(text) + _DELTA_END
 
     def _add_signature(self, signature: Signature) -> bytes:
         block = self._block
@@ -278,9 +286,9 @@ class StreamEncoder:
         out = b"" if self._has_begun else self._begin()
         text = "".join(self._fragments)
         if call.kind == "custom":
-            out += self._head + json_fields.encode(json_fields.encode({"input": text}).decode()) + b"}}\n\n"
+            out += self._head + json_fields.encode(json_fields.encode({"input": text}).decode()) + _DELTA_END
         elif not text:  # a call without arguments sends "{}"
-            out += self._head + b'"{}"}}\n\n'
+            out += self._head + b'"{}"' + _DELTA_END
         # Arguments that are not JSON are sent unchanged: "there is no guarantee that the resulting stream will
         # complete in a valid JSON string".
         # https://platform.claude.com/docs/en/agents-and-tools/tool-use/fine-grained-tool-streaming

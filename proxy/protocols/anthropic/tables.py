@@ -93,30 +93,10 @@ THREAD_UNSUPPORTED = "thread_unsupported_request"
 https://github.com/anthropics/anthropic-sdk-python/blob/main/src/anthropic/types/thread_unsupported_request_error_details.py
 """
 MESSAGES: tuple[tuple[re.Pattern[str], str], ...] = (
-    # 400 invalid_request_error: "Your credit balance is too low to access the Anthropic API. Please go to Plans &
-    # Billing to upgrade or purchase credits." https://github.com/anthropics/claude-code/issues/4207, "You have reached
-    # your specified API usage limits. You will regain access on 2026-04-01 at 00:00 UTC."
-    # https://github.com/anthropics/claude-code/issues/38035, of a workspace too
-    # https://github.com/anthropics/claude-code/issues/55998, 429 of Z.ai: "Insufficient balance or no resource package"
-    # https://github.com/anthropics/claude-code/issues/9201
-    (
-        re.compile(
-            r"credit balance is too low|reached your specified (workspace )?API usage limits"
-            r"|Insufficient balance or no resource package"
-        ),
-        "upstream_quota",
-    ),
-    # 400 of Bedrock: "Access to Anthropic models is not allowed from unsupported countries, regions, or territories."
-    # https://github.com/anthropics/claude-code/issues/2656
-    (re.compile(r"unsupported countries, regions"), "upstream_region"),
     # 403 "this model requires a subscription, upgrade for access" https://github.com/ollama/ollama/issues/15990, of
     # Bedrock: "You don't have access to the model with the specified model ID."
     # https://github.com/anthropics/claude-code/issues/536
     (re.compile(r"model requires a subscription|have access to the model"), "upstream_forbidden"),
-    (
-        re.compile(r"prompt is too long|exceeds? (the )?context (limit|window)"),
-        "context_length",
-    ),
     (re.compile(r"content filtering policy"), "content_filter"),
     (re.compile(r"^model: "), "model_not_found"),
 )

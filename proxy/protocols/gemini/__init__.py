@@ -13,6 +13,7 @@ from .embeddings import EMBEDDINGS
 from .errors import decode_failure, encode_failure
 from .model_list import MODEL_LIST, PROVIDER_MODELS
 from .model_rules import fits_thinking, has_functions
+from .plain_chunk import QuietChunk
 from .reply_decoder import decode_reply
 from .reply_encoder import encode_reply
 from .request_decoder import decode_request
@@ -109,6 +110,7 @@ PROTOCOL = Protocol(
     model_in=(),
     model_out=(("modelVersion",),),
     frame_fields=(b'"candidates"', b'"usageMetadata"', b'"promptFeedback"', b'"error"'),
+    quiet_frame=QuietChunk,
     terminal_markers=(b'"finishReason"', b'"promptFeedback"', b'"error"'),
     endpoints=(
         Endpoint("GET", ("/v1beta/models",), "list_models", has_body=False),

@@ -31,7 +31,7 @@ from ...ir import (
     Video,
     signatures,
 )
-from ...ir.losses import declare_loss
+from ...ir.losses import block_feature, declare_loss
 from ...ir.readable import joined
 from ...ir.tool_names import ToolNameMap
 from ...wire import json_fields
@@ -174,8 +174,8 @@ class ContentBuilder:
                 return [self._with_extra({"text": text}, extra)] if text else []
             case Opaque(protocol, _, data) if protocol == NAME:
                 return [data]
-            case Image() | Document() | Audio() | Video():
-                self._losses.append(Loss(path, type(block).__name__.lower(), "dropped"))
+            case Image() | Document() | Audio() | Video() | Reasoning():
+                self._losses.append(Loss(path, block_feature(block), "dropped"))
         return []
 
     def _part(self, block: Block, path: str, content: int) -> list[dict[str, Any]]:
@@ -258,6 +258,8 @@ class ContentBuilder:
                 case Refusal(text):
                     self._losses.append(declare_loss(f"{path}.blocks[{b}]", "refusal"))
                     texts.append(Text(text))
+                case Reasoning():
+                    self._losses.append(Loss(f"{path}.blocks[{b}]", block_feature(block), "dropped"))
                 case Opaque(protocol, _, data) if protocol == NAME:
                     media.append(data)
         out: dict[str, Any] = {"id": result.id, "name": name}

@@ -6,15 +6,16 @@ from typing import Any
 
 from ...errors import upstream_failure
 from ...ir import Failure
+from ...wire.account_trouble import account_kind
 from ...wire.error_bodies import error_text, parse_error_body, status_in
+from ...wire.prompt_length import is_too_long
 from .tables import (
-    CONTEXT_LENGTH,
     DAILY,
     ERROR_STATUSES,
+    FAILED_STOPS,
     KINDS,
     QUOTA_FAILURE,
     REASONS,
-    REGION,
     RETRY_INFO,
     STATUSES,
 )
@@ -46,19 +47,20 @@ def error_in(error: Any, status: int | None, retry_after: float | None) -> Failu
     error_status = error_status if type(error_status) is str else None
     details = fields.get("details")
     details = [detail for detail in details if type(detail) is dict] if type(details) is list else []
+    told = status
     if status is None:
         status = status_in(fields) or STATUSES.get(error_status or "", 502)
     kind = KINDS.get(error_status or "") if status != 400 else None
-    if message is not None and CONTEXT_LENGTH.search(message):
+    if is_too_long(message, told):
         kind = "context_length"
-    elif status in (400, 403) and message is not None and REGION.search(message):
-        kind = "upstream_region"
+    elif (known := account_kind(message, status)) is not None:
+        kind = known
     elif status == 402:
         # "code": 402, "message": "Your prepayment credits are depleted. …", "status": "RESOURCE_EXHAUSTED"
         # https://discuss.ai.google.dev/t/api-update-depleted-prepay-credits-now-return-http-402-instead-of-429/183654
         kind = "upstream_quota"
     else:
-        kind = next((found for detail in details if (found := _account_kind(detail)) is not None), kind)
+        kind = next((found for detail in details if (found := _detail_kind(detail)) is not None), kind)
     if retry_after is None and kind != "upstream_quota":  # a RetryInfo does not tell when a daily quota ends
         retry_after = next((wait for detail in details if (wait := _retry_in(detail)) is not None), None)
     # a failure of the backend's own has a word of its own in each client's protocol
@@ -66,7 +68,15 @@ def error_in(error: Any, status: int | None, retry_after: float | None) -> Failu
     return upstream_failure(status, message, kind=kind, code=code, retry_after=retry_after)
 
 
-def _account_kind(detail: dict[str, Any]) -> str | None:
+def failed_stop(native: str | None, message: Any) -> Failure | None:
+    """Returns the failure that a stop reason tells of an answer without content; None where it tells of none."""
+    sentence = FAILED_STOPS.get(native or "")
+    if sentence is None:
+        return None
+    return upstream_failure(502, message if type(message) is str and message else sentence)
+
+
+def _detail_kind(detail: dict[str, Any]) -> str | None:
     """Returns the kind of a refusal that is about the proxy's own account; None where the detail says nothing of it."""
     if detail.get("@type") == QUOTA_FAILURE:
         violations = detail.get("violations")

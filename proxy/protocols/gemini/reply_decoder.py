@@ -16,7 +16,7 @@ from ...wire import json_fields
 from ...wire.error_bodies import error_in_body, is_error
 from ...wire.json_fields import each, take
 from ..protocol import NewId, UpstreamRequest
-from .errors import error_in
+from .errors import error_in, failed_stop
 from .fields import enum_names, take_list
 from .grounding import AnswerText, citations_in
 from .hosted_tools import CodeRuns, tool_uses_in
@@ -45,6 +45,10 @@ def decode_reply(body: dict[str, Any], sent: UpstreamRequest, new_id: NewId) -> 
         native = finish_reason_in(candidate)
     except Malformed as fault:
         raise fault.under("candidates[0]") from None
+    if all(type(block) is Reasoning for block in blocks):
+        failed = failed_stop(native, candidate.get("finishMessage"))
+        if failed is not None:
+            raise UpstreamError(failed)
     uses = tool_uses_in(candidate)
     if blocks and type(blocks[-1]) is Text:
         text = blocks[-1].text

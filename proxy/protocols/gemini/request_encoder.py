@@ -12,6 +12,7 @@ from ...ir.json_schema import fit_schema
 from ...ir.losses import declare_loss, request_extra_losses
 from ...ir.model_fit import fitted
 from ...ir.readable import readable
+from ...ir.stop_sequences import said_stops
 from ...ir.tool_choice import remaining_choice
 from ...ir.tool_description import told_description
 from ...ir.tool_names import ToolNameMap
@@ -94,7 +95,7 @@ def encode_request(request: Request, target: UpstreamTarget) -> UpstreamRequest:
         payload["serviceTier"] = tier
     if same:
         restore_extra(payload, request.extra)
-    stops = request.stop[len(config.get("stopSequences", ())) :]
+    stops = said_stops(request.stop, [])[len(config.get("stopSequences", ())) :]
     return UpstreamRequest(payload, tuple(losses), target, names.aliases, stops=stops)
 
 
@@ -119,18 +120,43 @@ def _sampling_out(request: Request, target: UpstreamTarget, config: dict[str, An
             losses.append(declare_loss("sampling.temperature", "temperature"))
     for key, value in (
         ("topP", sampling.top_p),
-        ("topK", sampling.top_k),
-        ("seed", sampling.seed),
+        ("topK", _top_k_out(request, losses)),
+        ("seed", _seed_out(request, losses)),
         ("frequencyPenalty", sampling.frequency_penalty),
         ("presencePenalty", sampling.presence_penalty),
         ("maxOutputTokens", request.max_tokens),
     ):
         if value is not None:
             config[key] = value
-    if request.stop:
+    if stops := said_stops(request.stop, losses):
         # "The set of character sequences (up to 5) that will stop output generation." (same page)
         count = int(target.limits.get("stop", LIMITS["stop"]))
-        config["stopSequences"] = list(request.stop[:count])  # at the others the proxy cuts the answer
+        config["stopSequences"] = list(stops[:count])  # at the others the proxy cuts the answer
+
+
+def _top_k_out(request: Request, losses: list[Loss]) -> int | None:
+    """Returns top_k; a negative one, by which local hosts turn it off, is refused as "not nonnegative".
+
+    https://github.com/mnfst/modelparams.dev/pull/16
+    """
+    top_k = request.sampling.top_k
+    if top_k is None or top_k >= 0 or request.protocol == NAME:
+        return top_k
+    losses.append(Loss("sampling.top_k", "top_k", "dropped"))
+    return None
+
+
+def _seed_out(request: Request, losses: list[Loss]) -> int | None:
+    """Returns the seed, or the same 31 bits of one that is too large for each of its requests.
+
+    "Invalid value at 'generation_config.seed' (TYPE_INT32)" is the answer otherwise.
+    https://ai.google.dev/api/generate-content#generationconfig
+    """
+    seed = request.sampling.seed
+    if seed is None or -(2**31) <= seed < 2**31 or request.protocol == NAME:
+        return seed
+    losses.append(Loss("sampling.seed", "seed", "approximated"))
+    return seed % 2**31
 
 
 def _reasoning_out(

@@ -25,19 +25,21 @@ from ...ir import (
     Usage,
 )
 from ...ir.repairs import Repairs
+from ...ir.stream import Texts
 from ...ir.token_logprobs import NATIVE, add_logprobs
 from ...wire import json_fields
 from ...wire.error_bodies import error_in_body, is_error
 from ...wire.framing import DONE, Frame
 from ...wire.json_fields import take
 from ..protocol import NewId, UpstreamRequest
-from .errors import error_in
+from .errors import error_in, failed_stop
 from .fields import enum_names, take_list
 from .grounding import AnswerText, citations_in
 from .hosted_tools import CodeRuns, tool_uses_in
 from .logprobs import FIELD as LOGPROBS
 from .logprobs import tokens_in
 from .parts import ToolCallIds, is_empty_part, merge_pair, signature_in
+from .plain_chunk import text_chunks
 from .reply_decoder import (
     feedback_in,
     finish_reason_in,
@@ -67,6 +69,7 @@ class StreamDecoder:
         self._texts: list[str] = []
         self._call: tuple[int, ToolCall, StreamedArguments] | None = None  # the call whose arguments are being streamed
         self._has_calls = False
+        self._is_said = False  # there is more than thinking
         self._native: str | None = None
         self._feedback: str | None = None
         self._usage: dict[str, Any] | None = None
@@ -99,14 +102,15 @@ class StreamDecoder:
         first = candidates[0] if candidates and type(candidates[0]) is dict else {}
         usage = take_usage(chunk, first, self._repairs)
         id_, model = take(chunk, "responseId", str), take(chunk, "modelVersion", str)
-        if usage:
-            # a later report leaves out what an earlier one said; a field that it has is the whole until then
-            self._usage = {**(self._usage or {}), **{key: value for key, value in usage.items() if value is not None}}
+        self._add_usage(usage)
         if not self._started:
             self._started = True
             out.append(ReplyStart(NAME, id_, model, self._first_usage()))
         self._feedback = feedback_in(chunk) or self._feedback
         for candidate in candidates:
+            if candidate is None:
+                self._repairs.add("unknown_frame")
+                continue
             if type(candidate) is not dict:
                 raise Malformed("candidates", "must hold objects")
             if candidate.get("index"):
@@ -116,12 +120,29 @@ class StreamDecoder:
         self._keep_extra(chunk, "")
         return out
 
+    def feed_texts(self, objects: bytes, count: int) -> Texts | None:
+        if self.done or self._open is None or self._call is not None or self._tokens:
+            return None
+        if merge_pair(self._open, Text("")) is None or (chunks := text_chunks(objects, count)) is None:
+            return None
+        for chunk in chunks:
+            self._add_usage(chunk.usage)
+        pieces = [chunk.candidates[0].content.parts[0].text for chunk in chunks]
+        self._texts += pieces
+        self._parts += count
+        return Texts(self._next_index - 1, pieces)
+
+    def _add_usage(self, usage: dict[str, Any] | None) -> None:
+        """A later report leaves out what an earlier one said; a field that it has is the whole until then."""
+        if usage:
+            self._usage = {**(self._usage or {}), **{key: value for key, value in usage.items() if value is not None}}
+
     def _candidate(self, candidate: dict[str, Any], out: list[Event]) -> None:
         content = take(candidate, "content", dict, {})
         content.pop("role", None)
         native = finish_reason_in(candidate)
         for part in take_list(content, "parts"):
-            if part is None:
+            if part is None or part == {}:
                 continue
             if type(part) is not dict:
                 raise Malformed("candidates[0].content.parts", "must hold objects")
@@ -181,6 +202,7 @@ class StreamDecoder:
 
     def _begin(self, block: Block, out: list[Event]) -> int:
         """Emits the start of a block and returns its index."""
+        self._is_said |= type(block) is not Reasoning
         out.append(BlockStart(self._next_index, block))
         self._next_index += 1
         return self._next_index - 1
@@ -242,6 +264,9 @@ class StreamDecoder:
         self.done = True
         if self._native is None and self._feedback is None and not (is_marked and self._started):
             return [upstream_cut()]
+        failed = None if self._is_said else failed_stop(self._native, self._extra.get("candidates[0].finishMessage"))
+        if failed is not None:
+            return [failed]
         out: list[Event] = []
         uses = tool_uses_in({k[14:]: v for k, v in self._extra.items() if k.startswith("candidates[0].")})
         if isinstance(self._open, Text):

@@ -32,6 +32,7 @@ from ...ir import (
 )
 from ...ir.losses import block_extra_losses, citation_text_losses, declare_loss, reply_field_losses
 from ...ir.readable import PART_BREAK
+from ...ir.stream import Texts
 from ...ir.stream_losses import StreamLosses
 from ...wire import json_fields
 from ..protocol import ReplyContext
@@ -94,6 +95,11 @@ class StreamEncoder:
     def encode(self, events: Sequence[Event]) -> bytes:
         """Returns the frames for these events."""
         return b"".join([self._event(event) for event in self._sequencer.feed(events)])
+
+    def encode_texts(self, texts: Texts) -> bytes | None:
+        if type(self._block) is not Text or not self._sequencer.is_open(texts.index):
+            return None
+        return b"".join(map(self._delta, texts.pieces))
 
     def _event(self, event: Event) -> bytes:
         match event:

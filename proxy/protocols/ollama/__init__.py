@@ -14,6 +14,7 @@ from .errors import decode_failure, encode_failure
 from .generate import as_dialect
 from .load import reply_to_load
 from .model_list import MODEL_LIST, PROVIDER_MODELS
+from .plain_line import QuietLine
 from .reply_decoder import decode_reply
 from .reply_encoder import encode_reply
 from .request_decoder import decode_request
@@ -72,6 +73,7 @@ _CHAT = Protocol(
     framing="ndjson",
     needs_reencoding=needs_reencoding,
     frame_fields=(b'"message"', b'"done"', b'"error"'),
+    quiet_frame=QuietLine,
     terminal_markers=(b'"done":true', b'"done": true', b'"error"'),
     endpoints=(
         Endpoint("GET", ("/api/tags",), "list_models", has_body=False),

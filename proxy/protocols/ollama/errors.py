@@ -6,7 +6,9 @@ from typing import Any
 
 from ...errors import upstream_failure
 from ...ir import Failure
+from ...wire.account_trouble import account_kind
 from ...wire.error_bodies import error_text, parse_error_body, status_in
+from ...wire.prompt_length import is_too_long
 from .tables import ACCOUNT_KINDS, KINDS
 
 
@@ -28,9 +30,12 @@ def error_in(error: Any, status: int | None, retry_after: float | None) -> Failu
     if status is None and type(error) is dict:
         status = status_in(error)
     kind = next((kind for pattern, kind in KINDS if text and pattern.search(text)), None)
-    if status not in (None, 400, 404) and not (status == 500 and kind == "context_length"):
-        kind = None  # the status outweighs the sentence, but older servers answer 500 for a prompt that is too long
-    for refused, pattern, account_kind in ACCOUNT_KINDS:
+    if status not in (None, 400, 404):
+        kind = None  # the status outweighs the sentence
+    if is_too_long(text, None if status == 500 else status):  # older servers answer 500
+        kind = "context_length"
+    kind = account_kind(text, status) or kind
+    for refused, pattern, told in ACCOUNT_KINDS:
         if status == refused and text and pattern.search(text):
-            kind = account_kind
+            kind = told
     return upstream_failure(status or 502, text, kind=kind, retry_after=retry_after)

@@ -14,11 +14,13 @@ from msgspec.structs import replace
 from ...errors import Malformed
 from ...ir import Loss, Reply, Request
 from ...ir.losses import declare_loss
+from ...ir.stream import Texts
 from ...wire import json_fields
 from ...wire.json_fields import take
 from ..protocol import NewId, Protocol, ReplyContext, UpstreamRequest, UrlParams
 from . import reply_decoder, reply_encoder, request_decoder
 from .context import context_out, messages_in
+from .plain_line import QuietGenerateLine
 from .stream_decoder import StreamDecoder
 from .stream_encoder import StreamEncoder
 
@@ -99,6 +101,12 @@ class GenerateStreamEncoder(StreamEncoder):
             self._texts.append(text)
         return super()._delta(index, text)
 
+    def encode_texts(self, texts: Texts) -> bytes | None:
+        out = super().encode_texts(texts)
+        if out is not None:
+            self._texts += texts.pieces
+        return out
+
     def _last(self, body: dict[str, Any]) -> dict[str, Any]:
         return _with_context(_from_chat(body), "".join(self._texts), self._context)
 
@@ -123,6 +131,9 @@ def decode_reply(body: dict[str, Any], sent: UpstreamRequest, new_id: NewId) -> 
 
 class GenerateStreamDecoder(StreamDecoder):
     """Decodes the lines of a generated text as those of the chat."""
+
+    def feed_texts(self, objects: bytes, count: int) -> Texts | None:
+        return None  # they are of the chat's form
 
     def _parse(self, data: bytes) -> dict[str, Any]:
         return _to_chat_reply(super()._parse(data))
@@ -151,5 +162,6 @@ def as_dialect(chat: Protocol) -> Protocol:
         ),
         address=address,
         frame_fields=(b'"response"', b'"done"', b'"error"'),
+        quiet_frame=QuietGenerateLine,
         endpoints=(),
     )

@@ -35,6 +35,7 @@ from ...ir.hosted import foreign_hosted_tools, hosted_choice_losses, hosted_loss
 from ...ir.losses import block_feature, declare_loss, request_extra_losses
 from ...ir.model_fit import fitted
 from ...ir.readable import joined, joined_thinking, readable
+from ...ir.stop_sequences import said_stops
 from ...ir.token_logprobs import logprobs_out
 from ...ir.tool_description import told_description
 from ...ir.tool_names import ToolNameMap
@@ -83,7 +84,7 @@ def encode_request(request: Request, target: UpstreamTarget) -> UpstreamRequest:
     _tool_choice_out(request, losses)
     if request.parallel is False:
         losses.append(declare_loss("parallel", "parallel_tool_calls"))
-    options |= _options_out(request)
+    options |= _options_out(request, losses)
     if request.reasoning is not None:
         think = _reasoning_out(request.reasoning, target, same, losses)
         if think is not None:
@@ -105,13 +106,13 @@ def encode_request(request: Request, target: UpstreamTarget) -> UpstreamRequest:
     return UpstreamRequest(payload, tuple(losses), target, names.aliases)
 
 
-def _options_out(request: Request) -> dict[str, Any]:
+def _options_out(request: Request, losses: list[Loss]) -> dict[str, Any]:
     sampling = request.sampling
     options = {key: value for key in (*FLOATS, *INTEGERS) if (value := getattr(sampling, key)) is not None}
     if request.max_tokens is not None:
         options["num_predict"] = request.max_tokens
-    if request.stop:
-        options["stop"] = list(request.stop)
+    if stops := said_stops(request.stop, losses):
+        options["stop"] = list(stops)
     return options
 
 

@@ -19,6 +19,7 @@ from ...ir import (
     ToolCall,
 )
 from ...ir.repairs import Repairs
+from ...ir.stream import Texts
 from ...ir.token_logprobs import add_logprobs, tokens_in
 from ...wire import json_fields
 from ...wire.error_bodies import error_in_body, is_error
@@ -26,6 +27,7 @@ from ...wire.framing import DONE, Frame
 from ...wire.json_fields import take
 from ..protocol import NewId, UpstreamRequest
 from .errors import error_in
+from .plain_line import text_lines
 from .reply_decoder import calls_in, stop_in, usage_in
 from .request_decoder import content_in, reasoning_in
 from .tables import NAME
@@ -81,6 +83,12 @@ class StreamDecoder:
             line.pop("created_at", None)
             self._keep_extra(line, "")
         return out
+
+    def feed_texts(self, objects: bytes, count: int) -> Texts | None:
+        if self.done or self._open is None or self._open[0] is not Text or self._tokens:
+            return None
+        found = text_lines(objects, count)
+        return None if found is None else Texts(self._open[1], [line.message.content for line in found])
 
     def _parse(self, data: bytes) -> dict[str, Any]:
         """Returns a line as one of the chat."""

@@ -27,6 +27,7 @@ from ...ir import (
 )
 from ...ir.losses import block_extra_losses, declare_loss, reply_field_losses
 from ...ir.readable import PART_BREAK
+from ...ir.stream import Texts
 from ...ir.stream_losses import StreamLosses
 from ...ir.token_logprobs import tokens_out
 from ...wire import json_fields
@@ -69,6 +70,12 @@ class StreamEncoder:
     def encode(self, events: Sequence[Event]) -> bytes:
         """Returns the lines for these events."""
         return b"".join([self._event(event) for event in events])
+
+    def encode_texts(self, texts: Texts) -> bytes | None:
+        if self._heads.get(texts.index) is not self._head:
+            return None
+        lines = (self._tail + self._head).join(map(json_fields.encode, texts.pieces))
+        return self._head + one_line(lines) + self._tail
 
     def _event(self, event: Event) -> bytes:
         match event:

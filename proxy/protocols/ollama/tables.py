@@ -53,10 +53,6 @@ IMAGE_PREFIXES: dict[str, str] = {
 # An error is one sentence without a code, so the kind follows from the sentence. https://docs.ollama.com/api/errors
 KINDS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"does not support \w+|is not supported for this model"), "capability"),
-    (
-        re.compile(r"exceeds?.{0,40}context|context (length|size|window).{0,40}exceed|prompt (is )?too long"),
-        "context_length",
-    ),
     (re.compile(r"^model .{1,300} not found"), "model_not_found"),
     (re.compile(r"server busy|maximum pending requests exceeded"), "overloaded"),
 )

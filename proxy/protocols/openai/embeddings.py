@@ -108,9 +108,28 @@ def decode_reply(body: dict[str, Any]) -> EmbeddingsReply:
     )
 
 
+def as_requested(body: dict[str, Any], request: EmbeddingsRequest) -> dict[str, Any] | None:
+    """Returns the body with base64 or numbers as the client asked for; None where its vectors are so.
+
+    Hosts that know no `encoding_format` answer with numbers, of which OpenAI's Node client makes zeros.
+    https://github.com/openai/openai-node/issues/2150
+    """
+    wanted = str if request.encoding == "base64" else list
+    data = json_fields.maybe(body, "data", list) or []
+    vectors = [each.get("embedding") for each in data if type(each) is dict]
+    if len(vectors) != len(data) or all(
+        type(vector) not in (str, list) or type(vector) is wanted for vector in vectors
+    ):
+        return None
+    numbers = [parse_vector(vector, f"data[{i}].embedding") for i, vector in enumerate(vectors)]
+    told = [to_base64(vector) for vector in numbers] if wanted is str else numbers
+    return {**body, "data": [{**each, "embedding": vector} for each, vector in zip(data, told, strict=True)]}
+
+
 EMBEDDINGS = EmbeddingsCodec(
     decode_request=decode_request,
     encode_reply=encode_reply,
+    as_requested=as_requested,
     path=lambda model, single: "/embeddings",
     encode_request=encode_request,
     decode_reply=decode_reply,

@@ -9,17 +9,15 @@ from msgspec import Struct
 
 from ...errors import upstream_failure
 from ...ir import Failure
+from ...wire.account_trouble import account_kind as told_kind
 from ...wire.error_bodies import error_text, status_in
 from .tables import (
     ERROR_CODES,
     ERROR_TYPES,
     IMPLIED_STATUSES,
-    KEY,
     MODEL_FORBIDDEN,
     MODERATION,
     MODERATION_FIELDS,
-    QUOTA,
-    REGION,
     SENTENCES,
     TRANSIENT,
 )
@@ -84,14 +82,7 @@ def account_kind(status: int, kind: str | None, code: str, message: str, metadat
             return "upstream_forbidden"
         if any(key in fields for key in MODERATION_FIELDS) or MODERATION.search(message):
             return "upstream_moderation"
-    if status in (400, 403, 429):
-        if QUOTA.search(message):
-            return "upstream_quota"
-        if REGION.search(message):
-            return "upstream_region"
-        if status == 400 and KEY.match(message):
-            return "upstream_auth"
-    return None
+    return told_kind(message, status)
 
 
 def _string(value: Any) -> str | None:

@@ -41,6 +41,8 @@ ERROR_CODES: dict[str, str] = {
 """The `code` of an error by the kind of failure; every other kind keeps the failure's own code."""
 KINDS: dict[str, str] = {
     "context_length_exceeded": "context_length",
+    # https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
+    "exceed_context_size_error": "context_length",
     "model_not_found": "model_not_found",
     "content_filter": "content_filter",
     "rate_limit_exceeded": "rate_limit",
@@ -90,18 +92,6 @@ SENTENCES: tuple[tuple[re.Pattern[str], int], ...] = (
 STATUS_KINDS = ("upstream_error", "overloaded", "rate_limit")
 """Kinds that only restate an HTTP status; beside a status below 429 they are ignored."""
 
-# 429 and 403 of xAI: "Your team … has either used all available credits or reached its monthly spending limit."
-# https://github.com/continuedev/continue/issues/10373, 429 of Z.ai: "Insufficient balance or no resource package."
-# https://github.com/vercel/ai/issues/9290, 403 of OpenRouter: "Key limit exceeded (monthly limit)."
-# https://github.com/gptme/gptme/issues/1449
-QUOTA = re.compile(r"used all available credits|insufficient balance|key limit exceeded", re.IGNORECASE)
-# 400 of a shim before Gemini: "User location is not supported for the API use."
-# https://github.com/PublicAffairs/openai-gemini/issues/4
-REGION = re.compile(r"country, region, or territory not supported|location is not supported", re.IGNORECASE)
-# 400 of xAI: "Incorrect API key provided", percent-encoded at times. https://github.com/continuedev/continue/issues/10778
-# https://github.com/i-am-bee/beeai-framework/issues/447
-KEY = re.compile(r"incorrect(?: |%20)api(?: |%20)key", re.IGNORECASE)
-"""Messages of hosts about the account's own trouble, without a code."""
 # "Project `proj_…` does not have access to model `gpt-4o-mini`" https://github.com/Aider-AI/aider/issues/1903
 # "code: model_permission_blocked_org" (Groq) https://github.com/orbi-build/orbi/issues/561
 # "This model is not available in your region.", where the key is good for other models

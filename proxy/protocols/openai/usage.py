@@ -23,6 +23,8 @@ def count(fields: Any, *keys: str) -> int | None:
 
 def usage_in(fields: dict[str, Any], repairs: Repairs) -> Usage | None:
     """Returns the usage; None where it has no count."""
+    if (plain := plain_usage(fields)) is not None:
+        return plain
     prompt, output = count(fields, "prompt_tokens", "input_tokens"), count(fields, "completion_tokens", "output_tokens")
     inside = fields.get("prompt_tokens_details") or fields.get("input_tokens_details")
     made = fields.get("completion_tokens_details") or fields.get("output_tokens_details")
@@ -46,6 +48,31 @@ def usage_in(fields: dict[str, Any], repairs: Repairs) -> Usage | None:
         total=count(fields, "total_tokens"),
         repairs=repairs,
     )
+
+
+def plain_usage(fields: dict[str, Any]) -> Usage | None:
+    """Returns the usage where all names are OpenAI's own and the counts agree, as nearly always; else None."""
+    prompt, output = fields.get("prompt_tokens"), fields.get("completion_tokens")
+    if type(prompt) is not int or type(output) is not int or fields.get("total_tokens") != prompt + output:
+        return None
+    inside, made = fields.get("prompt_tokens_details"), fields.get("completion_tokens_details")
+    details = ("prompt_tokens_details" in fields) + ("completion_tokens_details" in fields)
+    if min(prompt, output) < 0 or len(fields) != 3 + details:
+        return None
+    cached = reasoning = None
+    if inside:
+        if type(inside) is not dict or "cache_write_tokens" in inside:
+            return None
+        cached = inside.get("cached_tokens")
+        if cached is not None and (type(cached) is not int or not 0 <= cached <= prompt):
+            return None
+    if made:
+        if type(made) is not dict:
+            return None
+        reasoning = made.get("reasoning_tokens")
+        if reasoning is not None and (type(reasoning) is not int or not 0 <= reasoning <= output):
+            return None
+    return Usage(prompt - (cached or 0), output, cached, None, reasoning)
 
 
 def is_counted(usage: dict[str, Any]) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from ...ir import Reasoning, Request, ToolCall
+from ...ir.bounded_values import with_bounded_identifiers
 from ...ir.model_fit import fitted
 from ..openai.addresses import deployed_paths
 from ..openai.embeddings import EMBEDDINGS
@@ -20,7 +21,9 @@ from ..protocol import Endpoint, Protocol, UpstreamTarget
 from .completions import as_dialect
 from .errors import decode_failure, encode_failure
 from .model_list import MODEL_LIST
+from .plain_chunk import QuietChunk
 from .plain_reply import plain_reply
+from .plain_request import plain_request
 from .reply_decoder import decode_reply
 from .reply_encoder import encode_reply
 from .request_decoder import decode_request
@@ -65,7 +68,7 @@ def needs_reencoding(request: Request, target: UpstreamTarget, body: bytes) -> b
         any(word in traits.refuses and says(request, body) for word, says in REFUSED_FIELDS.items())
         or any(name in traits.renames and says(request, body) for name, says in RENAMED_FIELDS.items())
         or ("reasoning_content" in traits.takes and any(turn.role == "assistant" for turn in request.turns))
-        or (request.user is not None and len(request.user) > (target.limit("user") or len(request.user)))
+        or with_bounded_identifiers(request, target.limit, []) is not request
         or ("alphanumeric_call_id" in traits.limits and _has_calls(request))
         or bool(fitted(request, traits, is_chat=True)[1])
     )
@@ -102,6 +105,7 @@ _CHAT = Protocol(
     forwarded_headers=("openai-beta", "anthropic-beta", "anthropic-version"),
     beta_header="anthropic-beta",
     decode_request=decode_request,
+    plain_request=plain_request,
     encode_reply=encode_reply,
     stream_encoder=StreamEncoder,
     encode_failure=encode_failure,
@@ -118,6 +122,7 @@ _CHAT = Protocol(
     needs_reencoding=needs_reencoding,
     frame_fields=(b'"choices"', b'"usage"', b'"error"'),
     ends_with_done=True,
+    quiet_frame=QuietChunk,
     terminal_markers=(b'"finish_reason":"', b'"finish_reason": "', b'"usage":{', b'"usage": {', b"[DONE]", b'"error"'),
     endpoints=(
         Endpoint("POST", deployed_paths("/embeddings"), "embeddings"),

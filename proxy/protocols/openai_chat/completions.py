@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from ...errors import Malformed
 from ...ir import Loss, Reply, Request
 from ...ir.losses import declare_loss
+from ...ir.stream import Texts
 from ...wire import json_fields
 from ...wire.json_fields import take
 from ..openai.addresses import deployed_paths
@@ -115,6 +116,9 @@ def decode_reply(body: dict[str, Any], sent: UpstreamRequest, new_id: NewId) -> 
 class CompletionsStreamDecoder(StreamDecoder):
     """Decodes the chunks of a completion as those of a chat."""
 
+    def feed_texts(self, objects: bytes, count: int) -> Texts | None:
+        return None  # they are of the chat's form
+
     def _parse(self, data: bytes) -> dict[str, Any]:
         return _to_chat_reply(super()._parse(data), "delta")
 
@@ -130,6 +134,7 @@ def as_dialect(chat: Protocol) -> Protocol:
         title="OpenAI completions",
         paths=deployed_paths("/completions"),
         decode_request=decode_request,
+        plain_request=lambda body: None,
         to_chat=to_chat,
         dialect_quirk=QUIRK,
         encode_reply=encode_reply,

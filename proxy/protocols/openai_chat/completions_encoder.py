@@ -27,6 +27,7 @@ from ...ir import (
     Usage,
 )
 from ...ir.losses import block_extra_losses, block_feature, declare_loss, reply_extra_losses, reply_field_losses
+from ...ir.stream import Texts
 from ...ir.stream_losses import StreamLosses
 from ...ir.token_logprobs import NATIVE
 from ...wire import json_fields
@@ -189,6 +190,9 @@ class CompletionsEncoder:
         self._tail = b',"usage":null}\n\n' if self._wants_usage else b"}\n\n"
         self._before = self._head + b',"choices":[{"text":'
         self._after = b',"index":0,"logprobs":null,"finish_reason":null}]' + self._tail
+
+    def encode_texts(self, texts: Texts) -> bytes | None:
+        return None
 
     def encode(self, events: Sequence[Event]) -> bytes:
         """Returns the frames for these events."""

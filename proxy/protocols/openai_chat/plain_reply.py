@@ -1,7 +1,6 @@
 """Reads the most frequent reply, one choice of plain text, at a fraction of what decoding costs.
 
-A relay passes the bytes on, so what the client gets does not depend on it; the record needs the usage and the stop
-reason. Every field has one type here, and any other field or value is left to `decode_reply`.
+Every field has one type here, and any other field or value is left to `decode_reply`.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from ...ir import Reply, Text
 from ...ir.repairs import Repairs
@@ -25,7 +24,7 @@ class _Message(Struct, forbid_unknown_fields=True):
     annotations: Annotated[list[None], Meta(max_length=0)] | None = None
     tool_calls: None = None
     function_call: None = None
-    audio: None = None
+    audio: UnsetType | None = UNSET
     reasoning_content: None = None
     reasoning: None = None
 
@@ -33,8 +32,8 @@ class _Message(Struct, forbid_unknown_fields=True):
 class _Choice(Struct, forbid_unknown_fields=True):
     message: _Message
     finish_reason: Literal["stop", "length"]
-    index: int = 0
-    logprobs: None = None
+    index: int | UnsetType = UNSET
+    logprobs: UnsetType | None = UNSET
 
 
 class _Body(Struct, forbid_unknown_fields=True):
@@ -42,18 +41,18 @@ class _Body(Struct, forbid_unknown_fields=True):
     model: str
     choices: tuple[_Choice]
     usage: dict[str, Any]
-    object: str = ""
-    created: int = 0
-    system_fingerprint: str | None = None
-    service_tier: str | None = None
-    error: None = None
+    object: str | UnsetType = UNSET
+    created: int | UnsetType = UNSET
+    service_tier: str | UnsetType | None = UNSET
+    system_fingerprint: str | UnsetType | None = UNSET
+    error: UnsetType | None = UNSET
 
 
 decode = msgspec.json.Decoder(_Body).decode
 
 
-def plain_reply(body: bytes) -> Reply | None:
-    """The reply without its extra fields; None where it is not plain."""
+def plain_reply(body: bytes, is_relayed: bool) -> Reply | None:
+    """The reply, of a relayed one without its extra fields; None where it is not plain."""
     try:
         found = decode(body)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
@@ -69,5 +68,20 @@ def plain_reply(body: bytes) -> Reply | None:
         stop=stop_in(choice.finish_reason, False, repairs),
         native=choice.finish_reason,
         usage=usage_in(found.usage, repairs),
+        extra=None if is_relayed else _extra_in(found, choice),
         repaired=repairs.names(),
     )
+
+
+def _extra_in(found: _Body, choice: _Choice) -> dict[str, Any] | None:
+    fields = (
+        ("object", found.object),
+        ("created", found.created),
+        ("service_tier", found.service_tier),
+        ("system_fingerprint", found.system_fingerprint),
+        ("error", found.error),
+        ("choices[0].index", choice.index),
+        ("choices[0].logprobs", choice.logprobs),
+        ("choices[0].message.audio", choice.message.audio),
+    )
+    return {path: value for path, value in fields if value is not UNSET} or None

@@ -171,8 +171,42 @@ def part_in(part: dict[str, Any]) -> Block:
         case "thinking":  # Mistral: {"type": "thinking", "thinking": [{"type": "text", "text": …}]}
             inner = each(take(part, "thinking", list, []), "thinking", lambda piece: take(piece, "text", str, ""))
             return Reasoning("".join(inner), extra=part or None)
+        case "image" | "document" | "audio" | "video" if (block := _foreign_media_in(kind, part)) is not None:
+            return block
         case _:
             return Opaque(NAME, kind, {"type": kind, **part})
+
+
+_FOREIGN_MEDIA: dict[str, type[Image | Document | Audio | Video]] = {
+    "image": Image,
+    "document": Document,
+    "audio": Audio,
+    "video": Video,
+}
+
+
+def _foreign_media_in(kind: str, part: dict[str, Any]) -> Block | None:
+    """Decodes a medium as other protocols and libraries write it: a `source`, a URL, or an object with a URL.
+
+    {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "…"}} is Anthropic's form, which
+    clients send through to chat hosts; {"type": "image", "image": "https://…"} is that of Qwen's chat templates. None
+    is returned for any other.
+    """
+    source = part.get("source", part.get(kind, part.get("url")))
+    match {"url": source} if type(source) is str else source:
+        case {"url": str(url)} if url:
+            media = media_of(url)
+        case {"type": "base64", "data": str(data), **rest}:
+            label = rest.get("media_type")
+            media = Media(media_type(label if type(label) is str else None, data), data)
+        case {"type": "text", "data": str(text)}:
+            media = Media("text/plain", text=text)
+        case _:
+            return None
+    extra = {key: value for key, value in part.items() if key not in ("source", kind, "url")}
+    if kind == "document" and type(extra.get("title")) is str:
+        media = msgspec.structs.replace(media, name=extra.pop("title"))
+    return _FOREIGN_MEDIA[kind](media, extra or None)
 
 
 def _as_data(media: Media) -> Media:

@@ -29,17 +29,21 @@ from ...ir import (
     Video,
     signatures,
 )
-from ...ir.bounded_values import alphanumeric_digest, bounded_user
+from ...ir.bounded_values import alphanumeric_digest, with_bounded_identifiers
 from ...ir.hosted import foreign_hosted_tools, hosted_choice_losses, hosted_losses
 from ...ir.losses import block_feature, declare_loss, extra_field_losses, is_harmless, request_extra_losses
+from ...ir.media_type import file_name
 from ...ir.model_fit import fitted
+from ...ir.plain_turns import plain_turns
 from ...ir.readable import joined, readable
+from ...ir.stop_sequences import said_stops
 from ...ir.strict_schema import loosened
 from ...ir.token_logprobs import logprobs_out
 from ...ir.tool_choice import kept_tools, remaining_choice
 from ...ir.tool_description import told_description
 from ...ir.tool_names import ToolNameMap
 from ...ir.tool_schema import with_fitted_tools
+from ...traits import Traits
 from ...wire import json_fields
 from ...wire.json_fields import maybe
 from ..openai.media import GLOBAL_DETAIL, detail_of, url_out
@@ -48,8 +52,9 @@ from ..protocol import UpstreamRequest, UpstreamTarget
 from ..schema_targets import OPENAI_FUNCTION, OPENAI_STRICT
 from .hosted_tools import WEB_SEARCH, takes, web_search_out
 from .reasoning_fields import put_reasoning
+from .sampling_fields import put_sampling, samplers
 from .signature_carrier import detail_out
-from .tables import LIMITS, NAME, SAMPLERS
+from .tables import LIMITS, NAME
 from .tool_pairing import LocatedBlock, pair_tool_results
 
 _EMPTY = Text("")
@@ -60,19 +65,23 @@ CARRIED = frozenset(("detail", "mediaResolution", GLOBAL_DETAIL, "namespace.desc
 def encode_request(request: Request, target: UpstreamTarget) -> UpstreamRequest:
     """Encodes a request for a backend; the result lists the losses and the renamed tools."""
     same = request.protocol == NAME
+    if not same and (plain := _encode_plain(request, target)) is not None:
+        return plain
     sibling: dict[str, Any] = {}  # fields of a Responses request that chat has too
+    losses: list[Loss] = []
+    if target.traits.limits or target.limits:
+        request = with_bounded_identifiers(request, target.limit, losses)
     if request.protocol == RESPONSES:
         sibling, rest = json_fields.renamed(request.extra, RESPONSES_TO_CHAT)
         request = replace(request, extra=rest)
-    losses: list[Loss] = []
     if not same:
         if (tier := SERVICE_TIERS.get(str((request.extra or {}).get(SERVICE_TIER)).lower())) is not None:
             sibling["service_tier"] = tier
             request = replace(request, extra={k: v for k, v in (request.extra or {}).items() if k != SERVICE_TIER})
         carried = CARRIED | {"cache_control"} if "cache_control" in target.traits.takes else CARRIED
-        request, samplers = _samplers(request, target)
-        sibling |= samplers
-        losses = request_extra_losses(request, carried)
+        request, found = samplers(request, target)
+        sibling |= found
+        losses += request_extra_losses(request, carried)
         request, misshapen = with_fitted_tools(request, OPENAI_FUNCTION)
         request, loose = loosened(request, OPENAI_STRICT)
         request, named = readable(request, "all")
@@ -92,7 +101,7 @@ def encode_request(request: Request, target: UpstreamTarget) -> UpstreamRequest:
     if request.parallel is not None and "tools" in payload:
         # "'parallel_tool_calls' is only allowed when 'tools' are specified." https://github.com/camel-ai/camel/pull/3706
         payload["parallel_tool_calls"] = request.parallel
-    _sampling_out(request, target, payload, losses)
+    put_sampling(request, target, payload, losses)
     put_reasoning(request, target, payload, losses)
     if request.format is not None:
         payload["response_format"] = _format_out(request.format)
@@ -103,7 +112,7 @@ def encode_request(request: Request, target: UpstreamTarget) -> UpstreamRequest:
             messages.insert(next(others, 0), {"role": "system", "content": JSON_HINT})
     payload |= logprobs_out(request.logprobs)
     if request.user is not None:
-        payload["user"] = bounded_user(request.user, target.limit("user"), losses)
+        payload["user"] = request.user
     if sibling.get("metadata") and sibling.get("store") is not True:
         # otherwise the API answers "The 'metadata' parameter is only allowed when 'store' is enabled."
         losses.append(declare_loss("metadata", "metadata"))
@@ -113,11 +122,33 @@ def encode_request(request: Request, target: UpstreamTarget) -> UpstreamRequest:
         payload["stream"] = True
     if same and request.extra:
         payload.update((key, value) for key, value in request.extra.items() if key != "functions")
-    if request.stream and "stream_options" not in traits.refuses:
-        # without it a stream ends without usage, which the client's protocol may require
-        payload["stream_options"] = {**(maybe(payload, "stream_options", dict) or {}), "include_usage": True}
-    stops = request.stop[len(payload["stop"]) :] if "stop" in payload else request.stop
+    if request.stream:
+        _ask_usage(traits, payload)
+    stops = said_stops(request.stop, [])[len(payload.get("stop", ())) :]
     return UpstreamRequest(payload, tuple(losses), target, names.aliases, stops=stops)
+
+
+def _encode_plain(request: Request, target: UpstreamTarget) -> UpstreamRequest | None:
+    """Encodes a conversation of plain text; None for any other."""
+    traits = target.traits
+    if traits.renames or (said := plain_turns(request)) is None:
+        return None
+    request, losses = fitted(request, traits, is_chat=True)
+    if request.reasoning is not None:
+        return None
+    messages = [{"role": role, "content": text} for role, text in said]
+    payload: dict[str, Any] = {"model": target.model, "messages": messages}
+    put_sampling(request, target, payload, losses)
+    if request.stream:
+        payload["stream"] = True
+        _ask_usage(traits, payload)
+    return UpstreamRequest(payload, tuple(losses), target)
+
+
+def _ask_usage(traits: Traits, payload: dict[str, Any]) -> None:
+    """Asks for the usage, without which a stream ends unless it is asked for, and which the client may need."""
+    if "stream_options" not in traits.refuses:
+        payload["stream_options"] = {**(maybe(payload, "stream_options", dict) or {}), "include_usage": True}
 
 
 def _tools_out(
@@ -141,38 +172,6 @@ def _tools_out(
                 payload[WEB_SEARCH] = web_search_out(found)
     if not same:
         losses += hosted_choice_losses(request)
-
-
-def _samplers(request: Request, target: UpstreamTarget) -> tuple[Request, dict[str, Any]]:
-    """Returns the request without the samplers that this host has, and those under the names that it has for them."""
-    names = {
-        key: name for quirk, table in SAMPLERS.items() if quirk in target.traits.takes for key, name in table.items()
-    }
-    if not names or not request.extra:
-        return request, {}
-    found, rest = json_fields.renamed(request.extra, names)
-    return (replace(request, extra=rest), found) if found else (request, found)
-
-
-def _sampling_out(request: Request, target: UpstreamTarget, payload: dict[str, Any], losses: list[Loss]) -> None:
-    sampling = request.sampling
-    renames = target.traits.renames
-    for key in ("temperature", "top_p", "seed", "frequency_penalty", "presence_penalty"):
-        value = getattr(sampling, key)
-        if value is not None:
-            payload[renames.get(key, key)] = value
-    if sampling.top_k is not None:
-        if "top_k" in target.traits.takes or request.protocol == NAME:
-            payload["top_k"] = sampling.top_k
-        else:
-            losses.append(declare_loss("sampling.top_k", "top_k"))
-    if request.max_tokens is not None:
-        # "max_tokens: Deprecated in favor of max_completion_tokens, and is not compatible with o-series models."
-        # https://platform.openai.com/docs/api-reference/chat/create
-        payload[renames.get("max_completion_tokens", "max_completion_tokens")] = request.max_tokens
-    if request.stop and "stop" not in target.traits.refuses:
-        most = int(target.limits.get("stop", LIMITS["stop"]))
-        payload["stop"] = list(request.stop[:most])  # at the others the proxy cuts the answer
 
 
 class _MessageBuilder:
@@ -405,7 +404,7 @@ class _MessageBuilder:
             case Document(media, extra) if media.data:
                 # "filename: The name of the file, used when passing the file to the model as a string."
                 # https://platform.openai.com/docs/api-reference/chat/create
-                file: dict[str, Any] = {"file_data": url_out(media), "filename": media.name or "document.pdf"}
+                file: dict[str, Any] = {"file_data": url_out(media), "filename": media.name or file_name(media.mime)}
                 return {"type": "file", "file": file, **self._mark(extra)}
             case Document(media, extra) if media.file_id and (self._same or media.file_id.startswith("file-")):
                 # file ids are OpenAI's own and start with this prefix

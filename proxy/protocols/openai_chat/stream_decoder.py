@@ -24,6 +24,7 @@ from ...ir import (
     ToolCall,
 )
 from ...ir.repairs import Repairs
+from ...ir.stream import Texts
 from ...ir.token_logprobs import NATIVE, add_logprobs
 from ...ir.tool_names import Alias
 from ...wire import json_fields
@@ -33,6 +34,7 @@ from ...wire.json_fields import each, maybe, need, take
 from ..openai.usage import later_usage, usage_in
 from ..protocol import NewId, UpstreamRequest
 from .errors import error_in
+from .plain_chunk import text_chunks
 from .reply_decoder import choice_failure, citations_in, host_citations_in, images_in, logprobs_in, stop_in, take_usage
 from .request_decoder import google_signature_in, part_in, reasoning_in
 from .streamed_calls import StreamedCall, StreamedCalls
@@ -103,6 +105,12 @@ class StreamDecoder:
         if self._native is not None and usage and not choices:
             out += self._end()
         return out
+
+    def feed_texts(self, objects: bytes, count: int) -> Texts | None:
+        if self.done or self._open is None or self._open[0] is not Text:
+            return None
+        chunks = text_chunks(objects, count)
+        return None if chunks is None else Texts(self._open[1], [each.choices[0].delta.content for each in chunks])
 
     def _parse(self, data: bytes) -> dict[str, Any]:
         """Returns a chunk as one of the chat."""

@@ -38,6 +38,7 @@ from ...ir import (
 )
 from ...ir.losses import block_extra_losses, citation_text_losses, opaque_loss, reply_field_losses
 from ...ir.readable import PART_BREAK
+from ...ir.stream import Texts
 from ...ir.stream_losses import StreamLosses
 from ...wire import json_fields
 from ...wire.framing import DONE, sse
@@ -80,6 +81,13 @@ class StreamEncoder:
     def encode(self, events: Sequence[Event]) -> bytes:
         """Returns the frames for these events."""
         return b"".join([self._event(event) for event in events])
+
+    def encode_texts(self, texts: Texts) -> bytes | None:
+        if type(self._blocks.get(texts.index)) is not Text:
+            return None
+        self._length += sum(map(len, texts.pieces))
+        between = self._after + self._before
+        return self._before + between.join(map(json_fields.encode, texts.pieces)) + self._after
 
     def _event(self, event: Event) -> bytes:
         match event:

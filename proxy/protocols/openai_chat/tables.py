@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from ...ir import StopReason
 from ..openai import tables as openai
 
@@ -57,10 +55,6 @@ STOP_WORDS: dict[StopReason, str] = {
 
 KINDS: dict[str, str] = {**openai.KINDS, "too_many_prompt_tokens": "context_length"}
 """The kind of failure by an upstream's `code` or `type`, where that says more than the HTTP status."""
-# "This model's maximum context length is 8192 tokens. However, you requested …" https://github.com/vllm-project/vllm,
-# "This endpoint's maximum context length is …" https://openrouter.ai/docs/api-reference/errors
-CONTEXT_LENGTH = re.compile(r"exceeds? the (?:model's )?context window|max(?:imum)? context length", re.IGNORECASE)
-"""Matches the message of hosts that report a prompt that is too long without a code."""
 
 USAGE = "usage"
 """The extra field of a reply whose usage came beside its text, which a client of this protocol gets though unasked."""
@@ -121,6 +115,8 @@ SAMPLERS: dict[str, dict[str, str]] = {
 
 # "Up to 4 sequences where the API will stop generating further tokens."
 # https://platform.openai.com/docs/api-reference/chat/create
+# "temperature: What sampling temperature to use, between 0 and 2."
+# https://platform.openai.com/docs/api-reference/chat/create
 # "Invalid 'messages[10].tool_calls[0].id': string too long. Expected a string with maximum length 40, but got a string
 # with length 53 instead." https://github.com/agno-agi/agno/issues/5382
-LIMITS = {"stop": 4, "tool_call_id": 40}
+LIMITS = {"stop": 4, "temperature": 2.0, "tool_call_id": 40}

@@ -6,12 +6,14 @@ Sources: https://platform.openai.com/docs/api-reference/responses and https://ww
 from __future__ import annotations
 
 from ...ir import Opaque, Reply, Request
+from ...ir.bounded_values import with_bounded_identifiers
 from ..openai.addresses import deployed_paths, paths
 from ..openai.embeddings import EMBEDDINGS
 from ..openai.provider_models import PROVIDER_MODELS
 from ..openai.rate_limits import read_rate_limits, write_rate_limits
-from ..protocol import Endpoint, Protocol, StoredState
+from ..protocol import Endpoint, Protocol, StoredState, UpstreamTarget, loses_by_fitting
 from .errors import decode_failure, encode_failure
+from .plain_event import QuietEvent
 from .reply_decoder import decode_reply
 from .reply_encoder import encode_reply
 from .request_decoder import decode_request
@@ -62,6 +64,12 @@ def auth(key: str) -> dict[str, str]:
     return {"authorization": f"Bearer {key}"}
 
 
+def needs_reencoding(request: Request, target: UpstreamTarget, body: bytes) -> bool:
+    """Returns whether the model refuses something, or an identifier is longer than the host allows."""
+    bounded = with_bounded_identifiers(request, target.limit, [])
+    return bounded is not request or loses_by_fitting(request, target, body)
+
+
 PROTOCOL = Protocol(
     name=NAME,
     title="OpenAI responses",
@@ -97,6 +105,7 @@ PROTOCOL = Protocol(
     encode_failure=encode_failure,
     ping=b": ping\n\n",
     encode_request=encode_request,
+    needs_reencoding=needs_reencoding,
     decode_reply=decode_reply,
     stream_decoder=StreamDecoder,
     decode_failure=decode_failure,
@@ -107,6 +116,7 @@ PROTOCOL = Protocol(
     resume_after_relay=StreamEncoder.resume_after_relay,
     model_out=(("model",), ("response", "model")),
     ignores_done=True,
+    quiet_frame=QuietEvent,
     terminal_markers=(b'response.completed"', b'response.incomplete"', b'response.failed"', b'"error"'),
     endpoints=(
         Endpoint("POST", paths("/responses/input_tokens"), "count"),

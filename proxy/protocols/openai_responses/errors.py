@@ -6,9 +6,10 @@ from typing import Any
 
 from ...ir import Failure
 from ...wire.error_bodies import parse_error_body
+from ...wire.prompt_length import is_too_long
 from ..openai.errors import encode_failure, parse_error
 from ..openai.tables import STATUS_KINDS
-from .tables import CONTEXT_LENGTH, KINDS, SLOW_DOWN, STREAM_CODES
+from .tables import KINDS, SLOW_DOWN, STREAM_CODES
 
 __all__ = ["decode_failure", "encode_failure", "error_in", "stream_error"]
 
@@ -30,7 +31,7 @@ def error_in(error: Any, status: int | None, retry_after: float | None) -> Failu
     """Maps an `error` value to a Failure; inside a 200 stream `status` is None and follows from the code."""
     fields = parse_error(error, status, KINDS)
     kind = fields.kind
-    if CONTEXT_LENGTH.search(fields.message or "") and status in (None, 400, 413):
+    if is_too_long(fields.message, status):
         kind = "context_length"
     if status is not None and (kind == "bad_request" or (status < 429 and kind in STATUS_KINDS)):
         kind = None  # the HTTP status says at least as much

@@ -27,11 +27,13 @@ from ...ir import (
     reasoning_effort,
     signatures,
 )
-from ...ir.bounded_values import bounded_user
+from ...ir.bounded_values import bounded_temperature, with_bounded_identifiers
 from ...ir.hosted import hosted_choice_losses
 from ...ir.losses import block_feature, declare_loss, request_extra_losses
+from ...ir.media_type import file_name
 from ...ir.model_fit import fitted
 from ...ir.readable import readable
+from ...ir.stop_sequences import said_stops
 from ...ir.strict_schema import loosened
 from ...ir.tool_choice import kept_tools, remaining_choice
 from ...ir.tool_names import ToolNameMap
@@ -56,15 +58,17 @@ def encode_request(request: Request, target: UpstreamTarget) -> UpstreamRequest:
     """Encodes a request for a backend; the result lists the losses and the renamed tools."""
     same = request.protocol == NAME
     sibling: dict[str, Any] = {}  # fields of a chat request that Responses has too
+    losses: list[Loss] = []
+    if target.traits.limits or target.limits:
+        request = with_bounded_identifiers(request, target.limit, losses)
     if request.protocol == CHAT:
         sibling, rest = json_fields.renamed(request.extra, CHAT_TO_RESPONSES)
         request = replace(request, extra=rest)
-    losses: list[Loss] = []
     if not same:
         if (tier := SERVICE_TIERS.get(str((request.extra or {}).get(SERVICE_TIER)).lower())) is not None:
             sibling["service_tier"] = tier
             request = replace(request, extra={k: v for k, v in (request.extra or {}).items() if k != SERVICE_TIER})
-        losses = request_extra_losses(request, CARRIED)
+        losses += request_extra_losses(request, CARRIED)
         request, misshapen = with_fitted_tools(request, OPENAI_FUNCTION)
         request, loose = loosened(request, OPENAI_STRICT)
         request, named = readable(request, "results")
@@ -103,7 +107,7 @@ def encode_request(request: Request, target: UpstreamTarget) -> UpstreamRequest:
     if request.format is not None:
         _format_out(request.format, same, payload, losses)
     if request.user is not None:
-        payload["user"] = bounded_user(request.user, target.limit("user"), losses)
+        payload["user"] = request.user
     if request.logprobs:
         payload["top_logprobs"] = request.logprobs
     if request.logprobs is not None and not same:
@@ -117,7 +121,8 @@ def encode_request(request: Request, target: UpstreamTarget) -> UpstreamRequest:
         payload["store"] = False
         put_chat_fields(sibling, payload, losses)
     # the API has no field for stop sequences, so that the proxy cuts the answer at them
-    return UpstreamRequest(payload, tuple(losses), target, names.aliases, stops=request.stop)
+    stops = said_stops(request.stop, losses)
+    return UpstreamRequest(payload, tuple(losses), target, names.aliases, stops=stops)
 
 
 def _is_instructions(turn: Turn, same: bool) -> bool:
@@ -144,8 +149,11 @@ def _put_extra(extra: Extra, payload: dict[str, Any]) -> None:
 
 def _sampling_out(request: Request, target: UpstreamTarget, payload: dict[str, Any], losses: list[Loss]) -> None:
     sampling = request.sampling
-    for key in ("temperature", "top_p"):
-        value = getattr(sampling, key)
+    temperature = sampling.temperature
+    if request.protocol != NAME:
+        most = target.limits.get("temperature", LIMITS["temperature"])
+        temperature = bounded_temperature(request, most, losses)
+    for key, value in (("temperature", temperature), ("top_p", sampling.top_p)):
         if value is not None:
             payload[key] = value
     for key in ("frequency_penalty", "presence_penalty"):
@@ -319,7 +327,7 @@ class _ItemBuilder:
             case Video(media, extra) if self._same:
                 return {"type": "input_video", "video_url": url_out(media), **self._extra_out(extra)}
             case Document(media, extra) if media.data:
-                name = media.name or "document.pdf"
+                name = media.name or file_name(media.mime)
                 return {"type": "input_file", "filename": name, "file_data": url_out(media), **self._extra_out(extra)}
             case Document(media, extra) if media.url:
                 return {"type": "input_file", "file_url": media.url, **self._extra_out(extra)}

@@ -28,6 +28,7 @@ from ...ir import (
     ToolCall,
 )
 from ...ir.repairs import Repairs
+from ...ir.stream import Texts
 from ...ir.token_logprobs import add_logprobs, tokens_in
 from ...wire import json_fields
 from ...wire.error_bodies import error_in_body, is_error
@@ -36,6 +37,7 @@ from ...wire.json_fields import maybe, need, take
 from ..openai.usage import later_usage, usage_in
 from ..protocol import NewId, UpstreamRequest
 from .errors import error_in
+from .plain_event import text_events
 from .reply_decoder import extra_in, failure_in, item_in, native_in, reply_call_in, stop_in, with_tokens
 from .request_decoder import PartKey, citation_in, part_in, reasoning_part_in
 from .tables import DELTA_EVENTS, DONE_EVENTS, ECHO_KEY, END_EVENTS, ERROR_EVENTS, NAME, PART_EVENTS, START_EVENTS
@@ -102,7 +104,7 @@ class StreamDecoder:
             self._delta(kind, event, out)
         elif kind in START_EVENTS:
             self._start(need(event, "response", dict), out)
-        elif kind == "response.output_item.added":
+        elif kind == "response.output_item.added" and event.get("item") is not None:
             self._added(event, out)
         elif kind in PART_EVENTS:
             self._part(PART_EVENTS[kind], event, kind.endswith(".done"), out)
@@ -110,7 +112,7 @@ class StreamDecoder:
             self._text_done(kind, event, out)
         elif kind == "response.output_text.annotation.added":
             self._annotation(event, out)
-        elif kind == "response.output_item.done":
+        elif kind == "response.output_item.done" and event.get("item") is not None:
             self._item_done(self._position(event), need(event, "item", dict), out)
         elif kind in END_EVENTS:
             response = need(event, "response", dict)
@@ -128,6 +130,23 @@ class StreamDecoder:
         elif kind is None:
             self._repairs.add("unknown_frame")
         return out
+
+    def feed_texts(self, objects: bytes, count: int) -> Texts | None:
+        events = None if self.done else text_events(objects, count)
+        if events is None:
+            return None
+        first = events[0]
+        position = first.output_index if first.item_id is None else self._positions.get(first.item_id)
+        item = None if position is None else self._items.get(position)
+        part = None if item is None else item.parts.get(("content", first.content_index))
+        if part is None or part.kind is not Text or part.closed:
+            return None
+        place = first.item_id, first.output_index, first.content_index
+        pieces = [e.delta for e in events if (e.item_id, e.output_index, e.content_index) == place]
+        if len(pieces) != count:
+            return None
+        part.length += sum(map(len, pieces))
+        return Texts(part.index, pieces)
 
     def _start(self, response: dict[str, Any], out: list[Event]) -> None:
         if usage := maybe(response, "usage", dict):

@@ -40,6 +40,7 @@ from ...ir import (
     Video,
 )
 from ...ir.losses import block_extra_losses, citation_text_losses, reply_field_losses
+from ...ir.stream import Texts
 from ...ir.stream_losses import StreamLosses
 from ...ir.token_logprobs import tokens_out
 from ...wire import json_fields
@@ -117,6 +118,15 @@ class StreamEncoder:
         else:
             for due in self._sequencer.feed(events):
                 self._event(due, out)
+        return b"".join(out)
+
+    def encode_texts(self, texts: Texts) -> bytes | None:
+        current = self._block
+        if current is None or type(current.block) is not Text or not self._sequencer.is_open(texts.index):
+            return None
+        out: list[bytes] = []
+        for piece in texts.pieces:
+            self._delta(piece, (), out)
         return b"".join(out)
 
     def resume_after_relay(self, frames: Sequence[Frame]) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from ...ir import Block, Reasoning, Refusal, StopReason, Text
 from ..openai import tables as openai
 
@@ -159,8 +157,6 @@ KINDS: dict[str, str] = {
     "vector_store_timeout": "upstream_error",
 }
 """The kind of failure by an upstream's `code` or `type`, where that says more than the HTTP status."""
-CONTEXT_LENGTH = re.compile(r"exceeds? the (?:model's )?context window|maximum context length", re.IGNORECASE)
-"""Matches the message of hosts that report an input that is too long without a code."""
 
 # ---- limits ----------------------------------------------------------------------------------------------------------
 
@@ -168,9 +164,11 @@ CONTEXT_LENGTH = re.compile(r"exceeds? the (?:model's )?context window|maximum c
 # https://github.com/openresponses/openresponses/blob/main/public/openapi/openapi.json
 CALL_ID_LENGTH = 64
 
+# "temperature: What sampling temperature to use, between 0 and 2."
+# https://platform.openai.com/docs/api-reference/responses/create
 # "max_output_tokens: minimum 16" (CreateResponseBody)
 # https://github.com/openresponses/openresponses/blob/main/public/openapi/openapi.json
-LIMITS = {"min_output_tokens": 16}
+LIMITS = {"min_output_tokens": 16, "temperature": 2.0}
 
 # "service_tier: auto, default, flex, scale, priority" (ServiceTier)
 # https://platform.openai.com/docs/api-reference/responses/create

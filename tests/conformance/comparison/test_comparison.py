@@ -342,11 +342,16 @@ FORMAT = ResponseFormat(schema={"type": "object", "properties": {}})
 TREE = {"type": "object", "properties": {"a": {"$ref": "#/$defs/b"}}, "$defs": {"b": {"items": {"$ref": "#/$defs/b"}}}}
 CITED = {"$.messages[1].content[0].citations": [{"url": "https://a.example"}]}
 
+SIX = ("a", "b", "c", "d", "e", "f")
+
 FIELDS: dict[str, tuple[dict[str, Any], Any, dict[str, Any], Any, list[str]]] = {
     "the user is dropped": ({"user": "u"}, CHAT, {}, RESPONSES, [WRONG]),
     "the user in a protocol without one": ({"user": "u"}, CHAT, {}, GEMINI, ["user"]),
-    "the first stop sequences": ({"stop": ("a", "b")}, OLLAMA, {"stop": ("a",)}, CHAT, []),
-    "the last stop sequences": ({"stop": ("a", "b")}, OLLAMA, {"stop": ("b",)}, CHAT, [WRONG]),
+    "as many stop sequences as it takes": ({"stop": SIX}, OLLAMA, {"stop": SIX[:4]}, CHAT, []),
+    "the last stop sequences": ({"stop": SIX}, OLLAMA, {"stop": SIX[2:]}, CHAT, [WRONG]),
+    "fewer stop sequences than it takes": ({"stop": SIX}, OLLAMA, {"stop": SIX[:4]}, GEMINI, [WRONG]),
+    "fewer stop sequences where none is too many": ({"stop": SIX}, CHAT, {"stop": SIX[:5]}, ANTHROPIC, [WRONG]),
+    "no stop sequence where only blank ones are refused": ({"stop": ("a",)}, OLLAMA, {}, ANTHROPIC, [WRONG]),
     "no stop sequence": ({"stop": ("a",)}, OLLAMA, {}, GEMINI, [WRONG]),
     "no stop sequence in a protocol without them": ({"stop": ("a",)}, OLLAMA, {}, RESPONSES, []),
     "some stop sequences where blank ones are refused": (

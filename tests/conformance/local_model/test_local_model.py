@@ -69,6 +69,8 @@ ERRORS: dict[str, tuple[ParsedRequest, bool, tuple[ToolCall | Text, ...], str, s
         "2 calls, only one is allowed",
     ),
     "another tool": (replace(REQUEST, tool_choice=NamedTool("clock")), True, (CALL,), "tool", "expected clock"),
+    "free text for a function": (REQUEST, True, (replace(CALL, kind="custom"),), "tool", "it is a function tool"),
+    "a tool of another group": (REQUEST, True, (replace(CALL, namespace="port"),), "tool", "not among the tools"),
     "arguments that lack a key": (REQUEST, True, (replace(CALL, arguments="{}"),), "tool", "do not match its schema"),
     "arguments that are not JSON": (
         REQUEST,
@@ -90,8 +92,14 @@ def test_wrong_calls_are_found(
     )
 
 
-def test_a_right_call_passes() -> None:
-    assert list(tool_call_errors([CALL], REQUEST, True, ParsedReply(blocks=(CALL,), stop="tool"))) == []
+NOTE = Tool("weather", kind="custom", namespace="port")
+"""A custom tool of a group, with the name of a tool outside."""
+
+
+@pytest.mark.parametrize("call", [CALL, ToolCall("call_2", "weather", "rain", kind="custom", namespace="port")])
+def test_a_right_call_passes(call: ToolCall) -> None:
+    sent = replace(REQUEST, tools=(WEATHER, NOTE))
+    assert list(tool_call_errors([call], sent, True, ParsedReply(blocks=(call,), stop="tool"))) == []
 
 
 # ---- losses ----------------------------------------------------------------------------------------------------------

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientPayloadError, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from crosswire.conformance.client import CLIENTS
@@ -207,6 +209,127 @@ async def test_the_recorder_passes_on_what_it_keeps() -> None:
                 assert answer.status == 404
         await provider.close()
         assert [each.reply.text for each in recorder.recorded] == ["Hello"]
+
+
+CALLS = [{"functionCall": {"name": "tide", "args": {"port": port}}} for port in ("Brest", "Porto")]
+RESULTS = [{"functionResponse": {"name": "tide", "response": {"result": time}}} for time in ("14:02", "15:40")]
+DECLARED = {
+    "name": "tide",
+    "parameters": {
+        "type": "OBJECT",
+        "properties": {"port": {"type": "STRING", "nullable": True}},
+        "required": ["port"],
+    },
+}
+ASKED = {"role": "user", "parts": [{"text": "When is high water in Brest and in Porto?"}]}
+TOLD = {"role": "user", "parts": RESULTS}
+
+
+def gemini_reply(parts: list[Any]) -> bytes:
+    candidate = {"content": {"role": "model", "parts": parts}, "finishReason": "STOP", "index": 0}
+    return json.dumps({"candidates": [candidate], "modelVersion": "m", "responseId": "r"}).encode()
+
+
+@pytest.mark.parametrize("in_history", [False, True], ids=["conversation", "history"])
+def test_calls_without_ids_and_types_in_capitals_play_in_all_protocols(in_history: bool) -> None:
+    """Gemini names a result by its function alone, and writes the types of schemas in capitals."""
+    recorder = Recorder(UPSTREAMS["gemini"])
+    second = [ASKED, {"role": "model", "parts": CALLS}, TOLD]
+    exchanges = [] if in_history else [([ASKED], CALLS)]
+    for contents, parts in [*exchanges, (second, [{"text": "14:02 and 15:40."}])]:
+        body = json.dumps({"contents": contents, "tools": [{"functionDeclarations": [DECLARED]}]}).encode()
+        path = "/v1beta/models/m:generateContent"
+        recorder.keep("POST", path, {}, body, 200, {"content-type": "application/json"}, gemini_reply(parts))
+    (written,) = write_stories(recorder.recorded, "gemini", Redactor())
+    assert (written.problem, recorder.left_out) == ("", [])
+    for protocol in NAMES:
+        if protocol == "gemini" and in_history:
+            continue  # some of its models refuse a history of calls without their signatures
+        *before, (_, last) = play(written.text, protocol, stream=False)
+        assert last.text == "14:02 and 15:40."
+        assert [len(reply.calls) for _, reply in before] == ([] if in_history else [2])
+
+
+async def provider_of_real_manner(request: web.Request) -> web.StreamResponse:
+    """Answers as some hosts do: compressed though nobody asked, with cookies and comments, at a limit, and cut off."""
+    text = (await request.json())["messages"][0]["content"]
+    assert "content-encoding" not in request.headers
+    headers = [("set-cookie", "a=SECRET-1"), ("set-cookie", "b=SECRET-2"), ("x-request-id", "req_abcdefgh1234")]
+    if text == "Busy?":
+        error = {"message": "Wait, org-abcdefgh1234.", "type": "requests", "param": None, "code": "rate_limit_exceeded"}
+        return web.json_response({"error": error}, status=429, headers=[*headers, ("retry-after", "7")])
+    if text == "Down?":
+        return web.Response(text="<h1>Bad gateway</h1>", status=502, content_type="text/html", headers=headers)
+    frames = b": PROCESSING\n\n" + b"".join(
+        b"data: " + json.dumps(chunk(delta, stop)).encode() + b"\n\n"
+        for delta, stop in (({"role": "assistant", "content": ""}, None), ({"content": "Hello"}, None), ({}, "stop"))
+    )
+    response = web.StreamResponse(headers=headers)
+    response.content_type = "text/event-stream"
+    if text == "Cut?":
+        await response.prepare(request)
+        await response.write(frames[: frames.index(b"stop") - 9])
+        assert request.transport is not None
+        request.transport.abort()
+        return response
+    response.headers["content-encoding"] = "gzip"
+    await response.prepare(request)
+    await response.write(gzip.compress(frames + b"data: [DONE]\n\n"))
+    return response
+
+
+def chunk(delta: dict[str, Any], stop: str | None) -> dict[str, Any]:
+    choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": stop}
+    return {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
+
+
+async def test_a_provider_of_real_manner_is_passed_on_and_recorded() -> None:
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", provider_of_real_manner)
+    async with TestServer(app) as provider:
+        recorder = Recorder(Upstream(str(provider.make_url("/v1")), ("openai-chat",)))
+        async with TestClient(TestServer(recorder.app())) as client:
+
+            async def ask(text: str) -> tuple[int, str]:
+                body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": text}]}
+                headers = {"content-type": "application/json", "content-encoding": "gzip"}
+                packed = gzip.compress(json.dumps(body).encode())
+                async with client.post("/v1/chat/completions", data=packed, headers=headers) as answer:
+                    assert len(answer.headers.getall("set-cookie", [])) in (0, 2)
+                    return answer.status, await answer.text()
+
+            assert (await ask("Busy?"))[0] == 429
+            assert await ask("Down?") == (502, "<h1>Bad gateway</h1>")
+            status, text = await ask("Hello?")
+            assert (status, text.startswith(": PROCESSING"), text.endswith("[DONE]\n\n")) == (200, True, True)
+            with pytest.raises(ClientPayloadError):
+                await ask("Cut?")
+    stories = {each.name: each.text for each in write_stories(recorder.recorded, "somewhere", Redactor())}
+    assert list(stories) == ["text-busy", "text-down", "text-hello", "text-cut"]
+    assert "retry_after: 7" in stories["text-busy"]
+    assert "message" not in stories["text-down"]
+    assert "cut: eof" in stories["text-cut"]
+    for text in stories.values():
+        assert not re.search("SECRET|req_abc|org-abc", text)
+
+
+@pytest.mark.parametrize(("key", "query"), [("of-the-provider", ""), ("", "key=of-the-client")])
+async def test_a_key_in_the_address_gives_way_to_the_providers_own(key: str, query: str) -> None:
+    seen: list[str] = []
+
+    async def generate(request: web.Request) -> web.Response:
+        seen.append(request.query_string)
+        return web.Response(body=gemini_reply([{"text": "Hello"}]), content_type="application/json")
+
+    app = web.Application()
+    app.router.add_post("/v1beta/models/{model}", generate)
+    async with TestServer(app) as provider:
+        upstream = Upstream(str(provider.make_url("")), ("gemini",), header="x-goog-api-key")
+        async with TestClient(TestServer(Recorder(upstream, key).app())) as client:
+            url = "/v1beta/models/m:generateContent?key=of-the-client"
+            async with client.post(url, json={"contents": [ASKED]}) as answer:
+                assert answer.status == 200
+    assert seen == [query]
 
 
 def test_recorded_stories_are_a_folder_that_the_mock_loads(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
+from msgspec.structs import replace
 
 from crosswire.conformance.harness.testbed_target import TargetTestbed
 from crosswire.conformance.matrix.expectations import read_expectations
@@ -48,7 +49,7 @@ BY_VENDORS: dict[str, str] = {
     "puts calls before text": "wrong",
     "drops a character of the text": "wrong",
     "changes the stop reason": "wrong",
-    "drops usage": "wrong",
+    "drops usage": "silent-could",
     "adds an output token": "wrong",
     "replies without an upstream request": "wrong",
     "refuses every request": "refused",
@@ -149,6 +150,23 @@ def test_rules_of_the_house_judge_strangers_only_where_they_are_asked_for(
     assert with_house.outcome == "wrong", with_house.findings
     assert any(finding.by == "house" for finding in with_house.findings)
     assert faults.judge(FAULTS[case.fault], case.cell, STRANGER, house=False).is_fine
+
+
+@pytest.mark.parametrize(("frontend", "outcome"), [("openai-chat", "right"), ("ollama", "refused")])
+def test_who_refuses_what_the_clients_protocol_forbids_is_right(
+    frontend: str, outcome: str, faults: TargetFaults
+) -> None:
+    cell = Cell(frontend, "anthropic", "tools-names-forbidden", False)
+    assert faults.judge(FAULTS["refuses every request"], cell, STRANGER, house=False).outcome == outcome
+
+
+@pytest.mark.parametrize(("house", "rules"), [(False, set()), (True, {"status"})])
+def test_whose_fault_a_wrong_key_of_the_gateway_is_it_may_say_itself(
+    house: bool, rules: set[str], faults: TargetFaults
+) -> None:
+    passes_it_on = Fault(down=lambda _, response: replace(response, status=401))
+    verdict = faults.judge(passes_it_on, Cell("openai-chat", "openai", "error-401", False), STRANGER, house=house)
+    assert {finding.rule for finding in verdict.findings if finding.outcome == "wrong"} == rules
 
 
 def test_every_fault_of_the_tables_exists() -> None:

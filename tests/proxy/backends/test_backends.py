@@ -160,6 +160,7 @@ BODIES: dict[str, Step] = {
     + http(dumps(reply("openai-chat"))),
     "in chunks": b"".join([head("application/json"), *(chunk(bytes([b])) for b in dumps(reply("openai-chat"))), LAST]),
     "with a trailer": head("application/json") + chunk(dumps(reply("openai-chat"))) + b"0\r\nx-sum: 1\r\n\r\n",
+    "gzipped under its old name": http(gzip.compress(dumps(reply("openai-chat"))), content_encoding="x-gzip"),
     "gzipped although told not to": http(gzip.compress(dumps(reply("openai-chat"))), content_encoding="gzip"),
     "deflated although told not to": http(zlib.compress(dumps(reply("openai-chat"))), content_encoding="deflate"),
     "with 12 KiB of headers": http(dumps(reply("openai-chat")), x_policy="p" * 12 * 1024),
@@ -235,6 +236,36 @@ UNARY_FAULTS: dict[str, tuple[Script, str]] = {
 }
 
 
+_CLOSE = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n"
+
+CUT_BODIES: dict[str, Callable[[bytes, bytes], Script]] = {
+    "less than its length": lambda whole, part: [http(part, length=len(whole)), "close"],
+    "nothing of its length": lambda whole, part: [http(b"", length=len(whole)), "close"],
+    "no last chunk": lambda whole, part: [head("application/json"), chunk(part), "close"],
+    "all of it, and no last chunk": lambda whole, part: [head("application/json"), chunk(whole), "close"],
+    "within a chunk": lambda whole, part: [head("application/json"), b"%x\r\n%b" % (len(whole), part), "close"],
+    "reset": lambda whole, part: [http(part, length=len(whole)), 0.02, "reset"],
+    # of these only the JSON tells: something in between cut the answer, and ended the body as it should
+    "a last chunk too early": lambda whole, part: [head("application/json"), chunk(part), LAST],
+    "the length of the part": lambda whole, part: [http(part)],
+    "the end of the connection": lambda whole, part: [_CLOSE + part, "close"],
+    "half of the gzip": lambda whole, part: [http(gzip.compress(whole)[:-20], content_encoding="gzip")],
+}
+"""The ways in which the body of an answer ends too early."""
+
+
+@pytest.mark.parametrize("streams", [False, True], ids=["unary", "where a stream was asked for"])
+@pytest.mark.parametrize("protocol", NAMES)
+async def test_a_body_that_is_cut(bench: BenchOf, protocol: str, streams: bool) -> None:
+    whole = dumps(reply(protocol))
+    for name, make in CUT_BODIES.items():
+        async with upstream(make(whole, whole[: len(whole) // 2])) as up:
+            it = bench(up, protocol)
+            fault = (await it.stream())[1] if streams else await it.unary()
+        assert isinstance(fault, Failure), (name, fault)
+        assert (name, fault.kind, fault.status) == (name, "upstream_cut", 502)
+
+
 @pytest.mark.parametrize(("script", "expected"), UNARY_FAULTS.values(), ids=UNARY_FAULTS)
 async def test_an_answer_that_is_none(bench: BenchOf, script: Script, expected: str) -> None:
     async with upstream(script) as up:
@@ -255,6 +286,7 @@ STREAM_FAULTS: dict[str, tuple[Script, str, str]] = {
     "an end without the last chunk": ([*CUT, "close"], "upstream_cut", "Hello "),
     "a clean end without the protocol's": ([*CUT, LAST], "upstream_cut", "Hello "),
     "a clean end within a frame": ([*CUT, chunk(CHAT[3][:20]), LAST], "upstream_cut", "Hello "),
+    "a clean end within the first frame": ([head(), chunk(CHAT[0][:20]), LAST], "upstream_cut", ""),
     "an end before any frame": ([head(), LAST], "upstream_", ""),
     "an empty 200": ([http(b"", kind="text/event-stream")], "upstream_", ""),
     "a 204": ([b"HTTP/1.1 204 No Content\r\n\r\n"], "upstream_", ""),
@@ -931,11 +963,24 @@ async def test_a_quota_that_ends_at_a_known_time(bench: BenchOf) -> None:
 # ---- what is no part of an answer ------------------------------------------------------------------------------------
 
 NOISE: dict[str, dict[str, bytes]] = {
-    "openai-chat": {"unknown": b'data: {"object":"ping"}\n\n', "null": b"data: null\n\n"},
-    "openai-responses": {"null": b"event: x\ndata: null\n\n"},
-    "anthropic": {"null": b"data: null\n\n"},
-    "gemini": {"unknown": b'data: {"ping":1}\r\n\r\n', "null": b"data: null\r\n\r\n"},
-    "ollama": {"unknown": b'{"status":"pulling"}\n', "null": b"null\n", "blank": b"\n"},
+    "openai-chat": {
+        "unknown": b'data: {"object":"ping"}\n\n',
+        "null": b"data: null\n\n",
+        "number": b"data: 7\n\n",
+        "list": b'data: [{"ping":1}]\n\n',
+    },
+    "openai-responses": {"null": b"event: x\ndata: null\n\n", "text": b'event: x\ndata: "queued"\n\n'},
+    "anthropic": {
+        "null": b"data: null\n\n",
+        "true": b"data: true\n\n",
+        "list": b"data: []\n\n",
+    },
+    "gemini": {
+        "unknown": b'data: {"ping":1}\r\n\r\n',
+        "null": b"data: null\r\n\r\n",
+        "list": b"data: []\r\n\r\n",
+    },
+    "ollama": {"unknown": b'{"status":"pulling"}\n', "null": b"null\n", "blank": b"\n", "text": b'"queued"\n'},
 }
 
 

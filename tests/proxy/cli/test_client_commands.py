@@ -64,6 +64,18 @@ def test_a_config_file_can_be_read(client: Client) -> None:
     assert "vendor/model-1.5:x" in found
 
 
+def test_a_model_of_llm_may_use_all_that_the_proxy_takes() -> None:
+    llm = find_client("llm")
+    assert llm is not None
+    setup = setup_of(llm, BASE, "m-1", "/folder", key="cw-key")
+    (model,) = yaml.safe_load(setup.file_text or "")
+    assert {name: model[name] for name in ("supports_tools", "supports_schema", "vision")} == dict.fromkeys(
+        ("supports_tools", "supports_schema", "vision"), True
+    )
+    assert model["api_key_name"] not in ("", "openai"), "the key for OpenAI would be sent"
+    assert setup.variables["OPENAI_API_KEY"] == "cw-key"
+
+
 # ---- env -------------------------------------------------------------------------------------------------------------
 
 

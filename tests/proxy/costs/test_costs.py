@@ -76,12 +76,35 @@ def test_the_first_price_that_fits_counts() -> None:
         ("gemini-2.5-flash-lite", 0.1, 0.4),
         ("gemini-2.5-flash", 0.3, 2.5),
         ("o3-mini", 1.1, 4.4),
+        ("o3-2025-04-16", 2, 8),
+        ("o3-deep-research-2025-06-26", 10, 40),
+        ("gpt-4o-2024-05-13", 5, 15),
+        ("gpt-4o-2024-11-20", 2.5, 10),
+        ("gpt-5.1-codex-mini", 0.25, 2),
+        ("gpt-5.1-codex-max", 1.25, 10),
+        ("gpt-5.6-sol", 5, 30),
+        ("gpt-5-codex", 1.25, 10),
+        ("gemini-3.5-flash-lite", 0.3, 2.5),
+        ("gemini-2.5-flash-preview-09-2025", 0.3, 2.5),
+        ("gemini-2.0-flash-001", 0.1, 0.4),
     ],
 )
 def test_shipped_prices(model: str, input_: float, output: float) -> None:
     found = PriceTable(shipped_prices()).price("any", model)
     assert found is not None
     assert (found.rates.input, found.rates.output) == (input_, output)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        *("gpt-4o-audio-preview", "gpt-4o-mini-tts", "gpt-4o-transcribe", "gpt-4o-realtime-preview"),
+        *("gpt-5-search-api", "gemini-2.0-flash-lite", "gemini-2.5-flash-preview-tts", "gemini-2.5-pro-preview-tts"),
+        *("gemini-2.5-flash-native-audio-preview-09-2025", "gemini-3-pro-image-preview"),
+    ],
+)
+def test_a_model_of_another_price_is_in_no_pattern(model: str) -> None:
+    assert PriceTable(shipped_prices()).price("any", model) is None
 
 
 def test_every_shipped_price_has_its_source_and_is_reached() -> None:

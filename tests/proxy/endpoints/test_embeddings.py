@@ -244,6 +244,20 @@ async def test_the_form_that_was_asked_for(backend: str, form: str | None) -> No
     assert ("encoding_format" in json.loads(up.requests[0].body)) == (own and form is not None)
 
 
+@pytest.mark.parametrize("asked", ["float", "base64", None])
+@pytest.mark.parametrize("knows", [True, False], ids=["base64 always", "numbers always"])
+async def test_a_relayed_host_that_does_not_heed_the_form(knows: bool, asked: str | None) -> None:
+    """OpenAI's clients ask for base64 unasked, and the Node client takes numbers for it."""
+    wire: Any = [base64.b64encode(struct.pack("<3f", *v)).decode() for v in VECTORS] if knows else VECTORS
+    async with (
+        upstream([http(dumps(says("openai-chat", wire)))]) as up,
+        stage(config(one("openai-chat", up.url, models={"m": "up-1"}))) as it,
+    ):
+        answer = await it.ask("/v1/embeddings", asks("openai", TEXTS) | ({"encoding_format": asked} if asked else {}))
+    found = vectors_of("openai", answer)
+    assert [unpacked(v) for v in found] == VECTORS if asked == "base64" else found == VECTORS
+
+
 async def test_base64_that_nobody_asked_for_is_read() -> None:
     wire: Any = [base64.b64encode(struct.pack("<3f", *v)).decode() for v in VECTORS]
     async with (
@@ -473,6 +487,20 @@ async def test_garbage_is_no_vector(backend: str, said: bytes) -> None:
         answer = await it.ask("/api/embeddings", asks("ollama old", TEXTS))
     assert answer.status == 502
     error_text("ollama", 502, answer.body)
+
+
+@pytest.mark.parametrize("client", ["openai", "ollama"])
+@pytest.mark.parametrize("backend", BACKENDS)
+async def test_half_of_the_vectors_are_a_cut_answer(client: str, backend: str) -> None:
+    """Converted and relayed; the next backend has them whole."""
+    half = http(dumps(says(backend, VECTORS))[:-9])
+    async with upstream([half]) as first, upstream([http(dumps(says("gemini", VECTORS)))]) as second:
+        backends = one(backend, first.url, priority=9) | {"c": one("gemini", second.url)["b"]}
+        async with stage(config(backends, retry={"attempts": 2})) as it:
+            answer = await it.ask(CLIENTS[client][1], asks(client, TEXTS))
+            record = await it.record(answer)
+    assert vectors_of(client, answer) == VECTORS
+    assert [each["outcome"] for each in record["attempts"]] == ["upstream_cut", "answered"]
 
 
 FAULTS: list[tuple[int, int]] = [(400, 400), (401, 502), (404, 404), (429, 429), (500, 502), (503, 503)]

@@ -92,6 +92,7 @@ MOVES: dict[str, tuple[Script, str]] = {
     "404 of one that the route lists others after": (error(404, "No such model"), "not_found"),
     "a reset": (["reset"], "upstream_unreachable"),
     "HTML": ([http(b"<html></html>", kind="text/html")], "upstream_garbage"),
+    "half of a body": ([http(dumps(reply("openai-chat"))[:-20])], "upstream_cut"),
 }
 """Failures of the first backend after which the second one is asked."""
 

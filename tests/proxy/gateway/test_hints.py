@@ -72,6 +72,20 @@ async def test_the_limit_of_a_backend_counts_at_both(shared: Any) -> None:
         assert len(up.requests) == 3
 
 
+async def test_how_many_a_backend_takes_counts_at_each_alone(shared: Any) -> None:
+    """As `docs/deployment.md` says: `max_in_flight` is no limit of the shared state."""
+    gate = asyncio.Event()
+    async with (
+        upstream([gate, http(dumps(reply("openai-chat")))]) as up,
+        replicas(told(shared), up.url, backend={"max_in_flight": 1}) as both,
+    ):
+        under_way = [asyncio.ensure_future(send(it)) for it in both]
+        await until(lambda: len(up.requests) == 2)
+        assert [(await send(it)).status for it in both] == [503, 503]
+        gate.set()
+        assert [each.status for each in await asyncio.gather(*under_way)] == [200, 200]
+
+
 async def test_a_breaker_that_opened_elsewhere_opens_with_the_first_failure_here(shared: Any) -> None:
     async with (
         upstream([DOWN]) as up,

@@ -87,6 +87,7 @@ async def test_nothing_is_asked_where_the_config_says_so() -> None:
         (http(b"{}", "401 Unauthorized"), "401"),
         (http(b"<html>"), "no list of models"),
         (http(b'{"models": 1}'), "no list of models"),
+        (http(b'{"models": [{"na'), "ended before its JSON did"),
     ],
 )
 async def test_what_cannot_be_asked_is_told(answer: bytes, why: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -124,7 +124,7 @@ LINES: dict[str, tuple[str, bytes, bytes]] = {
     "done": ("openai-chat", b"data: [DONE]\n\n", b"data: [DONE]\n\n"),
     "a comment": ("openai-chat", b': {"model":"up-1"}\n\n', b': {"model":"up-1"}\n\n'),
     "no model": ("openai-chat", b'data:   {"a": 1 }  \n\n', b'data:   {"a": 1 }  \n\n'),
-    "in a message": ("anthropic", b'data: {"message": {"model": "up-1"}}\n', b'data: {"message":{"model":"fast"}}\n'),
+    "in a message": ("anthropic", b'data: {"message": {"model": "up-1"}}\n', b'data: {"message": {"model": "fast"}}\n'),
     "in a response": (
         "openai-responses",
         b'data: {"response":{"model":"up-1"}}\n',
@@ -134,6 +134,31 @@ LINES: dict[str, tuple[str, bytes, bytes]] = {
     "gemini": ("gemini", b'data: {"modelVersion":"up-1"}\r\n\r\n', b'data: {"modelVersion":"fast"}\r\n\r\n'),
     "ollama": ("ollama", b'{"model":"up-1","done":true}\n', b'{"model":"fast","done":true}\n'),
     "ollama, CRLF": ("ollama", b'{"model":"up-1"}\r\n', b'{"model":"fast"}\r\n'),
+    "two names for one": (
+        "openai-chat",
+        b'data: {"model":"a","model" : "up-1"}\n\n',
+        b'{"model":"a","model" : "fast"}',
+    ),
+    "a quiet frame": (
+        "openai-chat",
+        b'data: {"model": "up-1", "choices": []}\n\ndata: {"model": "up-1", "choices": [{}]}\n\n',
+        b'data: {"model": "fast", "choices": []}\n\ndata: {"model": "fast", "choices": [{}]}\n\n',
+    ),
+    "a quiet frame without a name": (
+        "anthropic",
+        b'event: content_block_stop\ndata: {"type": "content_block_stop", "y": {"model": "up-1"}}\n\n',
+        b'event: content_block_stop\ndata: {"type": "content_block_stop", "y": {"model": "up-1"}}\n\n',
+    ),
+    "as many names as frames, one of them inside": (
+        "openai-chat",
+        b'data: {"choices":[],"mod\\u0065l":"up-1"}\n\ndata: {"choices":[{"model":"up-1"}],"model":"up-1"}\n\n',
+        b'data: {"choices":[],"mod\\u0065l":"fast"}\n\ndata: {"choices":[{"model":"up-1"}],"model":"fast"}\n\n',
+    ),
+    "several names": (
+        "ollama",
+        b'{"model":"up-1","message":{}}\n{"model":"up-2","message":{}}\n',
+        b'{"model":"fast","message":{}}\n{"model":"fast","message":{}}\n',
+    ),
     "a dated name": ("openai-chat", b'data: {"model":"up-1-2026-01-01"}\n\n', b'data: {"model":"fast"}\n\n'),
 }
 

@@ -1,4 +1,4 @@
-"""The clients that are known by their user agent, and the end of a broken stream that one of them needs."""
+"""The clients that are known by their user agent, and the end of a broken stream that two of them need."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ USER_AGENTS: dict[str, str | None] = {
     "codex_cli_rs/0.160.0 (Debian 12; x86_64) xterm": "codex",
     "codex_exec/0.146.0 (Ubuntu 24.4.0; x86_64)": "codex",
     "codex-tui/0.156.0 (Mac OS 26.0.0; arm64) iTerm.app/3.6.1": "codex",
+    "codex_vscode/0.171.0 (Mac OS 26.0.0; arm64) vscode/1.110.0": "codex",
+    "Codex Desktop/0.171.0 (Mac OS 26.0.0; arm64) unknown": "codex",
     "GeminiCLI-tui/0.44.1/gemini-3.1-pro-preview (darwin; arm64; terminal)": "gemini-cli",
     "GeminiCLI/0.2.0 (linux; x64)": "gemini-cli",
     "QwenCode/0.14.1 (linux; x64)": "qwen-code",
@@ -42,18 +44,25 @@ def test_every_exception_has_its_reason_and_source() -> None:
         assert re.match("https://", each.source)
 
 
-CLI = {"user-agent": "GeminiCLI-tui/0.44.1/m (linux; x64; terminal)"}
+ENDS_WHOLE: dict[str, tuple[str, str, str]] = {
+    "gemini": ("GeminiCLI-tui/0.44.1/m (linux; x64; terminal)", "google-genai-sdk/1", '"error"'),
+    "openai-responses": ("codex_exec/0.171.0 (Debian 12.0.0; x86_64) xterm", "OpenAI/Python 3.57.0", "response.failed"),
+}
+"""Frontend to a client that needs a whole body of a stream that failed too, one that must not get it, and the error."""
 
 
 @pytest.mark.parametrize("backend", PROTOCOLS)
-async def test_gemini_cli_reads_the_error_from_a_whole_body(backend: str) -> None:
+@pytest.mark.parametrize("frontend", ENDS_WHOLE)
+async def test_a_client_of_the_table_reads_the_error_from_a_whole_body(frontend: str, backend: str) -> None:
+    agent, other_agent, error = ENDS_WHOLE[frontend]
     end = -4 if backend in ("openai-responses", "anthropic") else 2  # within the text
     script = [*list(chunked(stream(backend)[:end], stream_kind(backend)))[:-1], "close"]
-    known = await exchange("gemini", backend, raw=[*script], stream=True, headers=CLI)
-    other = await exchange("gemini", backend, raw=[*script], stream=True, headers={"user-agent": "google-genai-sdk/1"})
+    known = await exchange(frontend, backend, raw=[*script], stream=True, headers={"user-agent": agent})
+    other = await exchange(frontend, backend, raw=[*script], stream=True, headers={"user-agent": other_agent})
     assert known.answer.whole
     assert not other.answer.whole
-    assert '"error"' in known.answer.body.decode()
+    assert error in known.answer.body.decode()
+    assert known.answer.body.decode().count(error) == other.answer.body.decode().count(error)
     assert known.record["outcome"] != "answered"
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from crosswire.proxy.ir import Reply, Text, ToolCall
+from crosswire.proxy.ir import Reply, Request, Text, ToolCall, ToolResult, Turn
 from crosswire.proxy.ir.stream import BlockDelta, BlockStart
-from crosswire.proxy.ir.tool_ids import UniqueIds, with_unique_ids
+from crosswire.proxy.ir.tool_ids import UniqueIds, with_unique_calls, with_unique_ids
 
 from ..proxy_fixture import config, one, stage
 from ..sample_messages import ask, data, dumps, path, reply
@@ -35,6 +35,57 @@ def test_ids_of_a_stream() -> None:
     assert ids.events(delta) is delta
     assert ids.events([BlockStart(0, call("a"))]) == [BlockStart(0, call("a"))]
     assert ids.events([BlockStart(1, call("a")), *delta]) == [BlockStart(1, call("a-2")), *delta]
+
+
+Said = tuple[str, ...]
+"""The ids of a turn's calls, or those of its results."""
+
+HISTORIES: dict[str, tuple[list[Said], list[Said]]] = {
+    "distinct": ([("a", "b"), ("a", "b")], [("a", "b"), ("a", "b")]),
+    "parallel calls": ([("a", "a"), ("a", "a")], [("a", "a-2"), ("a", "a-2")]),
+    "calls of two turns": ([("a",), ("a",), ("a",), ("a",)], [("a",), ("a",), ("a-2",), ("a-2",)]),
+    "calls without ids": ([("", ""), ("", "")], [("call-2", "call-3"), ("call-2", "call-3")]),
+    "one without an id": ([("a", ""), ("", "a")], [("a", "call-2"), ("call-2", "a")]),
+    "a call that nothing answers": ([("a",), (), ("a",), ("a",)], [("a",), (), ("a-2",), ("a-2",)]),
+    "a result of no call": ([("a", "a"), ("b", "a", "a")], [("a", "a-2"), ("b", "a", "a-2")]),
+}
+
+
+@pytest.mark.parametrize(("said", "sent"), HISTORIES.values(), ids=HISTORIES)
+def test_ids_of_a_conversation(said: list[Said], sent: list[Said]) -> None:
+    """Turns of calls and of results take turns; each result keeps its text."""
+
+    def request(ids: list[Said]) -> Request:
+        turns = [
+            Turn("assistant", tuple(call(id_) for id_ in turn))
+            if at % 2 == 0
+            else Turn("user", tuple(ToolResult(id_, (Text(f"{at} {n}"),)) for n, id_ in enumerate(turn)))
+            for at, turn in enumerate(ids)
+        ]
+        return Request(protocol="x", model="m", turns=tuple(turns))
+
+    given = request(said)
+    assert with_unique_calls(given) == request(sent)
+    assert (with_unique_calls(given) is given) == (said == sent)
+
+
+async def test_repeated_ids_reach_no_backend() -> None:
+    """Kimi's hosts count the calls of each answer: functions.f:0."""
+    calls = [{"id": "f:0", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
+    result = {"role": "tool", "tool_call_id": "f:0", "content": "1"}
+    turn = [{"role": "assistant", "content": None, "tool_calls": calls}, result]
+    body = ask("openai-chat") | {"messages": [{"role": "user", "content": "Call f."}, *turn, *turn]}
+    async with (
+        upstream([http(dumps(reply("anthropic")))]) as server,
+        stage(config(one("anthropic", server.url))) as it,
+    ):
+        answer = await it.ask(path("openai-chat"), body)
+        record = await it.record(answer)
+    blocks = [message["content"][0] for message in json.loads(server.requests[0].body)["messages"][1:]]
+    ids = [block.get("id", block.get("tool_use_id")) for block in blocks]
+    assert (ids[0], ids[2]) == (ids[1], ids[3])
+    assert ids[0] != ids[2]
+    assert "call_repeated" in record["repaired"]
 
 
 CALLS: list[dict[str, Any]] = [

@@ -5,6 +5,7 @@ With CROSSWIRE_TEST_PICTURES, a folder, pictures of the views are left there.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import AsyncIterator
@@ -18,7 +19,7 @@ import pytest
 from crosswire.proxy.observability.request_record import Attempt, Record
 
 from ..proxy_fixture import Stage, config, one, stage
-from ..sample_messages import dumps, reply
+from ..sample_messages import ask, dumps, reply
 from ..scripted_upstream import http, upstream
 from .chromium import PROGRAM, Tab, browsing
 
@@ -146,6 +147,24 @@ def seen(number: int, at: float) -> Record:
     if number % 50 == 0:
         record.outcome, record.status = "overloaded", 503
     return record
+
+
+async def test_a_request_under_way_is_seen_until_it_ends(tmp_path: Path) -> None:
+    gate = asyncio.Event()
+    async with upstream([gate, http(dumps(reply("openai-chat")))]) as up:
+        made = config(one("openai-chat", up.url, models={"claude-fast": "gpt-5-nano"}), admin_key=KEY)
+        async with stage(made) as it, browsing(tmp_path) as tab:
+            await log_in(tab, it)
+            asked = asyncio.ensure_future(it.ask("/v1/messages", ask("anthropic") | {"model": "claude-fast"}))
+            row = await tab.until("document.querySelector('table[aria-label=\"Under way\"] tbody')?.innerText")
+            for part in ("b is called", "claude-fast", "gpt-5-nano", "anthropic"):
+                assert part in row
+            await picture(tab, "under-way")
+            gate.set()
+            assert (await asked).status == 200
+            await tab.until("!document.querySelector('table[aria-label=\"Under way\"]')")
+            await tab.until("document.querySelector('#rows tr[data-id]')?.innerText")
+            assert tab.complaints == []
 
 
 async def test_many_requests_are_few_rows(tmp_path: Path) -> None:

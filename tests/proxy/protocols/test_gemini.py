@@ -6,6 +6,7 @@ No other protocol is used: requests and replies of other protocols are written i
 from __future__ import annotations
 
 import contextlib
+import copy
 import itertools
 import json
 from base64 import urlsafe_b64encode
@@ -20,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from crosswire.proxy.errors import STATUS, Malformed, failure
+from crosswire.proxy.errors import STATUS, Malformed, UpstreamError, failure
 from crosswire.proxy.ir import (
     Audio,
     BlockDelta,
@@ -605,7 +606,9 @@ REQUESTS_OUT: list[tuple[str, str, dict[str, Any], dict[str, Any], list[tuple[st
     ("a tool choice without tools", "", {"tool_choice": ToolChoice("required")}, {}, [("tool_choice", "tool_choice")]),
     ("one call at a time", "", {"parallel": False}, {}, [("parallel", "parallel_tool_calls")]),
     ("parallel calls are the default", "", {"parallel": True}, {}, []),
-    ("sampling", "", {"sampling": Sampling(2.5, 0.9, 40, 7, 1, 2), "max_tokens": 9},
+    ("penalties of a model that takes none", "", {"sampling": Sampling(0.5, 0.9, 40, 7, 1, 0)},
+     config(temperature=0.5, topP=0.9, topK=40, seed=7), [("sampling.frequency_penalty", "penalties")]),
+    ("sampling", "gemini-2.0-flash", {"sampling": Sampling(2.5, 0.9, 40, 7, 1, 2), "max_tokens": 9},
      config(temperature=2, topP=0.9, topK=40, seed=7, frequencyPenalty=1, presencePenalty=2, maxOutputTokens=9),
      [("sampling.temperature", "temperature")]),
     ("too many stops", "", {"stop": tuple("abcdef")}, config(stopSequences=list("abcde")), []),
@@ -784,6 +787,20 @@ def test_stops(finish_reason: str | int, called: bool, stop: str) -> None:
     assert streamed.stop == stop
     chunks_out, _ = encode_reply(decode_reply(body))  # an unknown word, or a number, would break google-genai
     assert type(chunks_out["candidates"][0]["finishReason"]) is str
+
+
+@pytest.mark.parametrize("parts", [[], [{"text": "hm", "thought": True}]], ids=["nothing", "thinking"])
+@pytest.mark.parametrize("finish_reason", ["MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE"])
+def test_an_answer_that_the_provider_could_not_parse_is_a_failure(finish_reason: str, parts: list[Any]) -> None:
+    body = {
+        "candidates": [{"content": {"parts": parts}, "finishReason": finish_reason, "finishMessage": "no call: f("}]
+    }
+    with pytest.raises(UpstreamError) as caught:
+        decode_reply(copy.deepcopy(body))
+    streamed = fold(decode_stream([sse(body)]))
+    assert isinstance(streamed, Failure)
+    for told in (caught.value.failure, streamed):
+        assert (told.kind, told.status, told.message) == ("upstream_error", 502, "no call: f(")
 
 
 @pytest.mark.parametrize(

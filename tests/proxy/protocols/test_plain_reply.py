@@ -60,7 +60,17 @@ PLAIN: list[tuple[str, dict[str, Any]]] = [
     ("openai-chat", CHAT),
     ("openai-chat", CHAT | {"choices": [CHOICE | {"finish_reason": "length"}]}),
     ("openai-chat", CHAT | {"usage": {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 9}}),
+    (
+        "openai-chat",
+        {key: value for key, value in CHAT.items() if key not in ("object", "created", "service_tier")}
+        | {"choices": [{key: value for key, value in CHOICE.items() if key != "index"}], "error": None},
+    ),
+    (
+        "openai-chat",
+        CHAT | {"system_fingerprint": None, "choices": [CHOICE | {"message": MESSAGE | {"audio": None}}]},
+    ),
     ("anthropic", ANTHROPIC),
+    ("anthropic", ANTHROPIC | {"container": None}),
     ("anthropic", ANTHROPIC | {"stop_reason": "max_tokens", "usage": {}}),
 ]
 
@@ -107,11 +117,13 @@ OTHERS: list[tuple[str, dict[str, Any]]] = [
 
 def agrees(protocol: str, body: dict[str, Any]) -> bool:
     """Returns whether the body was read quickly, and checks that it was read as the decoder does."""
-    found = PROTOCOLS[protocol].plain_reply(dumps(body))
+    found, relayed = (PROTOCOLS[protocol].plain_reply(dumps(body), is_relayed) for is_relayed in (False, True))
     if found is None:
+        assert relayed is None
         return False
     decoded = PROTOCOLS[protocol].decode_reply(copy.deepcopy(body), SENT, lambda prefix: f"{prefix}1")
-    assert found == replace(decoded, extra=None)
+    assert found == decoded
+    assert relayed == replace(decoded, extra=None)
     return True
 
 
@@ -122,7 +134,7 @@ def test_plain_replies(protocol: str, body: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("protocol", "body"), OTHERS)
 def test_other_replies(protocol: str, body: dict[str, Any]) -> None:
-    assert PROTOCOLS[protocol].plain_reply(dumps(body)) is None
+    assert PROTOCOLS[protocol].plain_reply(dumps(body), False) is None
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -140,4 +152,4 @@ def test_what_vendors_document_is_read_alike(protocol: str) -> None:
 )
 def test_broken_replies(broken: bytes) -> None:
     for protocol in PROTOCOLS.values():
-        assert protocol.plain_reply(broken) is None
+        assert protocol.plain_reply(broken, True) is None

@@ -253,6 +253,17 @@ ANTHROPIC: dict[str, tuple[list[JSON | bytes], list[str], str, set[str]]] = {
         [start(), opened(0, type="tool_use", name="f", input={}), stopped(0), *message_end("tool_use")],
         ["f({})"], "tool", {"call_id"},
     ),
+    "frames of another kind": (
+        [{"hook_results": {}}, start(), opened(0, **TEXT), {"ping": 1}, delta("Hello"), stopped(0),
+         *message_end("end_turn")],
+        ["text Hello"], "end", {"unknown_frame"},
+    ),
+    "deltas of an unknown type and no delta": (
+        [start(), {"type": "content_block_delta", "index": 0, "delta": {"type": "trace_delta", "trace": "x"}},
+         opened(0, **TEXT), {"type": "content_block_delta", "index": 0, "delta": None}, delta("Hello"), stopped(0),
+         *message_end("end_turn")],
+        ["text Hello"], "end", {"unknown_frame"},
+    ),
     "a whole message in one frame": (
         [{"type": "message", "id": "m1", "content": [{"type": "text", "text": "Hello"}], "stop_reason": "end_turn"}],
         ["text Hello"], "end", set(),
@@ -322,6 +333,8 @@ RESPONSES: dict[str, tuple[list[JSON | bytes], list[str], str, set[str]]] = {
     ),
     "frames of another kind": ([CREATED, {"ping": 1}, ADDED, text_delta(), completed(text_item())], ["text Hello"],
                                "end", {"unknown_frame"}),
+    "null for an item": ([CREATED, event("output_item.added", item=None), ADDED, text_delta(),
+                          event("output_item.done", item=None), completed(text_item())], ["text Hello"], "end", set()),
     "a whole response in one frame": ([{"id": "r", "object": "response", "status": "completed",
                                         "output": [text_item()]}], ["text Hello"], "end", set()),
 }  # fmt: skip
@@ -348,6 +361,10 @@ GEMINI: dict[str, tuple[list[JSON | bytes], list[str], str, set[str]]] = {
                                          {"stop_word"}),
     "null and settings for a part": ([gemini(None, {"videoMetadata": {"fps": 1}}, {"text": "Hello"}, finish="STOP")],
                                      ["text Hello"], "end", set()),
+    "null for a candidate, and a part without data": (
+        [{"candidates": [None]}, gemini({}, {"text": "Hello"}, finish="STOP")], ["text Hello"], "end",
+        {"unknown_frame"},
+    ),
     "frames of another kind": ([{"ping": 1}, gemini({"text": "Hello"}, finish="STOP")], ["text Hello"], "end",
                                {"unknown_frame"}),
 }  # fmt: skip

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crosswire.proxy.ir import Event, Reply, Usage, fold
+from crosswire.proxy.ir.repairs import Repairs
 from crosswire.proxy.protocols import PROTOCOLS
+from crosswire.proxy.protocols.openai import usage
 from crosswire.proxy.protocols.protocol import UpstreamRequest, UpstreamTarget
 from crosswire.proxy.wire.framing import DONE, Frame
 
@@ -244,3 +246,42 @@ def test_property_counts_that_agree_are_told_as_they_are(read: int, write: int, 
     other = {"type": "message", "content": [], "stop_reason": "end_turn", "usage": native}
     assert body.usage == stream.usage == PROTOCOLS["anthropic"].decode_reply(other, SENT, str).usage == expected
     assert body.repaired == ()
+
+
+COUNTS: list[Any] = [None, 0, 3, 9, -1, 9.0, True, "9"]
+DETAILS: list[Any] = [
+    None,
+    {},
+    [],
+    "x",
+    {"cached_tokens": 3},
+    {"cached_tokens": 9, "cache_write_tokens": 1},
+    *({name: count} for name in ("cached_tokens", "reasoning_tokens", "audio_tokens") for count in COUNTS),
+]
+
+
+def test_usage_in_openais_own_words_is_read_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    bodies: list[JSON] = [
+        {"prompt_tokens": prompt, "completion_tokens": output, "total_tokens": total}
+        for prompt in COUNTS
+        for output in COUNTS
+        for total in (*COUNTS, 6, 12, 18)
+    ]
+    plain: JSON = {"prompt_tokens": 5, "completion_tokens": 4, "total_tokens": 9}
+    bodies += [
+        plain | {name: found} for name in ("prompt_tokens_details", "completion_tokens_details") for found in DETAILS
+    ]
+    bodies += [plain | {"prompt_tokens_details": DETAILS[4], "completion_tokens_details": found} for found in DETAILS]
+    bodies += [plain | {name: 3} for name in ("cached_tokens", "reasoning_tokens", "input_tokens", "queue_time")]
+
+    def read() -> list[tuple[Usage | None, tuple[str, ...]]]:
+        found = []
+        for body in bodies:
+            repairs = Repairs()
+            found.append((usage.usage_in(json.loads(json.dumps(body)), repairs), repairs.names()))
+        return found
+
+    assert usage.plain_usage(plain) == Usage(5, 4)
+    quick = read()
+    monkeypatch.setattr(usage, "plain_usage", lambda fields: None)
+    assert quick == read()

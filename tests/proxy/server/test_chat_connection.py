@@ -15,7 +15,7 @@ from crosswire.proxy.config.settings import CorsSettings, Settings
 from crosswire.proxy.protocols import PROTOCOLS
 from crosswire.proxy.server import limited_server
 from crosswire.proxy.server.chat_connection import EARLY
-from crosswire.proxy.server.plain_chat import PlainChats
+from crosswire.proxy.server.plain_chat import KnownHead, PlainChats
 
 from ..proxy_fixture import Stage, config, one, read_answer, request, stage
 from ..sample_messages import PROTOCOLS as NAMES
@@ -53,6 +53,35 @@ def test_plain_chats(data: bytes, protocol: str, model: str | None) -> None:
     found = CHATS.read(data, SETTINGS)
     assert found is not None
     assert (found.protocol.name, found.url.model, found.length, found.keeps_alive) == (protocol, model, 12, True)
+
+
+NEXT: dict[str, tuple[bytes, Settings, bool]] = {
+    # the head of the next request, and whether the last one tells what it is
+    "the same": (head(), SETTINGS, True),
+    "another length": (head(length="1200"), SETTINGS, True),
+    "a length of none": (head(length="0"), SETTINGS, False),
+    "a length that is too much": (head(length="999999999999"), SETTINGS, False),
+    "a length that is no number": (head(length="1-2"), SETTINGS, False),
+    "no length": (head(length=""), SETTINGS, False),
+    "two lengths": (head("/v1/messages", "content-length: 12\r\ncontent-length: 12"), SETTINGS, False),
+    "a header within": (head(length="12\r\nexpect: 100-continue\r\nx: 1"), SETTINGS, False),
+    "one more header": (head("/v1/messages", "x-crosswire-strict: 1"), SETTINGS, False),
+    "another path": (head("/v1/chat/completions"), SETTINGS, False),
+    "another config": (head(), Settings(), False),
+}
+
+
+@pytest.mark.parametrize("name", NEXT)
+def test_the_next_head_on_a_connection(name: str) -> None:
+    data, settings, is_known = NEXT[name]
+    first = CHATS.read(head(), SETTINGS)
+    assert first is not None
+    known = KnownHead.of(head(), SETTINGS, first)
+    assert known is not None
+    found = known.again(data, settings)
+    assert (found is not None) == is_known
+    if is_known:
+        assert found == CHATS.read(data, settings)
 
 
 def test_what_the_gateway_needs_of_a_head() -> None:

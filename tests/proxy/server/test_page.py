@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Sequence
@@ -247,6 +248,48 @@ async def test_a_request_is_shown_with_its_wires(frontend: str, backend: str) ->
         assert parsed is not None
         assert [type(item).__name__ for item in parsed.exchanges[0].say["*"]][:1] == ["SayText"], text
         assert "could not be read" not in text
+
+
+async def test_what_is_under_way_is_listed_with_how_far_it_is() -> None:
+    """A request that is asked of the second backend, and a stream that has begun; then nothing."""
+    gate = asyncio.Event()
+    frames = [chunk(each) for each in stream("openai-chat")]
+    async with (
+        upstream([http(b"{}", "500 No")]) as down,
+        upstream([gate, http(dumps(reply("openai-chat")))]) as slow,
+        upstream([head(), *frames[:3], gate, *frames[3:], b"0\r\n\r\n"]) as streams,
+    ):
+        urls = {"down": down.url, "slow": slow.url, "streams": streams.url}
+        backends = {name: one("openai-chat", url)["b"] for name, url in urls.items()}
+        routes = [{"match": "m", "to": ["down", "slow"]}, {"match": "s", "to": ["streams"]}]
+        clients = {"ada": {"key": "cw-ada-0123456789abcdef"}}
+        async with stage(config(backends, admin_key=KEY, clients=clients, routes=routes)) as it:
+            key = {"authorization": "Bearer cw-ada-0123456789abcdef"}
+            asked = [
+                asyncio.ensure_future(it.ask(path(each, stream=each == "anthropic"), body, key))
+                for each, body in (
+                    ("openai-chat", ask("openai-chat") | {"model": "m"}),
+                    ("anthropic", ask("anthropic", stream=True) | {"model": "s"}),
+                )
+            ]
+            page = await page_of(it)
+            async with asyncio.timeout(10):
+                while True:
+                    running = {row["model"]: row for row in (await page.get("requests"))["running"]}
+                    if [running.get(each, {}).get("stage") for each in "ms"] == ["is called", "streams"]:
+                        break
+                    await asyncio.sleep(0.01)
+            assert [(running[each]["backend"], running[each]["attempts"]) for each in "ms"] == [
+                ("slow", 2),
+                ("streams", 1),
+            ]
+            assert {row["client"] for row in running.values()} == {"ada"}
+            assert [running[each]["frontend"] for each in "ms"] == ["openai-chat", "anthropic"]
+            gate.set()
+            assert [each.status for each in await asyncio.gather(*asked)] == [200, 200]
+            listed = await page.get("requests")
+            assert listed["running"] == []
+            assert {row["id"] for row in listed["rows"]} == {row["id"] for row in running.values()}
 
 
 @pytest.mark.parametrize("backend", PROTOCOLS)

@@ -25,6 +25,7 @@ from crosswire.proxy.ir import (
     Text,
     Turn,
 )
+from crosswire.proxy.ir.stream import Texts
 from crosswire.proxy.ir.stream_losses import StreamLosses
 from crosswire.proxy.protocols.protocol import (
     Endpoint,
@@ -89,6 +90,9 @@ class StreamDecoder:
             return [*events, BlockEnd(0), ReplyEnd("end")]
         return [*events, BlockDelta(0, need(line, "part", str))]
 
+    def feed_texts(self, objects: bytes, count: int) -> Texts | None:
+        return None
+
     def close(self) -> list[Event]:
         return [] if self.done else [upstream_failure(502, kind="upstream_cut", message="cut")]
 
@@ -112,6 +116,9 @@ class StreamEncoder:
                 case _:
                     pass
         return b"".join(encode(line) + b"\n" for line in lines)
+
+    def encode_texts(self, texts: Texts) -> bytes | None:
+        return None
 
 
 def list_models(models: Sequence[ListedModel], query: Mapping[str, str]) -> dict[str, Any]:

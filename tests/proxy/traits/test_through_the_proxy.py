@@ -128,6 +128,42 @@ CONVERTED: dict[str, Case] = {
     "a user's name that is too long": (
         "openai-chat", "anthropic", "claude-sonnet-4-5", {"user": "u" * 300}, {}, ["user"],
     ),
+    "a temperature beyond that of chat": (
+        "ollama", "openai-chat", "my-model", {"options": {"temperature": 3.5}}, {"temperature": 2}, ["temperature"],
+    ),
+    "a temperature beyond that of Responses": (
+        "ollama", "openai-responses", "my-model", {"options": {"temperature": -1}}, {"temperature": 0}, ["temperature"],
+    ),
+    "a seed beyond 32 bits": (
+        "openai-chat", "gemini", "gemini-2.5-flash", {"seed": 3898845386}, {"generationConfig.seed": 1751361738},
+        ["seed"],
+    ),
+    "a negative seed": (
+        "openai-chat", "gemini", "gemini-2.5-flash", {"seed": -5}, {"generationConfig.seed": -5}, [],
+    ),
+    "a top_k that is off, for Gemini": (
+        "ollama", "gemini", "gemini-2.5-flash", {"options": {"top_k": -1, "seed": 1}},
+        {"generationConfig": {"seed": 1}}, ["top_k"],
+    ),
+    "a top_k that is off, for Anthropic": (
+        "ollama", "anthropic", "claude-sonnet-4-5", {"options": {"top_k": -1}}, {"top_k": ABSENT}, ["top_k"],
+    ),
+    "empty stop sequences for chat": (
+        "gemini", "openai-chat", "my-model", {"generationConfig": {"stopSequences": ["", "END"]}}, {"stop": ["END"]},
+        ["stop"],
+    ),
+    "empty stop sequences for Gemini": (
+        "openai-chat", "gemini", "gemini-2.5-flash", {"stop": [""]}, {"generationConfig": ABSENT}, ["stop"],
+    ),
+    "empty stop sequences for Ollama": (
+        "openai-chat", "ollama", "my-model", {"stop": ["", "END"]}, {"options.stop": ["END"]}, ["stop"],
+    ),
+    "empty stop sequences for Responses": ("openai-chat", "openai-responses", "my-model", {"stop": ""}, {}, ["stop"]),
+    "no answer at all": ("ollama", "openai-chat", "my-model", {"options": {"num_predict": 0}}, {}, ["max_tokens"]),
+    "the name of a fine-tuned model": (
+        "anthropic", "openai-chat", "ft:gpt-5-mini:acme::1", {"temperature": 0.3}, {"temperature": ABSENT},
+        ["temperature"],
+    ),
     "an answer longer than the model's": (
         "openai-chat", "anthropic", "claude-opus-4-1", {"max_tokens": 64_000}, {"max_tokens": 32_000}, ["max_tokens"],
     ),
@@ -263,13 +299,30 @@ async def test_a_host_gets_what_it_takes(
     assert len(it.upstream.get("user", "")) <= 128
 
 
-async def test_openai_gets_a_user_of_64_characters_at_most() -> None:
-    fields = {"metadata": {"user_id": LONG}}
-    it = await exchange("anthropic", "openai-chat", body=fields, model="gpt-5", keys={"provider": "openai"})
-    again = await exchange("anthropic", "openai-chat", body=fields, model="gpt-5", keys={"provider": "openai"})
-    assert len(it.upstream["user"]) == 64
-    assert it.upstream["user"] == again.upstream["user"]
-    assert it.losses == ["user"]
+IDENTIFIERS: list[tuple[str, str, str, dict[str, Any], str, list[str]]] = [
+    ("openai", "anthropic", "openai-chat", {"metadata": {"user_id": LONG}}, "user", ["user"]),
+    ("openai-responses", "anthropic", "openai-responses", {"metadata": {"user_id": LONG}}, "user", ["user"]),
+    ("azure-openai", "openai-chat", "openai-chat", {"user": LONG}, "user", ["user"]),
+    ("openai", "openai-chat", "openai-chat", {"safety_identifier": LONG}, "safety_identifier", ["user"]),
+    ("openai-responses", "openai-chat", "openai-responses", {"prompt_cache_key": LONG}, "prompt_cache_key",
+     ["cache_control"]),
+    ("openai-responses", "openai-responses", "openai-responses", {"safety_identifier": LONG}, "safety_identifier",
+     ["user"]),
+    ("azure-openai", "openai-responses", "openai-chat", {"prompt_cache_key": LONG}, "prompt_cache_key",
+     ["cache_control"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("host", "frontend", "backend", "fields", "key", "losses"), IDENTIFIERS)
+async def test_openai_gets_identifiers_of_64_characters_at_most(
+    host: str, frontend: str, backend: str, fields: dict[str, Any], key: str, losses: list[str]
+) -> None:
+    it, again = [
+        await exchange(frontend, backend, body=fields, model="gpt-4.1", keys={"provider": host}) for _ in range(2)
+    ]
+    assert len(it.upstream[key]) == 64
+    assert it.upstream[key] == again.upstream[key]
+    assert it.losses == losses
 
 
 @pytest.mark.parametrize("role", ["developer", "system"])

@@ -12,6 +12,16 @@ from hypothesis import strategies as st
 from crosswire.proxy.errors import Malformed
 from crosswire.proxy.wire.duplicate_keys import parse_request
 
+LONG = b'"long":"' + b"x" * 10_000 + b'",'
+"""A long text, beside which each object is looked at, where a short body is written anew."""
+
+
+def long(body: bytes) -> bytes:
+    """The body with a long text as its first value."""
+    at = body.index(b"{") + 1
+    return body[:at] + LONG + body[at:]
+
+
 AT_TOP = [
     (b'{"model":"a","x":1,"model":"b"}', "model"),
     (b'{"model" : "a", "model" : "a"}', "model"),
@@ -20,7 +30,7 @@ AT_TOP = [
 ]
 
 
-@pytest.mark.parametrize(("body", "key"), AT_TOP)
+@pytest.mark.parametrize(("body", "key"), [*AT_TOP, *((long(body), key) for body, key in AT_TOP)])
 def test_a_key_that_is_there_twice_is_an_error(body: bytes, key: str) -> None:
     with pytest.raises(Malformed) as caught:
         parse_request(body)
@@ -35,7 +45,7 @@ BELOW = [
 ]
 
 
-@pytest.mark.parametrize("body", BELOW)
+@pytest.mark.parametrize("body", [*BELOW, *map(long, BELOW)])
 def test_an_inner_object_is_written_anew(body: bytes) -> None:
     fields, text = parse_request(body)
     assert text != body
@@ -49,7 +59,7 @@ UNAMBIGUOUS = [
 ]
 
 
-@pytest.mark.parametrize("body", UNAMBIGUOUS)
+@pytest.mark.parametrize("body", [*UNAMBIGUOUS, *map(long, UNAMBIGUOUS)])
 def test_any_other_text_stays_as_it_is(body: bytes) -> None:
     fields, text = parse_request(body)
     assert text is body
@@ -62,8 +72,9 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-@given(st.dictionaries(st.text("abc:", max_size=3), VALUES, max_size=4), st.booleans())
-def test_what_a_library_writes_is_passed_on(fields: dict[str, Any], ascii_only: bool) -> None:
+@given(st.dictionaries(st.text("abc:", max_size=3), VALUES, max_size=4), st.booleans(), st.booleans())
+def test_what_a_library_writes_is_passed_on(fields: dict[str, Any], ascii_only: bool, is_long: bool) -> None:
+    fields |= {"long": "x: " * 3000} if is_long else {}
     body = json.dumps(fields, ensure_ascii=ascii_only).encode()
     assert parse_request(body) == (fields, body)
 

@@ -27,6 +27,13 @@ SHAPES: dict[str, object] = {
     "a bare message": {"message": WORDS},
     "Z.ai": {"code": 1113, "msg": WORDS, "success": False},
     "MiniMax": {"base_resp": {"status_code": 1004, "status_msg": WORDS}},
+    "OAuth": {"error": "invalid_grant", "error_description": WORDS},
+    "Apigee": {"fault": {"faultstring": WORDS, "detail": {"errorcode": "x"}}},
+    "OpenRouter": {"error": {"code": 400, "message": "Provider returned error", "metadata": {"raw": WORDS}}},
+    "OpenRouter's JSON": {
+        "error": {"message": "Provider returned error", "metadata": {"raw": json.dumps({"error": {"message": WORDS}})}}
+    },
+    "OpenRouter's object": {"error": {"message": "x", "metadata": {"raw": {"detail": WORDS}}}},
     "a JSON text": WORDS,
 }
 

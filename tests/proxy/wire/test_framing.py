@@ -205,3 +205,40 @@ PLAIN: list[tuple[bytes, tuple[list[bytes], list[bytes]] | None]] = [
 @pytest.mark.parametrize(("complete", "expected"), PLAIN)
 def test_plain_frames(complete: bytes, expected: tuple[list[bytes], list[bytes]] | None) -> None:
     assert plain_frames(complete) == expected
+
+
+OBJECTS: dict[str, tuple[str, bytes, tuple[bytes, int] | None]] = {
+    "one": ("sse", b'data: {"a":1}\n\n', (b'{"a":1}', 1)),
+    "two": ("sse", b'data: {"a":1}\n\ndata: {"b":2}\n\n', (b'{"a":1}\t{"b":2}', 2)),
+    "of one name": ("sse", b"event: x\ndata: {}\n\nevent: x\ndata: {}\n\n", (b"{}\t{}", 2)),
+    "of two names": ("sse", b"event: x\ndata: {}\n\nevent: y\ndata: {}\n\n", None),
+    "one without a name": ("sse", b"event: x\ndata: {}\n\ndata: {}\n\n", None),
+    "more lines before the data": ("sse", b"event: x\nid: 1\ndata: {}\n\n", None),
+    "another field": ("sse", b"id: 1\ndata: {}\n\n", None),
+    "two lines of data": ("sse", b'data: {"a":\ndata: 1}\n\n', None),
+    "a line that is no field": ("sse", b'data: {"a":\n1}\n\n', None),
+    "half objects that would be one": ("sse", b'data: {"a":1,\n\ndata: "b":2}\n\n', None),
+    "a comment": ("sse", b": a\n\ndata: {}\n\n", None),
+    "a comment behind": ("sse", b"data: {}\n\n: a\n\n", None),
+    "no object": ("sse", b"data: [DONE]\n\n", None),
+    "an end": ("sse", b"data: {}\n\ndata: [DONE]\n\n", None),
+    "carriage returns": ("sse", b"data: {}\r\n\r\ndata: {}\n\n", None),
+    "no blank": ("sse", b"data:{}\n\n", None),
+    "a blank before the object": ("sse", b"data: {}\n\ndata:  {}\n\n", None),
+    "many blank lines": ("sse", b"data: {}\n\n\n\ndata: {}\n\n", None),
+    "lines": ("ndjson", b"{}\n{}\n", (b"{}\n{}\n", 2)),
+    "a line": ("ndjson", b"{}\n", (b"{}\n", 1)),
+    "an empty line": ("ndjson", b"{}\n\n{}\n", None),
+    "half objects in lines": ("ndjson", b'{"a":1,\n"b":2}\n', None),
+    "an array": ("json-array", b"[{},", None),
+}
+
+
+@pytest.mark.parametrize(("kind", "complete", "expected"), OBJECTS.values(), ids=OBJECTS)
+def test_the_objects_of_frames_that_are_alike(kind: str, complete: bytes, expected: tuple[bytes, int] | None) -> None:
+    found = FRAMINGS[kind](FRAME_LIMIT).objects(complete)
+    assert found == expected
+    if found is not None:
+        assert [Frame(each) for each in found[0].split(b"\n" if kind == "ndjson" else b"\t") if each] == [
+            Frame(frame.data) for frame in FRAMINGS[kind](FRAME_LIMIT).parse(complete)
+        ]

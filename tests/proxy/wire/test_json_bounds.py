@@ -6,12 +6,14 @@ import json
 import tracemalloc
 from contextlib import suppress
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crosswire.proxy.errors import Malformed
+from crosswire.proxy.wire import json_bounds
 from crosswire.proxy.wire.json_bounds import BoundsScan, JsonBounds, check_bounds
 
 WIDE: dict[str, int] = {"depth": 10**6, "elements": 10**6, "containers": 10**6, "key_length": 10**6}
@@ -49,12 +51,20 @@ values = st.recursive(
 
 
 @settings(max_examples=400, deadline=None, derandomize=True)
-@given(values, st.sampled_from([1, 2, 3, 7, 1000]), st.sampled_from([(",", ":"), (" , ", " : ")]))
-def test_property_exact_however_the_text_is_cut(value: Any, step: int, separators: tuple[str, str]) -> None:
+@given(
+    values,
+    st.sampled_from([1, 2, 3, 7, 1000]),
+    st.sampled_from([(",", ":"), (" , ", " : ")]),
+    st.sampled_from(["many strings", "few"]),
+)
+def test_property_exact_however_the_text_is_cut(
+    value: Any, step: int, separators: tuple[str, str], strings: str
+) -> None:
     text = json.dumps(value, separators=separators).encode()
-    for limit, number in counted(value).items():
-        assert passes(text, step, **{limit: number}), limit
-        assert number == 0 or not passes(text, step, **{limit: number - 1}), limit
+    with patch.object(json_bounds, "_DENSE", 0 if strings == "many strings" else 2**30):
+        for limit, number in counted(value).items():
+            assert passes(text, step, **{limit: number}), limit
+            assert number == 0 or not passes(text, step, **{limit: number - 1}), limit
 
 
 @pytest.mark.parametrize(

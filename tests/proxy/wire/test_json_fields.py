@@ -29,6 +29,31 @@ FAULTS: dict[str, bytes | str] = {
 }
 
 
+WHOLE = b' {"a": [1.5e-30, -2, true, false, null, "x\\u00e9\xc3\xa9\\"", {}], "b": {"c": "d"}}'
+BROKEN: dict[str, bytes] = {
+    "whole": WHOLE,
+    "nothing": b"",
+    "blanks": b" \n",
+    "a number": b"1.",
+    "a word": b"nul",
+    "HTML": b"<html>",
+    "no JSON": b'{"a": x',
+    "a wrong number within": b'{"a": [1.], "b": "',
+    "more behind": b'{"a": 1} {"b',
+    "50,000 arrays": b"[" * 50_000,
+}
+
+
+def test_every_beginning_of_an_object_is_cut() -> None:
+    for length in range(2, len(WHOLE)):
+        assert json_fields.is_cut(WHOLE[:length]), WHOLE[:length]
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_what_is_not_cut(case: str) -> None:
+    assert not json_fields.is_cut(BROKEN[case])
+
+
 @pytest.mark.parametrize("case", FAULTS)
 def test_every_json_error_is_malformed(case: str) -> None:
     body = FAULTS[case]

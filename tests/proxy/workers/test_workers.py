@@ -288,6 +288,7 @@ async def test_the_page_shows_the_requests_of_all_workers(tmp_path: Path) -> Non
             await asyncio.sleep(0.001)  # a row is listed once no other can come before it
             listed = json.loads((await it.get("/ui/api/requests?after=0", session)).body)
             assert {row["id"] for row in listed["rows"]} == ids
+            assert listed["running"] == []
         assert json.loads((await it.get(f"/ui/api/requests?after={listed['last']}", session)).body)["rows"] == []
         shown = await asyncio.gather(*(it.get(f"/ui/api/requests/{id_}", session) for id_ in ids))
         assert {each.status for each in shown} == {200}
