@@ -286,13 +286,6 @@ GENERATIONS: tuple[Trait, ...] = (
         source="https://ai.google.dev/gemini-api/docs/thinking#set-budget",
         date=_DATE,
     ),
-    # "Penalty is not enabled for this model", as the API answers for any other penalty than 0
-    Trait(
-        models=r"gemini-(2\.5|[3-9]|\d\d)|gemini-.*-latest$",
-        refuses=words("penalties"),
-        source="https://github.com/google-gemini/cookbook/issues/1290",
-        date=_DATE,
-    ),
     # `gemini-flash-latest` and similar names point to the newest generation
     Trait(
         models=r"gemini-([3-9]|\d\d)|gemini-.*-latest$",

@@ -590,10 +590,6 @@ CASES: dict[str, dict[str, tuple[Patch, Patch]]] = {
             {"generationConfig": {"thinkingConfig": {"thinkingBudget": 0, "includeThoughts": True}}},
             {"generationConfig": {"thinkingConfig": {"thinkingBudget": 0, "includeThoughts": False}}},
         ),
-        "penalties": (
-            _gemini("gemini-2.5-flash", generationConfig={"presencePenalty": 0.2}),
-            _gemini("gemini-2.0-flash", generationConfig={"presencePenalty": 0.2, "frequencyPenalty": 0}),
-        ),
         "functions-and-json": (
             {"generationConfig": {"responseMimeType": "application/json"}},
             _gemini("gemini-3-flash-preview", generationConfig={"responseMimeType": "application/json"}),

@@ -68,7 +68,6 @@ REFUSED_BY_THE_MODEL: dict[tuple[str, str], tuple[str, ...]] = {
         ),
         "text-usage-details",
     ),
-    ("gemini", "penalties"): ("text-penalties", "text-sampling"),
     ("openai", "effort-of-another-model"): ("reasoning-off",),
     ("openai", "parameter-while-reasoning"): (
         *("text-fields-of-chat", "text-penalties", "text-stop-sequence", "stream-late-stop"),

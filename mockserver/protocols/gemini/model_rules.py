@@ -93,13 +93,6 @@ def _search_unannounced(asked: Asked) -> Iterator[Breach]:
         yield {}
 
 
-def _penalties(asked: Asked) -> Iterator[Breach]:
-    family = family_of(model_of(asked))
-    wanted = config(asked).get("frequencyPenalty") or config(asked).get("presencePenalty")
-    if wanted and family is not None and not family.penalties:
-        yield {}
-
-
 RULES: tuple[Rule, ...] = (
     Rule(
         id="level-and-budget",
@@ -190,14 +183,6 @@ RULES: tuple[Rule, ...] = (
         check=_search_unannounced,
         message="Please enable tool_config.include_server_side_tool_invocations to use Built-in tools with Function "
         "calling.",
-    ),
-    Rule(
-        id="penalties",
-        says="Models from Gemini 2.5 on take no frequency or presence penalty other than 0.",
-        source="https://github.com/google-gemini/cookbook/issues/1290",
-        checked=TODAY,
-        check=_penalties,
-        message="Penalty is not enabled for this model",
     ),
 )
 """Rules about thinking and models, in the order in which the service checks them."""

@@ -16,8 +16,7 @@ class GeminiModel(Struct, frozen=True, kw_only=True):
     """Traits of one family of models; a model of no family takes everything.
 
     `budget` is the least and the most of a thinking budget, `budget_off` whether 0 switches thinking off; no `budget`
-    and no `levels` is a model that does not think. `combines` is whether functions go with JSON replies and search,
-    `penalties` whether the model takes frequency and presence penalties.
+    and no `levels` is a model that does not think. `combines` is whether functions go with JSON replies and search.
     """
 
     name: re.Pattern[str]
@@ -27,7 +26,6 @@ class GeminiModel(Struct, frozen=True, kw_only=True):
     budget_off: bool = True
     levels: tuple[str, ...] = ()
     combines: bool = False
-    penalties: bool = False
 
 
 EVERY_LEVEL = ("MINIMAL", "LOW", "MEDIUM", "HIGH")
@@ -42,7 +40,7 @@ def _family(pattern: str) -> re.Pattern[str]:
 
 
 FAMILIES: tuple[GeminiModel, ...] = (
-    GeminiModel(name=_family(r"(?:1\.5|2\.0)-(?:pro|flash|flash-lite|flash-8b)"), penalties=True),
+    GeminiModel(name=_family(r"(?:1\.5|2\.0)-(?:pro|flash|flash-lite|flash-8b)")),
     # "Gemini 2.5 Pro: 128 to 32768, cannot disable thinking"; "2.5 Flash: 0 to 24576"; "Flash Lite: 512 to 24576".
     GeminiModel(name=_family(r"2\.5-pro"), budget=(128, 32768), budget_off=False),
     GeminiModel(name=_family(r"2\.5-flash"), budget=(1, 24576)),

@@ -269,8 +269,8 @@ def asks(draw: st.DrawFn) -> Ask:
         temperature=draw(st.none() | st.floats(0, 2)),
         top_p=draw(st.none() | st.floats(0, 1)),
         top_k=draw(st.none() | st.integers(1, 40)),
-        presence_penalty=draw(st.sampled_from((None, 0))),  # the model refuses others
-        frequency_penalty=draw(st.sampled_from((None, 0))),
+        presence_penalty=draw(st.none() | st.floats(-2, 2)),
+        frequency_penalty=draw(st.none() | st.floats(-2, 2)),
         seed=draw(st.none() | st.integers(0, 99)),
         max_tokens=draw(st.none() | st.integers(1, 99)),
         stop=tuple(draw(st.lists(TEXT, max_size=3))),

@@ -51,7 +51,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "gemini-2.0-flash": {"refuses": {"thinking", "media_in_results", "functions_with_json", "functions_with_search"}},
     "gemini-2.5-pro": {"limits": {"budget_min": 128, "budget_max": 32768}},
     "gemini-2.5-flash-lite": {"limits": {"budget_min": 512, "budget_max": 24576}},
-    "gemini-3-pro-preview": {"efforts": ("low", "high"), "refuses": {"penalties"}},
+    "gemini-3-pro-preview": {"efforts": ("low", "high"), "refuses": set()},
     "gemini-3-flash-preview": {"efforts": ("minimal", "low", "medium", "high")},
     "gemini-3.7-flash": {"efforts": ("low", "medium", "high")},
     "gemini-flash-latest": {
