@@ -197,7 +197,7 @@ class AiohttpTransport:
 
 
 INFLATED = 16 * 2**20
-"""Bytes to which one piece of a compressed body may grow; what is more is left out."""
+"""Bytes to which one piece of a compressed body may grow."""
 
 
 class _AiohttpAnswer:
@@ -227,6 +227,8 @@ class _AiohttpAnswer:
             # iter_any and our own framing: aiohttp's line iteration raises past 512 KiB
             async for chunk in self._response.content.iter_any():
                 data = chunk if inflate is None else inflate.decompress(chunk, INFLATED)
+                if inflate is not None and inflate.unconsumed_tail:
+                    raise zlib.error("inflates to more than any answer has")
                 if not take(data):
                     yield data
         except TimeoutError:

@@ -1,4 +1,4 @@
-"""Compares the failures of several attempts."""
+"""Failures of attempts: which of two says more, and that of an answer nested too deeply."""
 
 from __future__ import annotations
 

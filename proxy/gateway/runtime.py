@@ -172,9 +172,9 @@ class Runtime:
         self._worker = ThreadPoolExecutor(1, "large-requests")
         """One thread, so that no two large requests compete with the loop for the interpreter's lock."""
         self.streams = 0
+        """Streamed answers under way."""
         self.under_way: dict[asyncio.Task[object], RequestContext] = {}
         """The requests that have not ended, by their tasks, in the order in which they came."""
-        """Streamed answers under way."""
         self.is_ending = False
         """True once requests under way are cancelled because the proxy stops, and are told so."""
         self.sockets = 0

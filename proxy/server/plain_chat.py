@@ -52,6 +52,9 @@ _KNOWN = 4096
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+) *\r\n", re.IGNORECASE)
 
+_DIGITS = 18
+"""Digits of a length; Python reads no number of several thousand."""
+
 
 class PlainChat(Struct, frozen=True):
     """The head of a plain chat: what the gateway needs of it, and the bytes of the body that follows."""
@@ -83,6 +86,7 @@ class KnownHead(Struct, frozen=True):
         digits = head[len(self.before) : len(head) - len(self.after)]
         if (
             not digits.isdigit()
+            or len(digits) > _DIGITS
             or not head.startswith(self.before)
             or not head.endswith(self.after)
             or settings is not self.settings

@@ -231,6 +231,10 @@ UNARY_FAULTS: dict[str, tuple[Script, str]] = {
     "an endless body": ([head("application/json"), *([chunk(b" " * 8192)] * 20), "hold"], "upstream_garbage"),
     "gzip that is none": ([http(b"{}", content_encoding="gzip"), "hold"], "upstream_"),
     "a gzip bomb": ([http(gzip.compress(b" " * 32 * 2**20), content_encoding="gzip"), "hold"], "upstream_"),
+    "a gzip bomb under its old name": (
+        [http(gzip.compress(b" " * 32 * 2**20), content_encoding="x-gzip"), "hold"],
+        "upstream_",
+    ),
     "an encoding nobody has": ([http(b"\x1b\x00", content_encoding="compress")], "upstream_garbage"),
     "200 KiB of headers": ([http(b"{}", x_big="h" * 200 * 1024), "hold"], "upstream_unreachable"),
 }

@@ -61,6 +61,7 @@ NEXT: dict[str, tuple[bytes, Settings, bool]] = {
     "another length": (head(length="1200"), SETTINGS, True),
     "a length of none": (head(length="0"), SETTINGS, False),
     "a length that is too much": (head(length="999999999999"), SETTINGS, False),
+    "a length of more digits than are read": (head(length="1" * 5000), SETTINGS, False),
     "a length that is no number": (head(length="1-2"), SETTINGS, False),
     "no length": (head(length=""), SETTINGS, False),
     "two lengths": (head("/v1/messages", "content-length: 12\r\ncontent-length: 12"), SETTINGS, False),
