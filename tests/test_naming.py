@@ -62,9 +62,9 @@ def test_docstrings_begin_with_what_a_thing_does(top: str) -> None:
 
 # ---- protocols -------------------------------------------------------------------------------------------------------
 
-HOMES = ("proxy.protocols", "proxy.providers", "proxy.known_clients", "proxy.config")
-"""The modules that may name a protocol: its folder and the table, the registries of providers and of client programs,
-the config's schema."""
+HOMES = ("proxy.protocols", "proxy.providers", "proxy.traits.host_table", "proxy.known_clients", "proxy.config")
+"""The modules that may name a protocol: its folder and the table, the registries of providers, of their rows of traits
+and of client programs, the config's schema."""
 
 
 def words_of(identifier: str) -> str:

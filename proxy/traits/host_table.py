@@ -6,7 +6,7 @@ from .row import Trait, words
 
 _MAX_TOKENS = {"max_completion_tokens": "max_tokens"}
 _NO_DEVELOPER = {"developer": "system"}
-_OPENAI = ("openai", f"{'openai'}-responses", "azure-openai")
+_OPENAI = ("openai", "openai-responses", "azure-openai")
 
 HOSTS: tuple[Trait, ...] = (
     # under "Supported request fields" of /v1/chat/completions without a mark: tool_choice, logit_bias, user, n
