@@ -51,9 +51,9 @@ def chat(*messages: Body, **more: Any) -> Body:
     return {"max_completion_tokens": 256, "messages": list(messages), **more}
 
 
-def image(kind: str) -> Body:
-    """A question about an image of a million bytes."""
-    data = base64.b64encode(random.Random(1).randbytes(IMAGE_BYTES)).decode()
+def image(kind: str, size: int = IMAGE_BYTES) -> Body:
+    """A question about an image of so many bytes."""
+    data = base64.b64encode(random.Random(1).randbytes(size)).decode()
     text = {"type": "text", "text": "What is in this picture?"}
     if kind == CHAT:
         part = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}

@@ -13,6 +13,7 @@ from msgspec import Struct
 from crosswire.conformance.replay.mutation import MISSING, VALUES, mutated, places
 from crosswire.conformance.replay.recording import find_recordings, read_recording
 
+from . import bodies
 from .program import ROOT
 
 EVIDENCE = ROOT / "tests" / "evidence"
@@ -26,6 +27,30 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "ollama": {"messages": [{"role": "user", "content": "Say hello."}], "stream": False},
 }
 """The smallest request of each protocol."""
+
+_TOOLS = bodies.tools(bodies.CHAT, 20)["tools"]
+
+_SAID = "Say hello, or call a tool: 1, {2}, [3]; \u201cfour\u201d."
+
+LARGER: dict[str, tuple[dict[str, Any], ...]] = {
+    "openai-responses": (
+        {**REQUESTS["openai-responses"], "tools": [{"type": "function", **tool["function"]} for tool in _TOOLS]},
+    ),
+    "ollama": ({**REQUESTS["ollama"], "tools": _TOOLS},),
+    "openai-chat": (
+        {**REQUESTS["openai-chat"], "tools": _TOOLS},
+        bodies.chat({"role": "user", "content": _SAID * 300}),
+        bodies.image(bodies.CHAT, 4_000),
+        bodies.image(bodies.CHAT, 300_000),
+    ),
+    "anthropic": (
+        bodies.tools(bodies.ANTHROPIC, 20),
+        {"max_tokens": 64, "messages": [{"role": "user", "content": _SAID * 300}]},
+        bodies.image(bodies.ANTHROPIC, 4_000),
+        bodies.image(bodies.ANTHROPIC, 300_000),
+    ),
+}
+"""Requests with tools, a long text and pictures, of which one is large."""
 
 _UNARY = ("/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1beta/models/MODEL:generateContent", "/api/chat")
 PATHS = dict(zip(REQUESTS, _UNARY, strict=True))
@@ -98,7 +123,7 @@ def exchanges(answers: Sequence[Answer], number: int, seed: int) -> Iterator[Exc
     for at in range(number):
         answer = answers[at] if at < len(answers) else dice.choice(answers)
         frontend = dice.choice((answer.protocol, answer.protocol, *REQUESTS))
-        what, body, request = "as it is", answer.body, _request(frontend, answer)
+        what, body, request = "as it is", answer.body, _request(frontend, answer, dice)
         if at >= len(answers):
             if dice.random() < 0.25:
                 what, changed = _changed(request.partition(b"\r\n\r\n")[2], dice, is_stream=False)
@@ -113,8 +138,9 @@ def exchanges(answers: Sequence[Answer], number: int, seed: int) -> Iterator[Exc
         yield Exchange(name, request, answer.protocol, answer.status, pieces, answer.is_stream, whole)
 
 
-def _request(frontend: str, answer: Answer) -> bytes:
-    body = dict(REQUESTS[frontend])
+def _request(frontend: str, answer: Answer, dice: Random) -> bytes:
+    larger = LARGER.get(frontend, ())
+    body = dict(dice.choice(larger) if larger and dice.random() < 0.3 else REQUESTS[frontend])
     if frontend == "ollama":
         body["stream"] = answer.is_stream
     elif answer.is_stream and frontend != "gemini":

@@ -17,7 +17,8 @@ import msgspec
 
 from crosswire.proxy.backends import httptools_transport, relayed_stream
 from crosswire.proxy.backends.deadlines import Expiring
-from crosswire.proxy.gateway import candidate_selection, direct_writes, relay, runtime
+from crosswire.proxy.gateway import candidate_selection, chat_handler, direct_writes, relay, runtime
+from crosswire.proxy.ir import known_tools
 from crosswire.proxy.server import lifecycle, limited_server, plain_chat
 from crosswire.proxy.wire import framing
 
@@ -53,8 +54,10 @@ LEVERS: dict[str, tuple[Replacement, ...]] = {
         (framing, "plain_frames", lambda complete: None),
         (relayed_stream, "plain_frames", lambda complete: None),
         (framing.SSE, "end_of_first", lambda self, complete: len(complete)),
+        (framing.SSE, "start_of_last", lambda self, complete, end: 0),
         (framing.SSE, "end_before", lambda self, complete, position: len(complete) if position < 0 else 0),
         (framing.NDJSON, "end_of_first", lambda self, complete: len(complete)),
+        (framing.NDJSON, "start_of_last", lambda self, complete, end: 0),
         (framing.NDJSON, "end_before", lambda self, complete, position: len(complete) if position < 0 else 0),
     ),
     # frames of one text, and those that a relay need not read, are decoded together and into types
@@ -73,10 +76,16 @@ LEVERS: dict[str, tuple[Replacement, ...]] = {
         (import_module(f"crosswire.proxy.protocols.{name}.plain_request"), "decode", decode_nothing)
         for name in ("anthropic", "openai_chat")
     ),
+    # tools that came in the same bytes before are not decoded again
+    "tools": ((known_tools.KnownTools, "request_fields", lambda self, body: None),),
+    # a large body of few values is not given to a thread
+    "values": ((chat_handler, "LARGE_SIMPLE", runtime.LARGE),),
+    # a large body is sent as it is, and not copied behind its head
+    "writes": ((httptools_transport, "COPIED", sys.maxsize),),
     # the memory of large bodies is kept for the next ones
     "memory": ((lifecycle, "keep_blocks", lambda: None),),
     # a head that differs from the connection's last one only in the body's length is not parsed
-    "heads": ((plain_chat.KnownHead, "of", staticmethod(lambda head, settings, chat: None)),),
+    "heads": ((plain_chat.KnownHead, "of", staticmethod(lambda *_: None)),),
     # an encoder writes a conversation of plain text without any search
     "turns": (
         (import_module("crosswire.proxy.protocols.anthropic.request_encoder"), "plain_turns", lambda request: None),

@@ -175,7 +175,6 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "asyncpg": ("proxy.store.database",),
     "cryptography": ("proxy.store.crypto",),
     "jwt": ("proxy.clients.tokens",),  # the extra `jwt`
-    "opentelemetry": ("proxy.observability.tracing",),  # the extra `otel`
     "yaml": (
         *("proxy.config.*", "proxy.costs.price_list", "proxy.page.story", "mockserver.scenarios.yaml_reader"),
         *(

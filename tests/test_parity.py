@@ -31,7 +31,7 @@ async def test_mutated_exchanges_are_the_same_without_any_lever(tmp_path: Path) 
 
 
 async def test_a_difference_is_found_and_told(tmp_path: Path) -> None:
-    cases = [case for case in exchanges(evidence(), 40, 2) if case.status == 200 and case.whole][:3]
+    cases = [case for case in exchanges(evidence(), 40, 2) if "reply" in case.name and case.whole][:3]
     expected = await play(cases, tmp_path)
     changed = [{**outcome, "status": 201} for outcome in expected]
     lines = [*differences(cases, expected, changed)]

@@ -27,12 +27,19 @@ def no_sink(whole: bytes, texts: Texts | None) -> bool:
 class StreamChunk(Struct, frozen=True):
     """One read of a stream: the events in it, and the bytes of its whole frames.
 
-    `is_whole` where the bytes are a body in place of a stream, which a relay cannot pass on.
+    `is_whole` where the bytes are a body in place of a stream, which a relay cannot pass on. `texts` are the same as
+    the events, where those are pieces of one text and nothing else.
     """
 
     events: list[Event]
     raw: bytes
     is_whole: bool = False
+    texts: Texts | None = None
+
+    @staticmethod
+    def of_plain(whole: bytes, texts: Texts | None) -> StreamChunk:
+        """Returns the chunk of plain frames, which are relayed unread where there are no texts."""
+        return StreamChunk([] if texts is None else texts.events(), whole, False, texts)
 
 
 @runtime_checkable

@@ -48,6 +48,9 @@ HIGH_WATER = 8 * 1024
 INFLATED = 16 * 2**20
 """Bytes to which one read of a compressed body may grow; a bomb does not go on."""
 
+COPIED = 64 * 1024
+"""Bytes of a request's body up to which it is copied behind its head, to be sent by one write."""
+
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([0-9]{3})[ \r]")
 
 IDLE_S = 15.0
@@ -93,7 +96,8 @@ class HttptoolsTransport:
     async def _send(self, address: _Address, head: bytes, headers: Mapping[str, str], body: bytes) -> Answer:
         """Sends a request, and returns once the answer's head is there."""
         fields = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-        request = b"%b%b\r\n%b" % (head, fields.encode("latin-1", "replace"), body)
+        head = b"%b%b\r\n" % (head, fields.encode("latin-1", "replace"))
+        request = (head + body,) if len(body) <= COPIED else (head, body)
         connection = self._reuse()
         was_idle, asked = connection is not None, self._loop.time()
         while True:
@@ -259,14 +263,14 @@ class _Connection(asyncio.BufferedProtocol):
 
     # ---- asking ------------------------------------------------------------------------------------------------------
 
-    def ask(self, request: bytes) -> None:
-        """Sends a request; the head of its answer is there as soon as there is a `status`."""
+    def ask(self, request: tuple[bytes, ...]) -> None:
+        """Sends the parts of a request; the head of its answer is there as soon as there is a `status`."""
         self._reset()
         self._keeps = self._busy = True
         self._silences.add(self)
         if self._socket is None:
             raise Unreachable("closed")
-        self._socket.write(request)
+        self._socket.writelines(request)
 
     def wait(self, take: Callable[[bytes], bool] | None = None) -> asyncio.Future[None]:
         """Until something happens: the head, a chunk that `take` refuses, the end or a fault.
@@ -338,7 +342,8 @@ class _Connection(asyncio.BufferedProtocol):
             return
         self._heard = self._loop.time()
         self.heard = True
-        before = len(self.chunks)
+        chunks = self.chunks
+        before = len(chunks)
         try:
             self._parser.feed_data(self._buffer[:nbytes])
             if self._inflate is not None:
@@ -347,8 +352,8 @@ class _Connection(asyncio.BufferedProtocol):
             self._fail(Unreachable(type(fault).__name__))
         except httptools.HttpParserUpgrade:
             self._fail(Unreachable("upgrade"))
-        if self.chunks:
-            if self._is_taken() and not self.complete and self._fault is None:
+        if chunks:
+            if self._take is not None and self._is_taken(self._take) and not self.complete and self._fault is None:
                 return  # the most frequent read of a stream: its reader sleeps on
             self._pause_if_full()
         if not self.status:  # the parser keeps a header until it is whole
@@ -358,13 +363,13 @@ class _Connection(asyncio.BufferedProtocol):
                 self.drop()
         self._wake()
 
-    def _is_taken(self) -> bool:
+    def _is_taken(self, take: Callable[[bytes], bool]) -> bool:
         """Offers what has come to the reader while it waits; what it refuses is kept for it."""
-        if self._take is None or self._waiter is None or self._waiter.done():
+        if self._waiter is None or self._waiter.done():
             return False
         chunk = self.taken()
         try:
-            if self._take(chunk):
+            if take(chunk):
                 return True
         except Exception as fault:  # it is the reader's, and raised where that waits
             self._fail(fault)

@@ -6,13 +6,13 @@ answer is left out here, and what is no JSON fails, as its decoder would have sa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 import msgspec
 
-from ..protocols.protocol import Protocol, StreamDecoder
+from ..protocols.protocol import Protocol
 from ..wire import json_fields
 from ..wire.framing import DONE, Frame, Framing, plain_frames
 from ..wire.plain_objects import plain_objects
@@ -30,15 +30,24 @@ class RelayedStream:
         self._is_over = False
         self._quiet = None if protocol.quiet_frame is None else quiet_frames(protocol.quiet_frame)
 
-    def is_quiet(self, objects: tuple[bytes, int] | None) -> bool:
-        """Returns whether these frames are parts of the answer and hold neither usage nor the end nor an error."""
-        return objects is not None and self._quiet is not None and self._quiet(*objects) is not None
-
     def is_unread(self, framing: Framing, whole: bytes) -> bool:
-        """Returns whether frames after the first content go on unread: all are quiet, or sound and without a mark."""
+        """Returns whether frames after the first content go on unread.
+
+        All are quiet, which is parts of the answer without usage, end and error; or sound and without a mark.
+        """
         if self.is_quiet(framing.objects(whole)):
             return True
-        return first_of(self._marks, whole) < 0 and self.is_sound(framing, whole)
+        last = whole[framing.start_of_last(whole, len(whole)) :]
+        # the end of an answer is mostly in the last frame of a read, and looking through all of them costs more
+        return first_of(self._marks, last) < 0 and first_of(self._marks, whole) < 0 and self.is_sound(framing, whole)
+
+    def is_quiet(self, objects: tuple[bytes, int] | None) -> bool:
+        return objects is not None and self._quiet is not None and self._quiet(*objects) is not None
+
+    def unread_end(self, framing: Framing, whole: bytes) -> int:
+        """Returns the end of the frames that are sound and without a mark; 0 where there are none."""
+        end = framing.end_before(whole, first_of(self._marks, whole))
+        return end if end and self.is_sound(framing, whole[:end]) else 0
 
     def is_sound(self, framing: Framing, whole: bytes) -> bool:
         """Returns whether these bytes are JSON objects of the answer and nothing else; a quick check."""
@@ -52,28 +61,10 @@ class RelayedStream:
             return False
         return not self._fields or all([frame.part is not msgspec.UNSET for frame in frames])
 
-    def pieces(self, framing: Framing, decoder: StreamDecoder, whole: bytes) -> Iterator[tuple[bytes, bool]]:
-        """Splits the bytes of whole frames; with each piece comes whether it has to be decoded.
-
-        Those are the frames up to the first content, and from the first on that may hold usage or the end.
-        """
-        while whole:
-            if decoder.fast_forward and not decoder.done:
-                end = framing.end_before(whole, first_of(self._marks, whole))
-                if end and self.is_sound(framing, whole[:end]):
-                    yield whole[:end], False
-                    whole = whole[end:]
-                if whole:
-                    yield whole, True
-                return
-            end = framing.end_of_first(whole)
-            yield whole[:end], True
-            whole = whole[end:]
-
     def keeps(self, frame: Frame, *, is_done: bool) -> bool:
         """Returns whether the client gets this frame; `is_done` once the answer was complete before it.
 
-        Raises Malformed where the frame is no JSON although the answer is not complete.
+        Raises Malformed where it is no object although the answer is not complete; its decoder finds other faults.
         """
         if self._is_over:
             return False
@@ -82,11 +73,12 @@ class RelayedStream:
             return self._passes_done
         if is_done:
             return self._ends_with_done and json_fields.is_object(frame.data) and self._is_part(frame.data)
-        json_fields.parse_object(frame.data)
+        if not frame.data.startswith(b"{"):
+            json_fields.parse_object(frame.data)
         return self._is_part(frame.data)
 
     def _is_part(self, data: bytes) -> bool:
-        return not self._fields or any(field in data for field in self._fields)
+        return not self._fields or first_of(self._fields, data) >= 0
 
 
 def first_of(marks: tuple[bytes, ...], data: bytes) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
 import yaml
@@ -17,7 +16,7 @@ ENDPOINT = "give the full URL of the collector, such as http://127.0.0.1:4318/v1
 
 
 def read_tracing(reader: ConfigReader, node: yaml.Node, path: str) -> TraceSettings | None:
-    """Reads the settings of traces; the libraries that they need are imported here, off the event loop."""
+    """Reads the settings of traces."""
     found = reader.mapping(node, path, KEYS)
     if "endpoint" not in found:
         reader.complain(node, f"{path}.endpoint", f"is missing; {ENDPOINT}")
@@ -33,11 +32,6 @@ def read_tracing(reader: ConfigReader, node: yaml.Node, path: str) -> TraceSetti
         given["queue"] = reader.integer(found["queue"], f"{path}.queue", 1)
     if "timeout_s" in found:
         given["timeout_s"] = reader.number(found["timeout_s"], f"{path}.timeout_s", 0.1)
-    try:
-        import_module("crosswire.proxy.observability.tracing")
-    except ModuleNotFoundError:
-        reader.complain(node, path, "needs the extra `otel`: pip install 'crosswire[otel]'")
-        return None
     if given["endpoint"] is None:
         return None
     return TraceSettings(**{key: value for key, value in given.items() if value is not None})

@@ -40,7 +40,7 @@ from .place_queue import with_place
 from .protocol_choice import choose_protocol
 from .relay import Relay
 from .request_limits import check_request
-from .runtime import LARGE
+from .runtime import LARGE, LARGE_SIMPLE
 from .state_owners import reference_of
 from .stream_writer import ResponseWriter
 from .streaming import StreamForwarder
@@ -58,6 +58,8 @@ class ChatRequest(Struct, frozen=True):
     headers: Mapping[str, str]
     body: bytes
     client: Client | None = None
+    is_simple: bool = False
+    """True if the body surely holds few values, however long they are."""
 
 
 class ChatHandler:
@@ -75,10 +77,11 @@ class ChatHandler:
 
     async def run(self, writer: ResponseWriter) -> HttpResponse | None:
         """The answer, or None once it was streamed to the writer. Raises RequestError where nothing was sent."""
-        is_large = len(self._incoming.body) >= LARGE
+        size = len(self._incoming.body)
+        is_large = size >= (LARGE_SIMPLE if self._incoming.is_simple else LARGE)
         request = await self._context.off_loop(self._decode_request) if is_large else self._decode_request()
-        if self._context.caller is not None:
-            await self._context.caller.check_state(self._runtime.owners, self._frontend.stored_state(request))
+        if self._context.caller is not None and (state := self._frontend.stored_state(request)) is not None:
+            await self._context.caller.check_state(self._runtime.owners, state)
         settings = self._context.config.settings
         if settings.fetch.allow and has_urls(request):
             self._media = UrlMedia(settings.fetch, settings.dns)
@@ -113,9 +116,12 @@ class ChatHandler:
         try:
             request = self._frontend.plain_request(incoming.body)
             if request is None:
-                fields, body = parse_request(incoming.body)
-                if body is not incoming.body:
-                    self._incoming = incoming = replace(incoming, body=body)
+                known = self._frontend.known_tools
+                fields = None if known is None else known.request_fields(incoming.body)
+                if fields is None:
+                    fields, body = parse_request(incoming.body)
+                    if body is not incoming.body:
+                        self._incoming = incoming = replace(incoming, body=body)
                 request = self._frontend.decode_request(fields, incoming.url)
         except Malformed as fault:
             raise ClientError(failure("bad_request", f"Invalid request: {fault}.", param=fault.path or None)) from None

@@ -213,7 +213,7 @@ class RequestContext:
         if runtime.record_files is not None:
             runtime.record_files.write(record)
         if self.trace is not None:
-            self.trace.finish(record, self.client_name, {name: each.config for name, each in self.backends.items()})
+            self.trace.finish(record, record.client, self.backends)
         if runtime.access_log is not None:
             runtime.access_log.write(record, self.client_name, None if self.trace is None else self.trace.trace_id)
 
@@ -284,16 +284,14 @@ class RequestContext:
         if self.frontend.request_id_header is not None:
             fields[self.frontend.request_id_header] = record.request_id
         if not held:
-            known, kept = record.response_headers(), self.runtime.kept_headers
-            for name in known:
-                if name in kept:
-                    fields[name] = known[name]
-            own = () if self.caller is None else self.caller.rate_limits(self.runtime.clock())
+            fields.update(record.response_headers(self.runtime.kept_headers))
+            own = () if self.caller is None else self.caller.rate_limits(now := self.runtime.clock())
             if own:
-                fields.update(self.frontend.write_rate_limits(own, self.runtime.clock()))
+                fields.update(self.frontend.write_rate_limits(own, now))
             elif record.attempts and self.config.settings.rate_limit_headers:
                 limits = self._rate_limits(record.attempts[-1])
-                fields.update(self.frontend.write_rate_limits(limits, self.runtime.clock()))
+                if limits:
+                    fields.update(self.frontend.write_rate_limits(limits, self.runtime.clock()))
         return fields
 
     def _rate_limits(self, attempt: Attempt) -> tuple[RateLimit, ...]:

@@ -12,7 +12,7 @@ from math import isinf
 from msgspec.structs import replace
 
 from .. import headers
-from ..clients.client import Client, allows
+from ..clients.client import ALL, Client, allows
 from ..config import Config
 from ..costs.budget import UNIT as MONEY
 from ..costs.budget import WARN_AT
@@ -154,13 +154,14 @@ class Caller:
         client = self.client
         if client is None:
             return
-        if not client.may_use_model(model) and not client.may_use_model(without_suffix(model)):
+        patterns = client.models
+        if patterns is not ALL and not allows(patterns, model) and not allows(patterns, without_suffix(model)):
             shown = headers.printable(model)
             text = (
                 f"The client {client.name} may not use the model {shown!r}; the list of models has those that it may."
             )
             raise Refused(failure("permission", text, param="model"))
-        if not allows(client.frontends, frontend):
+        if client.frontends is not ALL and not allows(client.frontends, frontend):
             raise Refused(failure("permission", f"The client {client.name} may not use the protocol {frontend}."))
         if headers.BACKEND in fields and not client.pins:
             raise Refused(
@@ -231,8 +232,7 @@ class Caller:
         for _, counter, unit, most in self._guard.state.counters(self._group):
             if unit in REPORTED:
                 left = max(0, most - counter.used())
-                known = found.get(unit)
-                if known is None or left < (known.remaining or 0):
+                if unit not in found or left < (found[unit].remaining or 0):
                     found[unit] = RateLimit(unit, most, left, clock + counter.whole_in())
         return tuple(found.values())
 

@@ -67,10 +67,8 @@ class KeepaliveWriter:
     @property
     def write_now(self) -> Callable[[bytes], None] | None:
         """The same as of a ResponseWriter, which tells of no ping under way and keeps no bytes."""
-        write = None if self._pinging is not None or self.kept_bytes > 0 else self._writer.write_now
-        if write is not None:
-            self._last_write = self._loop.time()
-        return write
+        self._last_write = self._loop.time()
+        return None if self._pinging is not None or self.kept_bytes > 0 else self._writer.write_now
 
     async def end(self) -> None:
         await self._await_ping()

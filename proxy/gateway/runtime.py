@@ -60,6 +60,10 @@ T = TypeVar("T")
 LARGE = 256 * 1024
 """Bytes of a body from which on its decoding and encoding leave the event loop."""
 
+LARGE_SIMPLE = 2 * 1024 * 1024
+"""The same of a body of few values. Its time goes into single calls of the parser and of searches, which hold the
+interpreter's lock: a thread would let nothing else run meanwhile."""
+
 FULL = "it has as many requests under way as it takes (max_in_flight)"
 """The reason for which a full backend is not called."""
 

@@ -55,6 +55,9 @@ class StreamTranscoder:
     def transcode(self, chunk: StreamChunk) -> bytes:
         """The bytes for the client; they count as sent once the next chunk is transcoded."""
         if self._relay is None or chunk.is_whole:
+            plain = None if chunk.texts is None else self.transcode_plain(chunk.raw, chunk.texts)
+            if plain is not None:
+                return plain
             if self._last:
                 self._first = self._last
             events: Sequence[Event] = chunk.events

@@ -17,6 +17,8 @@ SCHEMA_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
 """Keywords whose value is a list of schemas."""
 SCHEMAS = ("items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames")
 """Keywords whose value is a schema."""
+_TOLD_APART = frozenset((*SCHEMA_MAPS, *SCHEMA_LISTS, *SCHEMAS, "minItems"))
+"""Keywords of which the value, too, decides what becomes of them."""
 DEFINITIONS = ("$defs", "definitions")
 UNIONS = ("anyOf", "oneOf", "allOf")
 
@@ -167,14 +169,18 @@ def _fit(
         changed += (f"{path}.{key}" for key in beside)
         schema = {key: value for key, value in schema.items() if key not in beside}
     out: dict[str, Any] = {}
+    nowhere, renamed = rules.nowhere, rules.renamed
     for key, value in schema.items():
+        if key not in _TOLD_APART and key not in nowhere and key not in renamed:  # most are
+            out[key] = value
+            continue
         here = f"{path}.{key}"
-        if key in rules.nowhere or (rules.few_items and key == "minItems" and value not in (0, 1)):
+        if key in nowhere or (rules.few_items and key == "minItems" and value not in (0, 1)):
             changed.append(here)
             continue
-        if key in rules.renamed:
+        if key in renamed:
             changed.append(here)
-            key = rules.renamed[key]
+            key = renamed[key]
             if key in schema or type(value) is not list:
                 continue  # one of the two stays
         if key in SCHEMA_MAPS and type(value) is dict:

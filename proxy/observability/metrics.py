@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 from ..costs.price import NANO
 from ..ir.rate_limits import RateLimit
 from ..resilience.circuit_breaker import STATES, State
-from .request_record import OUTRUN, Record
+from .request_record import BATCH, OUTRUN, Record
 
 _SECONDS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _BOUNDS = [*map(str, map(float, _SECONDS)), "+Inf"]
@@ -94,6 +94,8 @@ class Metrics(Collector):
         """The breaker of each backend, as it is right now."""
         self.rate_limits: Mapping[str, Iterable[RateLimit]] = {}
         """The limits that the provider of each backend named last."""
+        self._ended: list[Record] = []
+        """The requests that are not counted yet."""
         self._requests = _Counter(
             "crosswire_requests",
             "Requests; `outcome` is `answered`, a kind of failure, or `aborted` where the client left",
@@ -137,7 +139,17 @@ class Metrics(Collector):
         self._registry.register(self)
 
     def add(self, record: Record) -> None:
-        """Count one request that has ended."""
+        """Takes one request that has ended; it is counted with others, or when the numbers are read."""
+        self._ended.append(record)
+        if len(self._ended) >= BATCH:
+            self._count_ended()
+
+    def _count_ended(self) -> None:
+        ended, self._ended = self._ended, []
+        for record in ended:
+            self._count(record)
+
+    def _count(self, record: Record) -> None:
         backend = record.backend_used or "none"
         self._requests[record.frontend, backend, record.outcome] += 1
         if record.decision is not None:
@@ -169,6 +181,7 @@ class Metrics(Collector):
 
     def totals(self) -> Totals:
         """Returns the sums since the start."""
+        self._count_ended()
         tokens = {way: int(sum(n for (_, to), n in self._tokens.items() if to == way)) for way in ("input", "output")}
         requests = {key: int(number) for key, number in self._requests.items()}
         return Totals(
@@ -190,6 +203,7 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """All families, as a scrape asks for them."""
+        self._count_ended()
         yield from (each.family() for each in self._counters())
         yield from (each.family() for each in (self._seconds, self._first, self._upstream, self._lag))
         breakers = GaugeMetricFamily("crosswire_breaker_state", "0 closed, 1 half-open, 2 open", labels=("backend",))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 import msgspec
@@ -141,20 +141,21 @@ class Record(Struct):
                 del shown["decision"]["chain"]
         return shown
 
-    def response_headers(self) -> dict[str, str]:
-        """The `x-crosswire-*` headers, as far as they are known by now."""
+    def response_headers(self, kept: Container[str] = headers.ROUTING) -> dict[str, str]:
+        """Those `x-crosswire-*` headers that are kept, as far as they are known by now."""
         out = {}
-        if self.attempts:
-            out[headers.ATTEMPTS] = str(len(self.attempts))
-        if self.backend_used is not None:
+        attempts, decision = self.attempts, self.decision
+        if attempts and headers.ATTEMPTS in kept:
+            out[headers.ATTEMPTS] = str(len(attempts))
+        if self.backend_used is not None and headers.BACKEND in kept:
             out[headers.BACKEND] = self.backend_used
-        if self.model_used is not None:
+        if self.model_used is not None and headers.MODEL in kept:
             out[headers.MODEL] = headers.printable(self.model_used)
-        if self.decision is not None:
-            protocol = self.attempts[-1].protocol if self.attempts else None
+        if decision is not None and headers.ROUTE in kept:
+            protocol = attempts[-1].protocol if attempts else None
             spoken = "" if protocol is None else f"; by {protocol}"
-            out[headers.ROUTE] = headers.printable(f"{self.decision.mode}; {self.decision.because}{spoken}")
-        if self.losses:
+            out[headers.ROUTE] = headers.printable(f"{decision.mode}; {decision.because}{spoken}")
+        if self.losses and headers.LOSS in kept:
             out[headers.LOSS] = ",".join(features(self.losses))
         return out
 
@@ -176,6 +177,9 @@ def shown_balance(decision: Mapping[str, Any]) -> dict[str, Any]:
 RECORD_SIZE = 4096
 """Bytes that a record takes beside the texts that clients and backends wrote."""
 
+BATCH = 64
+"""Ended requests that are sorted in and counted together: one by one that costs three times as much."""
+
 MOST_LOSSES = 100
 """Losses of a record that are kept."""
 
@@ -188,30 +192,48 @@ class RecordBuffer:
         self.memory = memory
         self._records: OrderedDict[str, tuple[Record, int, int]] = OrderedDict()
         """A record, its bytes and its number, by the id of its request."""
-        self.used = 0
-        """Bytes of the records, by estimate."""
+        self._fresh: list[tuple[Record, int]] = []
+        """The newest records with their numbers, which are not sorted in yet."""
+        self._used = 0
         self.added = 0
         """The number of the last record; of one process, how many were ever added."""
         self.next_number: Callable[[int], int] = _one_more
         """The number that follows another one."""
 
+    @property
+    def used(self) -> int:
+        """Bytes of the records, by estimate."""
+        self._sort_in()
+        return self._used
+
     def add(self, record: Record) -> None:
-        if not self._size:
-            return
+        if self._size:
+            self.added = self.next_number(self.added)
+            self._fresh.append((record, self.added))
+            if len(self._fresh) >= BATCH:
+                self._sort_in()
+
+    def _sort_in(self) -> None:
+        """Sorts the newest records in, and drops the oldest ones."""
+        fresh, self._fresh = self._fresh, []
+        for record, number in fresh:
+            self._sort_in_one(record, number)
+
+    def _sort_in_one(self, record: Record, number: int) -> None:
         if len(record.losses) > MOST_LOSSES:
             left_out = len(record.losses) - MOST_LOSSES
             record = replace(record, losses=record.losses[:MOST_LOSSES], losses_left_out=left_out)
         taken = memory_of(record)
         if (before := self._records.pop(record.request_id, None)) is not None:
-            self.used -= before[1]
-        self.added = self.next_number(self.added)
-        self._records[record.request_id] = record, taken, self.added
-        self.used += taken
-        while self._records and (len(self._records) > self._size or self.used > self.memory):
-            self.used -= self._records.popitem(last=False)[1][1]
+            self._used -= before[1]
+        self._records[record.request_id] = record, taken, number
+        self._used += taken
+        while self._records and (len(self._records) > self._size or self._used > self.memory):
+            self._used -= self._records.popitem(last=False)[1][1]
 
     def get(self, id_: str) -> Record | None:
         """The record with this request id or execution id."""
+        self._sort_in()
         if id_.startswith("exec_"):
             return next((record for record, *_ in self._records.values() if record.id == id_), None)
         found = self._records.get(id_)
@@ -219,6 +241,7 @@ class RecordBuffer:
 
     def newest(self, after: int = 0) -> list[tuple[int, Record]]:
         """The records with a number above this one, each with its number, the newest first."""
+        self._sort_in()
         found = []
         for record, _, number in reversed(self._records.values()):
             if number <= after:

@@ -1,34 +1,25 @@
-"""Traces by OpenTelemetry: a span for each request and for each attempt, sent by OTLP over HTTP from a thread.
+"""Traces: a span for each request and for each attempt, sent by OTLP over HTTP from a thread.
 
-Imported only where the config has `tracing`. No span holds a body, a key or the text of an error.
+No span holds a body, a key or the text of an error. Nothing of a span is made on the event loop but its ids.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
-from urllib.parse import urlsplit
+from random import getrandbits
+from time import time_ns
+from typing import Protocol
 
-from opentelemetry.context import Context
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, set_span_in_context
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from opentelemetry.util.types import AttributeValue
-
-from ..costs.price import NANO
-from ..ir import Loss
-from ..providers import TRACE_NAMES
-from ..routing import BackendConfig, Decision
-from . import span_names as names
-from .request_record import MOST_LOSSES, Attempt, Record
+from .otlp_fields import LONGEST
+from .request_record import Attempt, Record
+from .span_sender import SpanSender, read_resource
+from .span_writer import Configured, RequestSpans, SpanWriter
+from .trace_context import RANDOM, SAMPLED, read_parent
 from .trace_settings import TraceSettings
 
 log = logging.getLogger("crosswire")
@@ -39,33 +30,41 @@ BATCH = 512
 EVERY_S = 1.0
 """Seconds between two exports, where no batch is full before."""
 
-_LONGEST = 512
-"""Characters of an attribute: the name of a model is what a client wrote."""
+_MANY_LOSSES = 8
+"""Losses of a record that may wait to be encoded."""
 
-_NS = 1_000_000
-"""Nanoseconds of a millisecond."""
-
-_PROPAGATOR = TraceContextTextMapPropagator()
-_PORTS = {"http": 80, "https": 443}
-_FINE = ("answered", "aborted")
-"""Outcomes of an attempt that are no error of its backend."""
+_LOW = 2**64 - 1
+"""The bits of a trace's id by which it is sampled."""
 
 
-class SpanQueue(SpanProcessor):
-    """Keeps ended spans for a thread that exports them. Those beyond the limit, or of a failed export, are counted.
+class Sender(Protocol):
+    """Something that sends encoded spans; it is called from one thread, but for `close`."""
 
-    The thread alone talks to the exporter, so that one which is down or slow costs the event loop nothing.
+    def send(self, message: bytes) -> bool:
+        """Sends an `ExportTraceServiceRequest`; returns whether it was taken."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class SpanQueue:
+    """Keeps the spans of requests that are over for a thread that encodes and sends them.
+
+    Those beyond the limit, or of a failed export, are counted. The thread alone talks to the collector, so that one
+    which is down or slow costs the event loop nothing.
     """
 
     what = "traces"
 
-    def __init__(self, exporter: SpanExporter, limit: int) -> None:
-        self._exporter = exporter
+    def __init__(self, writer: SpanWriter, sender: Sender, limit: int) -> None:
+        self._writer = writer
+        self._sender = sender
         self._limit = limit
-        self._waiting: deque[ReadableSpan] = deque()
+        self._waiting: deque[tuple[RequestSpans | bytes, int]] = deque()
         self._wake = threading.Event()
         self._closing = False
         # each number has one thread that changes it, so that none needs a lock
+        self._added = self._taken = 0
         self._overflown = self._failed = 0
         self._losing = False
         self._thread = threading.Thread(target=self._run, name=self.what, daemon=True)
@@ -76,13 +75,23 @@ class SpanQueue(SpanProcessor):
         """The number of spans that were lost."""
         return self._overflown + self._failed
 
-    def on_end(self, span: ReadableSpan) -> None:
-        """Queues a span that has ended; never blocks."""
-        if len(self._waiting) >= self._limit:
-            self._overflown += 1
+    @property
+    def waiting(self) -> int:
+        """The number of spans that nobody sends yet."""
+        return self._added - self._taken
+
+    def add(self, spans: RequestSpans) -> None:
+        """Queues the spans of a request; never blocks. Those of one alone may be more than the limit."""
+        count, record = 1 + len(spans.attempts), spans.record
+        waiting = self._added - self._taken
+        if waiting and waiting + count > self._limit:
+            self._overflown += count
             return
-        self._waiting.append(span)
-        if len(self._waiting) >= BATCH:
+        # what a client or a backend can make large is encoded at once, which cuts it, so that it need not be kept
+        is_large = record.error is not None or len(record.losses) > _MANY_LOSSES or len(record.model or "") > LONGEST
+        self._waiting.append((self._writer.encode(spans) if is_large else spans, count))
+        self._added += count
+        if waiting + count >= BATCH and not self._wake.is_set():
             self._wake.set()
 
     def close(self, end_s: float) -> None:
@@ -90,22 +99,31 @@ class SpanQueue(SpanProcessor):
         self._closing = True
         self._wake.set()
         self._thread.join(end_s)
-        self._exporter.shutdown()
+        self._sender.close()
 
     def _run(self) -> None:
         while not self._closing:
             self._wake.wait(EVERY_S)
             self._wake.clear()
             while self._waiting:
-                self._export([self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))])
+                self._export()
 
-    def _export(self, batch: list[ReadableSpan]) -> None:
+    def _export(self) -> None:
+        """Sends the next batch."""
+        batch = []
+        size = 0
+        while self._waiting and size < BATCH:
+            spans, count = self._waiting.popleft()
+            batch.append(spans)
+            size += count
+        self._taken += size
         try:
-            good = self._exporter.export(batch) is SpanExportResult.SUCCESS
+            encoded = [each if isinstance(each, bytes) else self._writer.encode(each) for each in batch]
+            good = self._sender.send(self._writer.message(encoded))
         except Exception:  # whatever it is, the thread lives on for the next batch
             good = False
         if not good:
-            self._failed += len(batch)
+            self._failed += size
             if not self._losing:
                 log.warning("traces are lost: the endpoint of tracing does not take them")
         elif self._losing:
@@ -120,35 +138,37 @@ class Tracer:
         self,
         settings: TraceSettings,
         instance: str,
-        make_exporter: Callable[[TraceSettings], SpanExporter] | None = None,
+        make_sender: Callable[[TraceSettings], Sender] | None = None,
     ) -> None:
         self.settings = settings
-        self.queue = SpanQueue((make_exporter or _otlp_exporter)(settings), settings.queue)
-        self._provider = TracerProvider(
-            sampler=ParentBased(TraceIdRatioBased(settings.sample)),
-            resource=Resource.create(
-                {
-                    "service.name": settings.service,
-                    "service.version": version("crosswire"),
-                    "service.instance.id": instance,
-                }
-            ),
-            span_limits=SpanLimits(max_span_attribute_length=_LONGEST, max_event_attributes=64),
-            shutdown_on_exit=False,
-        )
-        self._provider.add_span_processor(self.queue)
-        self._tracer = self._provider.get_tracer("crosswire", version("crosswire"))
+        own = version("crosswire")
+        resource = {
+            # "If another SDK [...] is used, this SDK MUST set the telemetry.sdk.name attribute to [...] another
+            # suitable identifier" https://opentelemetry.io/docs/specs/semconv/registry/attributes/telemetry/
+            "telemetry.sdk.language": "python",
+            "telemetry.sdk.name": "crosswire",
+            "telemetry.sdk.version": own,
+            **read_resource(os.environ),
+            "service.name": settings.service,
+            "service.version": own,
+            "service.instance.id": instance,
+        }
+        self.queue = SpanQueue(SpanWriter(resource, own), (make_sender or _otlp_sender)(settings), settings.queue)
+        self._bound = round(settings.sample * (_LOW + 1))
+        """The trace ids that are recorded of those that begin here: those whose lower half is below."""
 
     def begin(self, fields: Mapping[str, str], frontend: str, operation: str) -> Trace:
-        """Begins the span of a request; its parent is the span that the client's headers name, if they name one."""
-        came = time.time_ns()
-        context = _PROPAGATOR.extract(fields, Context())
-        span = self._tracer.start_span(f"{operation} {frontend}", context, SpanKind.SERVER, start_time=came)
-        return Trace(self, span, came, operation)
+        """Begins the spans of a request; their parent is the span that the client's headers name, if they name one.
 
-    def begin_attempt(self, name: str, context: Context, began: int) -> Span:
-        """Begins the span of an attempt at this time."""
-        return self._tracer.start_span(name, context, SpanKind.CLIENT, start_time=began)
+        A trace that a client began is recorded if the client records it; of those that begin here a share is.
+        """
+        given = fields.get("traceparent")
+        parent = None if given is None else read_parent(given, fields.get("tracestate"))
+        if parent is not None:
+            return Trace(self.queue, operation, parent.trace_id, parent.span_id, parent.flags, parent.state)
+        trace_id = getrandbits(128) or 1
+        flags = RANDOM | SAMPLED if trace_id & _LOW < self._bound else RANDOM
+        return Trace(self.queue, operation, trace_id, 0, flags, "")
 
     def close(self) -> None:
         """Exports what waits, in at most a second."""
@@ -156,127 +176,70 @@ class Tracer:
 
 
 class Trace:
-    """The spans of one request."""
+    """The spans of one request; those of a trace that is not recorded are ids alone, for the backends."""
 
-    def __init__(self, tracer: Tracer, span: Span, came: int, operation: str) -> None:
-        self._tracer = tracer
-        self._span = span
-        self._came = came
+    __slots__ = (
+        "_attempts",
+        "_came",
+        "_flags",
+        "_operation",
+        "_parent_id",
+        "_queue",
+        "_span_id",
+        "_state",
+        "_trace_id",
+    )
+
+    def __init__(self, queue: SpanQueue, operation: str, trace_id: int, parent_id: int, flags: int, state: str) -> None:
+        self._came = time_ns()
+        self._queue = queue
         self._operation = operation
-        self._context = set_span_in_context(span, Context())
-        self._attempts: list[Span] = []
+        self._trace_id = trace_id
+        self._parent_id = parent_id
+        self._span_id = getrandbits(64) or 1
+        # "Vendors MUST set those to zero": the flags that this version does not know
+        # https://www.w3.org/TR/trace-context/#other-flags
+        self._flags = flags & (SAMPLED | RANDOM)
+        self._state = state
+        self._attempts: list[int] = []
 
     @property
     def trace_id(self) -> str:
         """The id of the trace, as other programs show it."""
-        return format(self._span.get_span_context().trace_id, "032x")
+        return f"{self._trace_id:032x}"
 
     def attempt_started(self, attempt: Attempt) -> None:
-        """Begins the span of an attempt.
-
-        "Span name SHOULD be `{gen_ai.operation.name} {gen_ai.request.model}`."
-        https://github.com/open-telemetry/semantic-conventions-genai/blob/v0.1.0/docs/gen-ai/client-inference.md
-        """
-        name = f"{self._operation} {attempt.model}"[:_LONGEST]
-        began = self._came + int(attempt.began_ms * _NS)
-        self._attempts.append(self._tracer.begin_attempt(name, self._context, began))
+        """Begins the span of an attempt."""
+        self._attempts.append(getrandbits(64) or 1)
 
     def with_parent(self, fields: Mapping[str, str]) -> Mapping[str, str]:
         """Returns the headers with those that name the span of the last attempt as the parent of what is done there."""
         if not self._attempts:
             return fields
-        found = dict(fields)
-        _PROPAGATOR.inject(found, set_span_in_context(self._attempts[-1], Context()))
+        parent = f"00-{self._trace_id:032x}-{self._attempts[-1]:016x}-{self._flags:02x}"
+        found = {**fields, "traceparent": parent}
+        if self._state:
+            found["tracestate"] = self._state
         return found
 
-    def finish(self, record: Record, client: str | None, backends: Mapping[str, BackendConfig]) -> None:
+    def finish(self, record: Record, client: str | None, backends: Mapping[str, Configured]) -> None:
         """Ends all spans of a request that is over, with what its record knows."""
-        for number, (span, attempt) in enumerate(zip(self._attempts, record.attempts, strict=False)):
-            if span.is_recording():
-                is_last = number == len(record.attempts) - 1
-                span.set_attributes(_of_attempt(record, attempt, backends[attempt.backend], is_last=is_last))
-                if attempt.outcome not in _FINE:
-                    span.set_status(Status(StatusCode.ERROR))
-            span.end(self._came + int((attempt.began_ms + attempt.ms) * _NS))
-        span = self._span
-        if span.is_recording():
-            span.set_attributes(_of_request(record, client))
-            if record.decision is not None:
-                span.add_event(names.DECISION_EVENT, _of_decision(record.decision))
-            for loss in record.losses[:MOST_LOSSES]:
-                span.add_event(names.LOSS_EVENT, _of_loss(loss))
-            # "For HTTP status codes in the 4xx range span status MUST be left unset in case of SpanKind.SERVER"
-            # https://opentelemetry.io/docs/specs/semconv/http/http-spans/
-            if record.outcome not in _FINE and (record.status is None or not 400 <= record.status < 500):
-                span.set_status(Status(StatusCode.ERROR))
-        span.end(self._came + int((record.total_ms or 0) * _NS))
+        if self._flags & SAMPLED:
+            self._queue.add(
+                RequestSpans(
+                    self._trace_id,
+                    self._span_id,
+                    self._parent_id,
+                    self._state,
+                    self._came,
+                    self._operation,
+                    self._attempts,
+                    record,
+                    client,
+                    backends,
+                )
+            )
 
 
-def _otlp_exporter(settings: TraceSettings) -> SpanExporter:
-    # the queue says once that traces are lost; the exporter would say it with every batch
-    logging.getLogger("opentelemetry.exporter.otlp.proto.http").setLevel(logging.CRITICAL)
-    return OTLPSpanExporter(settings.endpoint, headers=dict(settings.headers), timeout=settings.timeout_s)
-
-
-def _of_request(record: Record, client: str | None) -> dict[str, AttributeValue]:
-    known: dict[str, AttributeValue | None] = {
-        names.REQUEST_ID: record.request_id,
-        names.FRONTEND: record.frontend,
-        names.OPERATION: record.what,
-        names.CLIENT: client,
-        names.STREAM: record.stream,
-        names.ATTEMPTS: len(record.attempts),
-        names.OUTCOME: record.outcome,
-        names.BACKEND: record.backend_used,
-        names.COST: None if record.cost is None else record.cost / NANO,
-        names.STATUS_CODE: record.status,
-        names.ERROR_TYPE: None if record.outcome == "answered" else record.outcome,
-    }
-    return {name: value for name, value in known.items() if value is not None}
-
-
-def _of_attempt(
-    record: Record, attempt: Attempt, backend: BackendConfig, *, is_last: bool
-) -> dict[str, AttributeValue]:
-    where = urlsplit(backend.base_url)
-    provider = backend.provider or backend.name
-    known: dict[str, AttributeValue | None] = {
-        names.GEN_AI_OPERATION: record.what,
-        names.GEN_AI_PROVIDER: TRACE_NAMES.get(provider, provider),
-        names.GEN_AI_MODEL: attempt.model or None,
-        names.GEN_AI_STREAM: record.stream or None,
-        names.SERVER_ADDRESS: where.hostname,
-        names.SERVER_PORT: where.port or _PORTS.get(where.scheme),
-        names.BACKEND: attempt.backend,
-        names.PROTOCOL: attempt.protocol or backend.protocol,
-        names.RELAYED: attempt.relayed,
-        names.OUTCOME: attempt.outcome,
-        names.ERROR_TYPE: None if attempt.outcome == "answered" else attempt.outcome,
-    }
-    if is_last and record.ttft_ms is not None:
-        known[names.GEN_AI_FIRST_CHUNK] = max(record.ttft_ms - attempt.began_ms, 0.0) / 1000
-    if is_last and record.usage is not None and record.backend_used == attempt.backend:
-        usage = record.usage
-        known |= {
-            names.GEN_AI_INPUT: usage.prompt,
-            names.GEN_AI_OUTPUT: usage.output,
-            names.GEN_AI_CACHE_READ: usage.cache_read,
-            names.GEN_AI_CACHE_WRITE: usage.cache_write,
-            names.GEN_AI_REASONING: usage.reasoning,
-        }
-    return {name: value for name, value in known.items() if value is not None}
-
-
-def _of_decision(decision: Decision) -> dict[str, AttributeValue]:
-    found: dict[str, AttributeValue] = {
-        names.MODE: decision.mode,
-        names.BECAUSE: decision.because,
-        names.CONSIDERED: [f"{each.backend}: {each.why}" for each in decision.considered],
-    }
-    if decision.chosen is not None:
-        found[names.BACKEND] = decision.chosen.backend
-    return found
-
-
-def _of_loss(loss: Loss) -> dict[str, AttributeValue]:
-    return {names.FEATURE: loss.feature, names.PATH: loss.path, names.HOW: loss.how}
+def _otlp_sender(settings: TraceSettings) -> Sender:
+    return SpanSender(settings, f"crosswire/{version('crosswire')}", os.environ)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import islice
 from typing import Any, TypeAlias
 
 from ..errors import StoreError
@@ -19,6 +20,9 @@ EVERY_S = 1.0
 
 BATCH = 1000
 """Rows of a batch."""
+
+FRESH = 100
+"""Requests whose rows are made together, which costs half of what it does one by one."""
 
 MOST_WAITING = 100_000
 """Rows that wait while the database cannot be written; what comes beyond is lost and counted."""
@@ -38,6 +42,8 @@ class UsageLog:
 
     def __init__(self, write: Callable[[Sequence[Row]], Awaitable[None]]) -> None:
         self._write = write
+        self._fresh: list[tuple[Record, tuple[str, ...]]] = []
+        """The last requests, of which there are no rows yet."""
         self._waiting: deque[Row] = deque()
         self._failing = False
         self.dropped = 0
@@ -48,18 +54,21 @@ class UsageLog:
     @property
     def waiting(self) -> int:
         """Rows that are not written yet."""
-        return len(self._waiting)
+        return len(self._waiting) + len(self._fresh)
 
     def add(self, record: Record, tags: tuple[str, ...]) -> None:
-        """Takes the row of a request that has ended."""
-        if len(self._waiting) >= MOST_WAITING:
+        """Takes the row of a request that has ended, of which nothing changes any more."""
+        fresh = self._fresh
+        if len(self._waiting) + len(fresh) >= MOST_WAITING:
             self.dropped += 1
             return
-        self._waiting.append(_row(record, tags))
+        fresh.append((record, tags))
+        if len(fresh) >= FRESH:
+            self._make_rows()
 
     def take(self, rows: Sequence[Row]) -> bool:
         """Takes rows that another process collected, all of them or none; returns whether there was room."""
-        if len(self._waiting) + len(rows) > MOST_WAITING:
+        if self.waiting + len(rows) > MOST_WAITING:
             return False
         self._waiting.extend(rows)
         return True
@@ -72,8 +81,9 @@ class UsageLog:
 
     async def flush(self) -> bool:
         """Writes all that waits; returns whether it is all written."""
-        while self._waiting:
-            batch = [self._waiting[index] for index in range(min(BATCH, len(self._waiting)))]
+        while self.waiting:
+            self._make_rows()
+            batch = list(islice(self._waiting, BATCH))
             try:
                 await self._write(batch)
             except StoreError as fault:
@@ -88,6 +98,10 @@ class UsageLog:
                 self._failing = False
                 log.warning("the usage is written again")
         return True
+
+    def _make_rows(self) -> None:
+        self._waiting.extend([_row(record, tags) for record, tags in self._fresh])
+        self._fresh.clear()
 
 
 def _row(record: Record, tags: tuple[str, ...]) -> Row:

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from ..ir import Added, Event, Failure, Loss, Reply, Request
 from ..ir.embeddings import EmbeddingsReply, EmbeddingsRequest
+from ..ir.known_tools import KnownTools
 from ..ir.model_fit import fitted
 from ..ir.rate_limits import RateLimit
 from ..ir.stream import Texts
@@ -318,6 +319,8 @@ class Protocol(Struct, frozen=True, kw_only=True):
     """Raises Malformed with the wire path of what is wrong."""
     plain_request: Callable[[bytes], Request | None] = lambda body: None
     """A quick reader of the most frequent bodies; None for any other."""
+    known_tools: KnownTools | None = None
+    """The tools of recent requests, where they are kept."""
     stored_state: Callable[[Request], StoredState | None] = lambda request: None
     """The references of a request to an account's own store; another account would answer them with a 404."""
     refusal_code: Callable[[Request], str | None] = lambda request: None

@@ -24,7 +24,7 @@ from ..gateway.context import HttpResponse
 from ..gateway.gateway import Gateway
 from ..gateway.stream_writer import ClientGone
 from ..headers import SERVER
-from ..wire.json_bounds import SLICE, BoundsScan, check_bounds
+from ..wire.json_bounds import BoundsScan, check_bounds
 from .body import late_body
 from .connection import WRITE_BUFFER, Connections, as_bytes
 from .plain_chat import KnownHead, PlainChat, PlainChats
@@ -37,6 +37,11 @@ IDLE_S = 3630.0
 
 EARLY = 64 * 1024
 """Bytes of a next request that are kept while a request is under way, before the socket is paused."""
+
+FEW = 4096
+"""Values in a body that are few: what is done with each of them takes less time than a change of threads hides."""
+
+_SERVER = "".join(f"{name}: {value}\r\n" for name, value in SERVER.items())
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
@@ -83,6 +88,7 @@ class ChatConnection(asyncio.Protocol):
         """Until the first byte comes, and from then on to see whether the connection is idle for too long."""
         self._drained: asyncio.Future[None] | None = None
         """Waits for the client to read, while too much waits for it."""
+        self.write_now: Callable[[bytes], None] | None = self._write_chunk
         self._is_open = False
         """True once a streamed answer has begun."""
         self._closes = False
@@ -113,6 +119,7 @@ class ChatConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._is_lost = self._closes = True
+        self.write_now = None
         self._leave()
         self._reader.stop()
         if self._task is not None:
@@ -213,12 +220,11 @@ class ChatConnection(asyncio.Protocol):
         """The chat that a head begins; None where it is not plain."""
         gateway, settings = self._gateway, self._settings
         clients = gateway.config.clients
-        if clients is not None:  # whose keys end
-            return self._chats.read(head, settings, clients, gateway.clock())
-        if self._known is not None and (chat := self._known.again(head, settings)) is not None:
+        now = 0.0 if clients is None else gateway.clock()  # keys end
+        if self._known is not None and (chat := self._known.again(head, settings, clients, now)) is not None:
             return chat
-        chat = self._chats.read(head, settings)
-        self._known = None if chat is None else KnownHead.of(head, settings, chat)
+        chat = self._chats.read(head, settings, clients, now)
+        self._known = None if chat is None else KnownHead.of(head, settings, clients, chat)
         return chat
 
     def _continue(self, coming: _Coming, data: bytes) -> None:
@@ -229,15 +235,14 @@ class ChatConnection(asyncio.Protocol):
         coming.parts.append(data)
         coming.missing -= len(data)
         try:
-            for start in range(0, len(data), SLICE):
-                coming.scan.feed(data[start : start + SLICE])
+            coming.scan.feed(data)
         except Malformed:
             self._hand_over(b"".join((coming.head, *coming.parts, *self._early)))
             return
         if not coming.missing:
             coming.timer.cancel()
             self._coming = None
-            self._answer(coming.chat, b"".join(coming.parts))
+            self._answer(coming.chat, b"".join(coming.parts), is_simple=coming.scan.elements <= FEW)
 
     def _body_is_late(self) -> None:
         if self._coming is not None:
@@ -245,11 +250,11 @@ class ChatConnection(asyncio.Protocol):
             self._write_whole(self._gateway.reject(self._coming.chat.protocol, late_body(self._settings)))
             self._transport.close()
 
-    def _answer(self, chat: PlainChat, body: bytes) -> None:
+    def _answer(self, chat: PlainChat, body: bytes, *, is_simple: bool = False) -> None:
         self._closes = self._closes or not chat.keeps_alive
         self._connections.open.pop(self, None)  # the connections that have been idle longest stand first
         self._connections.open[self] = None
-        request = ChatRequest(chat.protocol, chat.url, chat.headers, body, chat.client)
+        request = ChatRequest(chat.protocol, chat.url, chat.headers, body, chat.client, is_simple)
         self._task = self._loop.create_task(self._run(request))
 
     async def _run(self, request: ChatRequest) -> None:
@@ -289,13 +294,13 @@ class ChatConnection(asyncio.Protocol):
     # ---- the answer: a ResponseWriter --------------------------------------------------------------------------------
 
     def _write_whole(self, response: HttpResponse) -> None:
-        fields = {**response.headers, **SERVER, "Content-Length": str(len(response.body))}
-        self._transport.write(self._head(response.status, fields) + response.body)
+        own = f"Content-Length: {len(response.body)}\r\n"
+        self._transport.write(self._head(response.status, response.headers, own) + response.body)
 
     async def open(self, headers: Mapping[str, str]) -> None:
         self._is_open = True
-        fields = {**headers, **SERVER, "cache-control": "no-cache", "Transfer-Encoding": "chunked"}
-        self._transport.write(self._head(200, fields))
+        own = "cache-control: no-cache\r\nTransfer-Encoding: chunked\r\n"
+        self._transport.write(self._head(200, headers, own))
 
     async def write(self, data: bytes) -> None:
         if self._is_lost:
@@ -304,10 +309,6 @@ class ChatConnection(asyncio.Protocol):
             self._write_chunk(data)
         if self._drained is not None:
             await self._drained
-
-    @property
-    def write_now(self) -> Callable[[bytes], None] | None:
-        return None if self._is_lost or self._drained is not None else self._write_chunk
 
     def _write_chunk(self, data: bytes) -> None:
         self._transport.write(b"%x\r\n%b\r\n" % (len(data), data))
@@ -319,24 +320,26 @@ class ChatConnection(asyncio.Protocol):
         self._closes = True
         self._transport.close()  # without the last chunk, so the break can be seen
 
-    def _head(self, status: int, fields: dict[str, str]) -> bytes:
-        fields["Date"] = rfc822_formatted_time()
+    def _head(self, status: int, fields: Mapping[str, str], own: str) -> bytes:
+        """The head of an answer with these fields and the server's own lines."""
         self._closes = self._closes or self._gateway.retiring
-        if self._closes:
-            fields["Connection"] = "close"
+        end = "Connection: close\r\n\r\n" if self._closes else "\r\n"
         lines = "".join([f"{name}: {value}\r\n" for name, value in fields.items()])
         if lines.count("\n") != len(fields) or lines.count("\r") != len(fields):
             raise ValueError("a header of an answer has a line break")
-        return f"HTTP/1.1 {status} {_REASONS.get(status, '')}\r\n{lines}\r\n".encode()
+        start = f"HTTP/1.1 {status} {_REASONS.get(status, '')}\r\n"
+        return f"{start}{lines}{_SERVER}{own}Date: {rfc822_formatted_time()}\r\n{end}".encode()
 
     # ---- a client that does not read ---------------------------------------------------------------------------------
 
     def pause_writing(self) -> None:
         self._drained = self._loop.create_future()
+        self.write_now = None
         self._reader.start()
 
     def resume_writing(self) -> None:
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
         self._drained = None
+        self.write_now = None if self._is_lost else self._write_chunk
         self._reader.stop()

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from hmac import compare_digest
+from math import inf
 
 import httptools
 from msgspec import Struct
@@ -65,6 +67,8 @@ class PlainChat(Struct, frozen=True):
     length: int
     keeps_alive: bool
     client: Client | None = None
+    until: float = inf
+    """The unix time until which it surely is a request of this client."""
 
 
 class KnownHead(Struct, frozen=True):
@@ -74,22 +78,32 @@ class KnownHead(Struct, frozen=True):
     """The bytes before the length."""
     after: bytes
     settings: Settings
+    clients: ClientRegistry | None
     chat: PlainChat
 
     @staticmethod
-    def of(head: bytes, settings: Settings, chat: PlainChat) -> KnownHead | None:
+    def of(head: bytes, settings: Settings, clients: ClientRegistry | None, chat: PlainChat) -> KnownHead | None:
         match = _LENGTH.search(head) if len(head) <= _KNOWN else None
-        return None if match is None else KnownHead(head[: match.start(1)], head[match.end(1) :], settings, chat)
+        if match is None:
+            return None
+        return KnownHead(head[: match.start(1)], head[match.end(1) :], settings, clients, chat)
 
-    def again(self, head: bytes, settings: Settings) -> PlainChat | None:
-        """The chat that this head begins, where it is the same but for the length; else None."""
-        digits = head[len(self.before) : len(head) - len(self.after)]
+    def again(self, head: bytes, settings: Settings, clients: ClientRegistry | None, now: float) -> PlainChat | None:
+        """The chat that this head begins, where it is the same but for the length; else None.
+
+        It is of the same client while the registry is the same, which a change of any client or key replaces, and until
+        the key ends. Other clients may share the connection, behind a proxy: how long it takes says nothing of a key.
+        """
+        before, after = self.before, self.after
+        digits = head[len(before) : len(head) - len(after)]
         if (
             not digits.isdigit()
             or len(digits) > _DIGITS
-            or not head.startswith(self.before)
-            or not head.endswith(self.after)
             or settings is not self.settings
+            or clients is not self.clients
+            or now >= self.chat.until
+            or not compare_digest(head[: len(before)], before)
+            or not compare_digest(head[len(head) - len(after) :], after)
             or len(head) > settings.limits.header
             or not 0 < (length := int(digits)) <= settings.body_limit
         ):
@@ -184,10 +198,11 @@ class PlainChats:
             url = UrlParams(match[1].decode(), match[2].decode(), _QUERIES[query])
             if url.method not in route.protocol.chat_methods:
                 return None
-        client = None if clients is None else clients.identify(_chosen(fields, _CREDENTIALS), NO_QUERY, now)
-        if isinstance(client, Failure):
-            return None
-        return PlainChat(route.protocol, url, _chosen(fields, route.headers), int(length), keeps_alive, client)
+        chat = PlainChat(route.protocol, url, _chosen(fields, route.headers), int(length), keeps_alive)
+        if clients is None:
+            return chat
+        known = clients.look_up(_chosen(fields, _CREDENTIALS), NO_QUERY, now)
+        return None if isinstance(known, Failure) else replace(chat, client=known.client, until=known.until)
 
 
 def _chosen(fields: Mapping[bytes, bytes], names: Iterable[tuple[str, bytes]]) -> dict[str, str]:

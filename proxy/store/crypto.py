@@ -1,6 +1,7 @@
 """Encryption of secrets at rest: AES-256-GCM with keys derived from a master key per purpose, bound to their row.
 
 https://www.rfc-editor.org/rfc/rfc5116 and https://www.rfc-editor.org/rfc/rfc5869
+The library takes megabytes, so it is imported once there is a master key.
 """
 
 from __future__ import annotations
@@ -14,13 +15,12 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from typing import TYPE_CHECKING
 
 from ..errors import StoreError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 KEY_BYTES = 32
 KEY_VARIABLE = "CROSSWIRE_MASTER_KEY"
@@ -68,6 +68,8 @@ class KeyRing:
         cipher = _cipher(*self._keys[name], purpose)
         if len(sealed) < len(_VERSION) + _NONCE_BYTES + _TAG_BYTES or sealed[:1] != _VERSION:
             raise TamperedError
+        from cryptography.exceptions import InvalidTag
+
         nonce, ciphertext = sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :]
         try:
             return cipher.decrypt(nonce, ciphertext, _associated_data(binding)).decode()
@@ -77,12 +79,21 @@ class KeyRing:
 
 @lru_cache(maxsize=64)
 def _cipher(key: bytes, salt: bytes, purpose: str) -> AESGCM:
-    return AESGCM(HKDF(SHA256(), KEY_BYTES, salt, f"crosswire/{purpose}".encode()).derive(key))
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    return AESGCM(_derived(key, KEY_BYTES, salt, f"crosswire/{purpose}".encode()))
 
 
 def _key_name(key: bytes) -> str:
     """Derives a key's name one way, so that it can be stored beside the encrypted secret."""
-    return HKDF(SHA256(), 4, None, b"crosswire/name of the master key").derive(key).hex()
+    return _derived(key, 4, None, b"crosswire/name of the master key").hex()
+
+
+def _derived(key: bytes, size: int, salt: bytes | None, info: bytes) -> bytes:
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+    return HKDF(SHA256(), size, salt, info).derive(key)
 
 
 def _associated_data(binding: Sequence[str | None]) -> bytes:

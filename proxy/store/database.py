@@ -12,7 +12,6 @@ from pathlib import Path
 from sqlite3 import OperationalError
 from typing import Any
 
-import asyncpg
 from sqlalchemy import event, inspect, select, update
 from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
@@ -65,6 +64,11 @@ class Store:
         self._env = env
         self._engine: AsyncEngine | None = None
         self._opened_inode: int | None = None
+        self._faults: tuple[type[Exception], ...] = (
+            SQLAlchemyError,
+            OSError,
+            *(() if self.file is not None else _postgres_faults()),
+        )
 
     def __repr__(self) -> str:
         return f"Store({self.masked_url})"
@@ -225,12 +229,19 @@ class Store:
         """Converts exceptions of the database and its driver to a one-line StoreError."""
         try:
             yield
-        except (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except self._faults as error:
             cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
             text = (str(cause) or type(cause).__name__).splitlines()[0]
             if self._url.password:
                 text = text.replace(str(self._url.password), "***")
             raise StoreError(f"store: {self.masked_url} cannot be used: {text}") from None
+
+
+def _postgres_faults() -> tuple[type[Exception], ...]:
+    """The exceptions of PostgreSQL's driver, which takes memory that SQLite does not need."""
+    import asyncpg
+
+    return asyncpg.PostgresError, asyncpg.InterfaceError
 
 
 def _has_tables(connection: Connection) -> bool:

@@ -11,12 +11,16 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from msgspec import Struct, to_builtins
+
 from ..errors import Malformed
 from .byte_count import SPARSE, count
 from .json_fields import encode, parse_object
 
 _SMALL = 4096
 """Bytes of a text that is written anew more quickly than looked at."""
+
+_CONTAINERS = frozenset((dict, list, tuple))
 
 
 def parse_request(body: bytes) -> tuple[dict[str, Any], bytes]:
@@ -25,9 +29,7 @@ def parse_request(body: bytes) -> tuple[dict[str, Any], bytes]:
     The text is the body itself but where an inner object repeats a key: then it is written anew.
     """
     fields = parse_object(body)
-    # a key that is there twice leaves one colon less in what was parsed than in the text; a colon may also be written
-    # as an escape, which hides that
-    if count(body, b":") == _colons_in(fields, body) and (b"\\" not in body or b"\\u003" not in body):
+    if repeats_none(body, fields):
         return fields, body
     repeated = _repeated_keys(body)
     if repeated is None:
@@ -38,32 +40,35 @@ def parse_request(body: bytes) -> tuple[dict[str, Any], bytes]:
     return fields, encode(fields) if anywhere else body
 
 
-def _colons_in(fields: dict[str, Any], text: bytes) -> int:
-    """The colons that the JSON text of an object has, which was parsed from this text."""
-    if len(text) <= _SMALL or count(text, b"{") * SPARSE > len(text):
-        return encode(fields).count(b":")
+def repeats_none(body: bytes, parsed: dict[str, Any] | list[Any] | Struct, more: int = 0) -> bool:
+    """Returns true if surely no key is there twice in a JSON text, of which all was parsed but so many colons more."""
+    # a key that is there twice leaves one colon less in what was parsed than in the text; a colon may also be written
+    # as an escape, which hides that
+    if len(body) <= _SMALL:
+        is_same = body.count(b":") == encode(parsed).count(b":") + more
+    else:
+        is_same = count(body, b":") == _colons_in(parsed, body) + more
+    return is_same and (body.find(b"\\") < 0 or body.find(b"\\u003") < 0)
+
+
+def _colons_in(parsed: dict[str, Any] | list[Any] | Struct, text: bytes) -> int:
+    """The colons that the JSON text of a value has, which was parsed from this text."""
+    if count(text, b"{") * SPARSE > len(text):
+        return encode(parsed).count(b":")
     colons = 0
-    containers: list[Any] = [fields]
+    containers: list[Any] = [to_builtins(parsed) if isinstance(parsed, Struct) else parsed]
     for each in containers:  # which grows meanwhile
         values: Iterable[Any] = each
         if type(each) is dict:
-            colons += len(each)
-            colons += sum(key.count(":") for key in each if ":" in key)
+            colons += len(each) + "".join(each).count(":")
             values = each.values()
         for value in values:
             if type(value) is str:
                 if ":" in value:
                     colons += count(value, ":")
-            elif type(value) is dict or type(value) is list:
+            elif type(value) in _CONTAINERS:
                 containers.append(value)
     return colons
-
-
-def repeats_none(body: bytes, written: bytes) -> bool:
-    """Returns true if surely no key is there twice in the text of which `written` is what was parsed."""
-    # a key that is there twice leaves one colon less in the text of what was parsed; a colon may also be written as an
-    # escape, which hides that
-    return body.count(b":") == written.count(b":") and b"\\u003" not in body
 
 
 def _repeated_keys(body: bytes) -> tuple[list[str], bool] | None:

@@ -69,6 +69,10 @@ class Framing(Protocol):
         """
         ...
 
+    def start_of_last(self, complete: bytes, end: int) -> int:
+        """Returns the start of the last of the frames before this position; 0 where that is not easily told."""
+        ...
+
     def rest(self) -> list[Frame]:
         """Returns the valid frames in the remaining bytes; called once, at the end of the stream."""
         ...
@@ -141,15 +145,18 @@ class SSE:
 
     def objects(self, complete: bytes) -> tuple[bytes, int] | None:
         start = complete.find(b"data: {") + 6
-        lead = complete[:start]
-        if start < 6 or not complete.endswith(b"}\n\n") or b"\r" in complete:
+        if start < 6 or not complete.endswith(b"}\n\n") or complete.find(b"\r") >= 0:
             return None
+        lead = complete[:start]
         if start > 6 and not (lead.startswith(b"event: ") and lead.find(b"\n") == start - 7):
             return None
+        values = complete[start:-2]
+        if values.find(b"\n") < 0:
+            return values, 1
         # No JSON value has `}` and `{` with only a tab between them, nor a tab in a string: no two parts become one.
-        parts = complete[start:-2].split(b"}\n\n" + lead + b"{")
+        parts = values.split(b"}\n\n" + lead + b"{")
         values = b"}\t{".join(parts)
-        return None if b"\n" in values else (values, len(parts))
+        return (values, len(parts)) if values.find(b"\n") < 0 else None
 
     def end_of_first(self, complete: bytes) -> int:
         return len(complete) if b"\r" in complete else complete.find(b"\n\n") + 2
@@ -159,6 +166,10 @@ class SSE:
             return len(complete)
         end = complete.rfind(b"\n\n", 0, position)
         return 0 if end < 0 or b"\r" in complete else end + 2
+
+    def start_of_last(self, complete: bytes, end: int) -> int:
+        start = complete.rfind(b"\n\n", 0, end - 2)
+        return 0 if start < 0 else start + 2
 
     def rest(self) -> list[Frame]:
         return [frame for frame in self.parse(self._pending.take()) if frame.data == DONE or _is_json(frame.data)]
@@ -236,6 +247,9 @@ class NDJSON:
     def end_before(self, complete: bytes, position: int) -> int:
         return len(complete) if position < 0 else complete.rfind(b"\n", 0, position) + 1
 
+    def start_of_last(self, complete: bytes, end: int) -> int:
+        return complete.rfind(b"\n", 0, end - 1) + 1
+
     def rest(self) -> list[Frame]:
         return [frame for frame in self.parse(self._pending.take()) if _is_json(frame.data)]
 
@@ -301,6 +315,9 @@ class JSONArray:
 
     def end_before(self, complete: bytes, position: int) -> int:
         return len(complete) if position < 0 else 0
+
+    def start_of_last(self, complete: bytes, end: int) -> int:
+        return 0
 
     def rest(self) -> list[Frame]:
         return []

@@ -20,7 +20,8 @@ _ALIKE = bytes.maketrans(b"{}", b"[]")
 _SPACE = b" \t\r\n"
 
 _SAMPLE, _DENSE = 2048, 32
-"""Bytes of a piece that show whether it has many strings, and the quotation marks that are many."""
+"""Bytes of a piece that show whether it has many strings, and the quotation marks that are many. As many bytes at the
+end of a slice are worth to be left out."""
 
 _LEVELS = 16
 """Levels that are removed before they are counted one by one."""
@@ -51,7 +52,8 @@ class BoundsScan:
     def __init__(self, bounds: JsonBounds) -> None:
         self._bounds = bounds
         self._depth = 0
-        self._elements = 0
+        self.elements = 0
+        """Values in the arrays and objects so far."""
         self._containers = 0
         self._escape = b""
         """A backslash at the end of the last piece."""
@@ -61,21 +63,45 @@ class BoundsScan:
         self._long = False
         """True if the last string, which ended the last piece, is too long to be a key."""
 
-    def feed(self, piece: bytes) -> None:
-        if self._escape or b"\\" in piece:
-            piece = self._without_escapes(piece)
-        if self._in_string and not self._long and b'"' not in piece:  # the inside of a picture
+    def feed(self, data: bytes) -> None:
+        for start in range(0, len(data), SLICE):
+            end = min(start + SLICE, len(data))
+            if self._escape or data.find(b"\\", start, end) >= 0:
+                self._scan(self._without_escapes(data[start:end]))
+            elif self._long:
+                self._scan(data[start:end])
+            else:
+                self._feed_plain(data, start, end)
+
+    def _feed_plain(self, data: bytes, start: int, end: int) -> None:
+        """Scans a slice without escapes: of a picture that it begins or ends with, only the length."""
+        first = data.find(b'"', start, end) if self._in_string else start
+        if first < 0:
+            self._string += end - start
+            return
+        last = data.rfind(b'"', first, end)
+        if last < 0 or end - last < _SAMPLE:
+            last = end - 1
+        self._string += first - start
+        self._scan(data[first : last + 1])
+        if self._in_string:
+            self._string += end - 1 - last
+        elif last + 1 < end:
+            self._scan(data[last + 1 : end])
+
+    def _scan(self, piece: bytes) -> None:
+        if self._in_string and not self._long and b'"' not in piece:  # a part of a text with escapes
             self._string += len(piece)
             return
         outside, ends_in_other = self._outside(piece)
         arrays, objects = outside.count(b"["), outside.count(b"{")
         opened = arrays + objects
         self._containers += opened
-        self._elements += opened + outside.count(b",")
+        self.elements += opened + outside.count(b",")
         bounds = self._bounds
         if self._containers > bounds.containers:
             raise Malformed("", f"more than {bounds.containers} arrays and objects")
-        if self._elements > bounds.elements:
+        if self.elements > bounds.elements:
             raise Malformed("", f"more than {bounds.elements} values")
         if self._depth + opened > bounds.depth and not self._is_shallow(outside, bounds.depth - self._depth):
             self._count_depth(outside)
@@ -169,6 +195,4 @@ def check_bounds(body: bytes, bounds: JsonBounds) -> None:
     is_small = size <= min(bounds.key_length, bounds.elements, 2 * bounds.containers)
     if is_small and body.count(b"[") + body.count(b"{") <= bounds.depth:
         return
-    scan = BoundsScan(bounds)
-    for start in range(0, size, SLICE):
-        scan.feed(body[start : start + SLICE])
+    BoundsScan(bounds).feed(body)

@@ -12,6 +12,7 @@ WALL_CLOCKS = ("time.time", "datetime.now", "datetime.datetime.now", "datetime.u
 READERS = {
     "backends/http.py": "the resets of rate limits, which are kept as unix times",
     "backends/retry_after.py": "a `retry-after` that is a date",
+    "observability/span_sender.py": "a `retry-after` that is a date",
     "cli/clients.py": "`--since` and `--grace`, which count from now",
     "cli/doctor.py": "how far this machine's clock is off",
     "cli/supervisor.py": "the time in rows of usage and of limits by the calendar",

@@ -25,7 +25,7 @@ SECTIONS: dict[str, tuple[str, str]] = {
     "ui": ("The page", "Keys under `ui`: the operator's page at `/ui`, which is there once there is an `admin_key`."),
     "tracing": (
         "Traces",
-        "Keys under `tracing`, which needs the extra `otel`: a span for each request and each attempt.",
+        "Keys under `tracing`: a span for each request and each attempt.",
     ),
     "state": (
         "Shared state",

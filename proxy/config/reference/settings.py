@@ -284,7 +284,7 @@ SETTINGS_KEYS: tuple[KeyInfo, ...] = (
         type="mapping",
         without="none",
         example='{endpoint: "http://127.0.0.1:4318/v1/traces"}',
-        meaning="Where [traces](observability.md#traces) are sent. Needs the extra `otel`.",
+        meaning="Where [traces](observability.md#traces) are sent.",
     ),
     KeyInfo(
         path="retry.attempts",

@@ -17,7 +17,7 @@ from .plain_request import plain_request
 from .rate_limits import read_rate_limits, write_rate_limits
 from .reply_decoder import decode_reply
 from .reply_encoder import encode_reply
-from .request_decoder import decode_request
+from .request_decoder import KNOWN_TOOLS, decode_request
 from .request_encoder import encode_request, is_misfit
 from .stream_decoder import StreamDecoder
 from .stream_encoder import StreamEncoder
@@ -93,6 +93,7 @@ PROTOCOL = Protocol(
     request_id_header="request-id",
     decode_request=decode_request,
     plain_request=plain_request,
+    known_tools=KNOWN_TOOLS,
     stored_state=stored_state,
     encode_reply=encode_reply,
     stream_encoder=StreamEncoder,

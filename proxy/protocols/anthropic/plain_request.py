@@ -12,7 +12,6 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from ...ir import Request, Sampling, Text, Turn
 from ...wire.duplicate_keys import repeats_none
-from ...wire.json_fields import encode
 from .tables import NAME
 
 _Text = Annotated[str, Meta(min_length=1)]
@@ -51,7 +50,7 @@ def plain_request(body: bytes) -> Request | None:
         found = decode(body)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
-    if not repeats_none(body, encode(found)):
+    if not repeats_none(body, found):
         return None
     turns = [Turn(message.role, _blocks_of(message.content)) for message in found.messages]
     if found.system is not UNSET:

@@ -32,6 +32,7 @@ from ...ir import (
     signatures,
 )
 from ...ir.data_url import media_of
+from ...ir.known_tools import KnownTools, take_tools
 from ...ir.losses import says_nothing
 from ...ir.media_type import media_type, standard_base64
 from ...ir.repairs import Repairs
@@ -51,7 +52,7 @@ def decode_request(body: dict[str, Any], url: UrlParams) -> Request:
         raise Malformed("messages", "must hold at least one message")
     system = body.pop("system", None)
     lead = (Turn("system", _content_in(system, "system")),) if system else ()
-    tools = each(take(body, "tools", list, []), "tools", _tool_in)
+    tools = take_tools(body, _tools_in)
     if type(servers := body.get("mcp_servers")) is list:
         tools = mcp_servers_in(servers, tools)
     repairs = Repairs()
@@ -288,6 +289,13 @@ def _added_tools(turns: tuple[Turn, ...]) -> tuple[Tool | Opaque, ...]:
                     else:
                         found.append(replace(added, extra={**(added.extra or {}), **mark}))
     return tuple(found)
+
+
+def _tools_in(tools: list[Any]) -> tuple[Tool | Opaque, ...]:
+    return each(tools, "tools", _tool_in)
+
+
+KNOWN_TOOLS = KnownTools(_tools_in)
 
 
 def _tool_in(tool: dict[str, Any]) -> Tool | Opaque:

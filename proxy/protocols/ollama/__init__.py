@@ -17,7 +17,7 @@ from .model_list import MODEL_LIST, PROVIDER_MODELS
 from .plain_line import QuietLine
 from .reply_decoder import decode_reply
 from .reply_encoder import encode_reply
-from .request_decoder import decode_request
+from .request_decoder import KNOWN_TOOLS, decode_request
 from .request_encoder import encode_request
 from .stream_decoder import StreamDecoder
 from .stream_encoder import StreamEncoder
@@ -56,6 +56,7 @@ _CHAT = Protocol(
     # https://github.com/ollama/ollama/blob/main/server/routes.go (ShouldBindJSON)
     takes_untyped=True,
     decode_request=decode_request,
+    known_tools=KNOWN_TOOLS,
     local_reply=reply_to_load,
     encode_reply=encode_reply,
     stream_encoder=StreamEncoder,

@@ -21,6 +21,7 @@ from ...ir import (
     Turn,
 )
 from ...ir.data_url import media_of
+from ...ir.known_tools import KnownTools, take_tools
 from ...ir.media_type import media_type, standard_base64
 from ...ir.token_logprobs import logprobs_in
 from ...wire import json_fields
@@ -46,7 +47,7 @@ def decode_request(body: dict[str, Any], url: UrlParams) -> Request:
         protocol=NAME,
         model=model,
         turns=_turns_in(messages),
-        tools=each(take(body, "tools", list, []), "tools", _tool_in),
+        tools=take_tools(body, _tools_in),
         sampling=sampling,
         max_tokens=max_tokens,
         stop=stop,
@@ -171,6 +172,13 @@ def call_in(call: dict[str, Any]) -> ToolCall:
         arguments = json_fields.encode({} if arguments is None else arguments).decode()
     name = need(function, "name", str)
     return ToolCall(id_, name, arguments or "{}", extra=merge_extra(call, "function", function))
+
+
+def _tools_in(tools: list[Any]) -> tuple[Tool, ...]:
+    return each(tools, "tools", _tool_in)
+
+
+KNOWN_TOOLS = KnownTools(_tools_in)
 
 
 def _tool_in(tool: dict[str, Any]) -> Tool:

@@ -26,7 +26,7 @@ from .plain_reply import plain_reply
 from .plain_request import plain_request
 from .reply_decoder import decode_reply
 from .reply_encoder import encode_reply
-from .request_decoder import decode_request
+from .request_decoder import KNOWN_TOOLS, decode_request
 from .request_encoder import encode_request
 from .stream_decoder import StreamDecoder
 from .stream_encoder import StreamEncoder
@@ -106,6 +106,7 @@ _CHAT = Protocol(
     beta_header="anthropic-beta",
     decode_request=decode_request,
     plain_request=plain_request,
+    known_tools=KNOWN_TOOLS,
     encode_reply=encode_reply,
     stream_encoder=StreamEncoder,
     encode_failure=encode_failure,

@@ -135,6 +135,7 @@ def as_dialect(chat: Protocol) -> Protocol:
         paths=deployed_paths("/completions"),
         decode_request=decode_request,
         plain_request=lambda body: None,
+        known_tools=None,
         to_chat=to_chat,
         dialect_quirk=QUIRK,
         encode_reply=encode_reply,

@@ -12,7 +12,6 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from ...ir import Request, Sampling, Text, Turn
 from ...wire.duplicate_keys import repeats_none
-from ...wire.json_fields import encode
 from .tables import NAME
 
 _Text = Annotated[str, Meta(min_length=1)]
@@ -57,7 +56,7 @@ def plain_request(body: bytes) -> Request | None:
         limit = found.max_tokens
     elif found.max_tokens is not UNSET and found.max_tokens != limit:
         return None
-    if not repeats_none(body, encode(found)):
+    if not repeats_none(body, found):
         return None
     return Request(
         protocol=NAME,

@@ -31,6 +31,7 @@ from ...ir import (
     signatures,
 )
 from ...ir.data_url import media_of
+from ...ir.known_tools import KnownTools, take_tools
 from ...ir.media_type import media_type
 from ...ir.repairs import Repairs
 from ...ir.token_logprobs import logprobs_in
@@ -50,7 +51,7 @@ def decode_request(body: dict[str, Any], url: UrlParams) -> Request:
     messages = need(body, "messages", list)
     if not messages:
         raise Malformed("messages", "must hold at least one message")
-    tools = each(take(body, "tools", list, []), "tools", _tool_in)
+    tools = take_tools(body, _tools_in)
     if (options := take(body, "web_search_options", dict)) is not None:
         tools += (Opaque(NAME, WEB_SEARCH, options, hosted=web_search_in(options)),)
     repairs = Repairs()
@@ -307,6 +308,13 @@ def reasoning_in(message: dict[str, Any], repairs: Repairs, provider: str | None
     if text and not any(block.text for block in blocks):
         blocks.insert(0, Reasoning(text))
     return tuple(blocks)
+
+
+def _tools_in(tools: list[Any]) -> tuple[Tool | Opaque, ...]:
+    return each(tools, "tools", _tool_in)
+
+
+KNOWN_TOOLS = KnownTools(_tools_in)
 
 
 def _tool_in(tool: dict[str, Any]) -> Tool | Opaque:

@@ -38,7 +38,7 @@ from .plain_chunk import text_chunks
 from .reply_decoder import choice_failure, citations_in, host_citations_in, images_in, logprobs_in, stop_in, take_usage
 from .request_decoder import google_signature_in, part_in, reasoning_in
 from .streamed_calls import StreamedCall, StreamedCalls
-from .tables import NAME, PLAIN_CHOICE, PLAIN_CHUNK, PLAIN_DELTA, USAGE
+from .tables import CHUNK, NAME, PLAIN_CHOICE, PLAIN_CHUNK, PLAIN_DELTA, USAGE
 
 
 class StreamDecoder:
@@ -72,8 +72,8 @@ class StreamDecoder:
         if frame.data == DONE:
             return self._end(is_marked=True)
         chunk = self._parse(frame.data)
-        if (text := self._next_text(chunk)) is not None:
-            return [text]
+        if frame.event != "error" and (plain := self._plain(chunk)) is not None:
+            return plain
         choices = take(chunk, "choices", list)
         if chunk.get("error") or (not choices and (frame.event == "error" or is_error(chunk))):
             self.done = True
@@ -99,9 +99,7 @@ class StreamDecoder:
                 self._choice(choice, out)
         if usage := take_usage(chunk, {}, {}, self._repairs):
             self._add_usage(usage, is_unasked=bool(choices))
-        for key in ("id", "model"):
-            chunk.pop(key, None)
-        self._keep_extra(chunk, "")
+        self._keep_rest(chunk)
         if self._native is not None and usage and not choices:
             out += self._end()
         return out
@@ -122,26 +120,50 @@ class StreamDecoder:
         if is_unasked:  # "an additional chunk … with an empty choices array" is what `include_usage` asks for
             self._extra[USAGE] = self._usage
 
-    def _next_text(self, chunk: dict[str, Any]) -> BlockDelta | None:
-        """Decodes the commonest chunk fast: another piece of the open text, and no field that is not kept already."""
-        choices = chunk.get("choices")
-        if self._open is None or self._open[0] is not Text or type(choices) is not list or len(choices) != 1:
+    def _plain(self, chunk: dict[str, Any]) -> list[Event] | None:
+        """Decodes the commonest chunks fast: the role, a piece of text, the stop reason, the usage at the end."""
+        choices, usage = chunk.get("choices"), chunk.get("usage")
+        if type(choices) is not list or not chunk.keys() <= PLAIN_CHUNK or self._tokens:
             return None
-        choice = choices[0]
-        delta = choice.get("delta") if type(choice) is dict else None
-        text = delta.get("content") if type(delta) is dict else None
-        if type(text) is not str or not text or type(delta) is not dict:
+        if not choices and type(usage) is dict and usage and self._native and chunk.get("object") == CHUNK:
+            del chunk["choices"], chunk["usage"]
+            self._add_usage(usage, is_unasked=False)
+            self._keep_rest(chunk)
+            return self._end()
+        choice = choices[0] if len(choices) == 1 else None
+        delta = choice.get("delta") if type(choice) is dict and choice.keys() <= PLAIN_CHOICE else None
+        if (
+            type(choice) is not dict
+            or type(delta) is not dict
+            or not delta.keys() <= PLAIN_DELTA
+            or choice.get("index")
+            or choice.get("logprobs") is not None
+            or usage is not None
+        ):
             return None
-        plain = (
-            delta.keys() <= PLAIN_DELTA
-            and choice.keys() <= PLAIN_CHOICE
-            and chunk.keys() <= PLAIN_CHUNK
-            and not choice.get("index")
-            and choice.get("finish_reason") is None
-            and choice.get("logprobs") is None
-            and chunk.get("usage") is None
-        )
-        return BlockDelta(self._open[1], text) if plain else None
+        native, text = choice.get("finish_reason"), delta.get("content")
+        if native is None and type(text) is str and text and self._native is None:
+            if self._open is not None and self._started:
+                return [BlockDelta(self._open[1], text)] if self._open[0] is Text else None
+        elif native not in ("stop", "length", self._native) or not (text is None or text == ""):
+            return None
+        out: list[Event] = []
+        if not self._started:
+            self._started = True
+            out.append(ReplyStart(NAME, maybe(chunk, "id", str) or None, maybe(chunk, "model", str) or None))
+        del chunk["choices"], choice["delta"]
+        self._native = choice.pop("finish_reason", None) or self._native
+        self._keep_extra(choice, "choices[0].")
+        self._keep_rest(chunk)
+        if text:
+            self._add_text(Text(""), text, out)
+        return out
+
+    def _keep_rest(self, chunk: dict[str, Any]) -> None:
+        """Keeps the fields of a chunk that are no part of the answer."""
+        for key in ("id", "model"):
+            chunk.pop(key, None)
+        self._keep_extra(chunk, "")
 
     def _choice(self, choice: dict[str, Any], out: list[Event]) -> None:
         before = len(out)

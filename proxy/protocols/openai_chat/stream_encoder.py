@@ -47,7 +47,7 @@ from ..protocol import ReplyContext
 from .errors import encode_failure
 from .reply_encoder import citation_out, extra_out, image_out, is_legacy, logprobs_out, reply_id, stop_out, usage_out
 from .signature_carrier import carrier_out, detail_out, foreign_detail_out
-from .tables import NAME, USAGE
+from .tables import CHUNK, NAME, USAGE
 
 
 class StreamEncoder:
@@ -125,7 +125,7 @@ class StreamEncoder:
     def _start(self, start: ReplyStart) -> bytes:
         head = {
             "id": reply_id(start, self._context),
-            "object": "chat.completion.chunk",
+            "object": CHUNK,
             "created": self._context.created,
             "model": self._context.request.model,
         }

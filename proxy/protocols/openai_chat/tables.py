@@ -59,6 +59,9 @@ KINDS: dict[str, str] = {**openai.KINDS, "too_many_prompt_tokens": "context_leng
 USAGE = "usage"
 """The extra field of a reply whose usage came beside its text, which a client of this protocol gets though unasked."""
 
+CHUNK = "chat.completion.chunk"
+"""The `object` of a chunk."""
+
 PLAIN_CHUNK = frozenset(
     (
         "id",

@@ -16,7 +16,7 @@ from .errors import decode_failure, encode_failure
 from .plain_event import QuietEvent
 from .reply_decoder import decode_reply
 from .reply_encoder import encode_reply
-from .request_decoder import decode_request
+from .request_decoder import KNOWN_TOOLS, decode_request
 from .request_encoder import encode_request
 from .socket_session import SocketSession
 from .stream_decoder import StreamDecoder
@@ -96,6 +96,7 @@ PROTOCOL = Protocol(
     forwarded_headers=("openai-beta",),
     path_prefixes=paths("/responses"),
     decode_request=decode_request,
+    known_tools=KNOWN_TOOLS,
     stored_state=stored_state,
     local_reply=reply_to_warm_up,
     socket=SocketSession,

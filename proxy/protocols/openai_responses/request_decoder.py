@@ -35,6 +35,7 @@ from ...ir import (
     signatures,
 )
 from ...ir.data_url import media_of
+from ...ir.known_tools import KnownTools, take_tools
 from ...ir.media_type import media_type
 from ...ir.repairs import Repairs
 from ...wire import json_fields
@@ -60,7 +61,7 @@ def decode_request(body: dict[str, Any], url: UrlParams) -> Request:
     required = generates and not any(body.get(key) for key in STORED_INPUT)
     decoder.decode(body.pop("input", None), required=required)
     repairs = Repairs()
-    tools = _without_repeated((*tools_in(take(body, "tools", list, []), "tools"), *decoder.tools), repairs)
+    tools = _without_repeated((*take_tools(body, tools_in), *decoder.tools), repairs)
     format_ = _format_in(body)
     if body.get("store") is True:
         body[STORE_RESPONSE] = body.pop("store")
@@ -142,14 +143,14 @@ class _InputDecoder:
                 self._add("user", _result_in(kind, item))
             case "additional_tools":
                 self.additional.append([self._index, {"type": kind, **deepcopy(item)}])
-                self.tools += [_mark_additional(tool) for tool in tools_in(take(item, "tools", list, []), "tools")]
+                self.tools += [_mark_additional(tool) for tool in tools_in(take(item, "tools", list, []))]
             case str() if kind in CALL_NAMES and (call := client_call_in(kind, item)) is not None:
                 self._add("assistant", call)
             case str() if kind in OUTPUTS and (result := client_result_in(kind, item)) is not None:
                 self._add("user", result)
                 if kind == "tool_search_output":  # "tools: The loaded tool definitions", which the model can now call
                     found = deepcopy(maybe(item, "tools", list) or [])
-                    self.tools += [_mark_additional(tool) for tool in tools_in(found, "tools")]
+                    self.tools += [_mark_additional(tool) for tool in tools_in(found)]
             case str():
                 user = kind.endswith("_output") or kind in USER_ITEMS
                 self._add("user" if user else "assistant", Opaque(NAME, kind, {"type": kind, **item}))
@@ -304,8 +305,11 @@ def citation_in(annotation: Any) -> Citation | None:
 # ---- tools -----------------------------------------------------------------------------------------------------------
 
 
-def tools_in(tools: list[Any], path: str) -> tuple[Tool | Opaque, ...]:
-    return tuple(tool for group in each(tools, path, _tool_in) for tool in group)
+def tools_in(tools: list[Any]) -> tuple[Tool | Opaque, ...]:
+    return tuple(tool for group in each(tools, "tools", _tool_in) for tool in group)
+
+
+KNOWN_TOOLS = KnownTools(tools_in)
 
 
 def _without_repeated(tools: tuple[Tool | Opaque, ...], repairs: Repairs) -> tuple[Tool | Opaque, ...]:
@@ -350,7 +354,7 @@ def _tool_in(tool: dict[str, Any]) -> tuple[Tool | Opaque, ...]:
             return (Tool(name, description, kind="custom", grammar=grammar, extra=tool or None),)
         case "namespace":
             name = need(tool, "name", str)
-            inner = tools_in(need(tool, "tools", list), "tools")
+            inner = tools_in(need(tool, "tools", list))
             extra = {f"namespace.{key}": value for key, value in tool.items()}
             named = [replace(item, namespace=name) if isinstance(item, Tool) else item for item in inner]
             if named and isinstance(named[0], Tool) and extra:

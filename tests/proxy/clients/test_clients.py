@@ -6,13 +6,14 @@ import json
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from math import inf, nan
 from typing import Any
 
 import pytest
 
 from crosswire.proxy.clients.client import Client, allows
 from crosswire.proxy.clients.keys import digest, new_hash_key, new_key
-from crosswire.proxy.clients.registry import ClientRegistry, KeyRow, KeyTable
+from crosswire.proxy.clients.registry import ClientRegistry, KeyRow, KeyTable, Known
 from crosswire.proxy.errors import ConfigError
 from crosswire.proxy.ir import Failure
 
@@ -141,6 +142,41 @@ def test_keys_end(grants: dict[str, Any], when: float, why: str | None) -> None:
     else:
         assert isinstance(found, Failure)
         assert why in found.message
+
+
+@pytest.mark.parametrize(
+    ("expires", "ends", "until"),
+    [(None, None, inf), (100.0, None, 100.0), (None, 50.0, 50.0), (100.0, 50.0, 50.0), (40.0, 50.0, 40.0)],
+)
+def test_until_when_a_key_is_its_clients(expires: float | None, ends: float | None, until: float) -> None:
+    client = Client(name="ada", expires=expires)
+    hash_key = new_hash_key()
+    registry = ClientRegistry([client], [KeyTable(hash_key, [KeyRow(digest(ADA, hash_key), client, ends)])])
+    assert registry.look_up(bearer(ADA), {}, 1.0) == Known(client, until)
+    if until < inf:
+        assert isinstance(registry.look_up(bearer(ADA), {}, until), Failure)
+
+
+@pytest.mark.parametrize(
+    ("claims", "until"),
+    [
+        ({"exp": 90}, 90.0),
+        ({"exp": 200.5}, 100.0),
+        ({}, 0.0),
+        ({"exp": "x"}, 0.0),
+        ({"exp": nan}, 0.0),
+        ({"exp": 10**400}, 0.0),
+    ],
+)
+def test_until_when_a_token_is_its_clients(claims: dict[str, Any], until: float) -> None:
+    """Of one without a time that is known, nothing is sure later."""
+    client = Client(name="ada", expires=100.0, claims={"sub": "a"})
+
+    class Checker:
+        def check(self, token: str, now: float) -> dict[str, Any]:
+            return {"sub": "a", **claims}
+
+    assert ClientRegistry([client], [], Checker()).look_up(bearer("eyJ.x.y"), {}, 1.0) == Known(client, until)
 
 
 # ---- what a client may use -------------------------------------------------------------------------------------------

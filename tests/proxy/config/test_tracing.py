@@ -40,12 +40,3 @@ def test_what_is_wrong_is_said(line: str, complaint: str) -> None:
     with pytest.raises(ConfigError, match="tracing") as error:
         load(f"{line}\n{BACKENDS}", "c.yaml", {})
     assert complaint in str(error.value)
-
-
-def test_without_the_extra_it_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(name: str) -> None:
-        raise ModuleNotFoundError(name)
-
-    monkeypatch.setattr("crosswire.proxy.config.tracing.import_module", missing)
-    with pytest.raises(ConfigError, match=r"crosswire\[otel\]"):
-        load(f"tracing: {{endpoint: 'http://h'}}\n{BACKENDS}", "c.yaml", {})

@@ -47,7 +47,12 @@ async def test_most_frames_of_a_text_go_on_so(frontend: str, backend: str, monke
 
 @pytest.mark.parametrize("backend", ["openai-chat", "anthropic"])
 async def test_a_fault_of_our_own_is_told_in_band(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[bytes] = []
+
     def broken(self: StreamTranscoder, whole: bytes, texts: Texts | None) -> bytes | None:
+        calls.append(whole)
+        if len(calls) == 1:  # maybe the first words, before which the answer would be a 500
+            return None
         raise RuntimeError("planted")
 
     monkeypatch.setattr(StreamTranscoder, "transcode_plain", broken)

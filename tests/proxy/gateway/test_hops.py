@@ -127,7 +127,7 @@ async def test_two_proxies_that_name_each_other(frontend: str, streams: bool, tm
     """One request becomes two, and the client hears of the loop in its own shape; it was 193 and every descriptor."""
     async with ring(tmp_path, 2, frontend, retry={"attempts": 1}) as proxies, asyncio.timeout(10):
         answer = await proxies[0].ask(path(frontend, stream=streams), ask(frontend, stream=streams))
-        counts = [len(gateway_of(it.app).records._records) for it in proxies]
+        counts = [len(gateway_of(it.app).records.newest()) for it in proxies]
     assert answer.status == 508
     assert "loop of proxies" in error_text(frontend, 508, answer.body)
     assert counts == [2, 1]
@@ -136,14 +136,14 @@ async def test_two_proxies_that_name_each_other(frontend: str, streams: bool, tm
 async def test_a_long_ring_ends_at_the_limit(tmp_path: Path) -> None:
     async with ring(tmp_path, 4, "openai-chat", retry={"attempts": 1}, hop_limit=2) as proxies:
         answer = await proxies[0].ask("/v1/chat/completions", ask("openai-chat"))
-        counts = [len(gateway_of(it.app).records._records) for it in proxies]
+        counts = [len(gateway_of(it.app).records.newest()) for it in proxies]
     assert (answer.status, counts) == (508, [1, 1, 1, 0])
 
 
 async def test_with_default_retries_a_loop_stays_small(tmp_path: Path) -> None:
     async with ring(tmp_path, 2, "openai-chat", retry={}) as proxies:
         answer = await proxies[0].ask("/v1/chat/completions", ask("openai-chat"))
-        counts = [len(gateway_of(it.app).records._records) for it in proxies]
+        counts = [len(gateway_of(it.app).records.newest()) for it in proxies]
     assert answer.status == 508
     assert sum(counts) <= 6
 

@@ -5,21 +5,22 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from crosswire.proxy.config import Config
+from crosswire.proxy.errors import failure
+from crosswire.proxy.ir import Loss
 from crosswire.proxy.observability import span_names, tracing
+from crosswire.proxy.observability.request_record import Record
 from crosswire.proxy.observability.trace_settings import TraceSettings
-from crosswire.proxy.observability.tracing import SpanQueue, Tracer
+from crosswire.proxy.observability.tracing import Tracer
 
 from ..proxy_fixture import KEY, Stage, config, one, stage
 from ..sample_messages import PROTOCOLS, TEXT, ask, dumps, path, reply, stream, stream_kind
@@ -31,45 +32,56 @@ PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 SETTINGS = TraceSettings(endpoint="http://127.0.0.1:1/v1/traces")
 
 
-class Kept(SpanExporter):
+class Kept:
     """Keeps what it is given, or fails, or stands still until it is let go."""
 
     def __init__(self, *, fails: bool = False, stands: bool = False) -> None:
-        self.spans: list[ReadableSpan] = []
+        self.spans: list[Span] = []
         self.fails = fails
         self.goes_on = threading.Event()
         if not stands:
             self.goes_on.set()
 
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+    def send(self, message: bytes) -> bool:
         self.goes_on.wait(20)
         if self.fails:
-            return SpanExportResult.FAILURE
-        self.spans += spans
-        return SpanExportResult.SUCCESS
+            return False
+        (resource,) = ExportTraceServiceRequest.FromString(message).resource_spans
+        self.spans += resource.scope_spans[0].spans
+        return True
 
-    def shutdown(self) -> None:
+    def close(self) -> None:
         self.goes_on.set()
+
+
+def values(of: Any) -> dict[str, Any]:
+    """The attributes of a span, an event or a resource by their names."""
+    found = {}
+    for each in of.attributes:
+        value = getattr(each.value, each.value.WhichOneof("value"))
+        found[each.key] = [one.string_value for one in value.values] if hasattr(value, "values") else value
+    assert len(found) == len(of.attributes)
+    return found
 
 
 @pytest.fixture
 def kept(monkeypatch: pytest.MonkeyPatch) -> Kept:
-    exporter = Kept()
-    monkeypatch.setattr(tracing, "_otlp_exporter", lambda settings: exporter)
+    sender = Kept()
+    monkeypatch.setattr(tracing, "_otlp_sender", lambda settings: sender)
     monkeypatch.setattr(tracing, "EVERY_S", 0.01)
-    return exporter
+    return sender
 
 
 def traced(backends: Mapping[str, Mapping[str, Any]], **settings: Any) -> Config:
     return config(backends, tracing={"endpoint": SETTINGS.endpoint, **settings.pop("tracing", {})}, **settings)
 
 
-async def spans(kept: Kept, count: int) -> list[ReadableSpan]:
+async def spans(kept: Kept, count: int) -> list[Span]:
     """The spans once there are so many, those of requests first."""
     async with asyncio.timeout(20):
         while len(kept.spans) < count:  # noqa: ASYNC110 - the thread that exports tells nobody
             await asyncio.sleep(0.01)
-    return sorted(kept.spans, key=lambda span: span.kind is not SpanKind.SERVER)
+    return sorted(kept.spans, key=lambda span: span.kind != Span.SPAN_KIND_SERVER)
 
 
 @asynccontextmanager
@@ -92,34 +104,26 @@ async def test_the_spans_of_a_request(kept: Kept, frontend: str, streams: bool) 
         sent = up.requests[0].headers
     assert whole.name == f"chat {frontend}"
     assert attempt.name == "chat m"
-    assert (whole.kind, attempt.kind) == (SpanKind.SERVER, SpanKind.CLIENT)
+    assert (whole.kind, attempt.kind) == (Span.SPAN_KIND_SERVER, Span.SPAN_KIND_CLIENT)
     # the client's trace goes on here and at the upstream
-    assert whole.parent is not None
-    assert whole.context is not None
-    assert attempt.parent is not None
-    assert attempt.context is not None
-    assert f"{whole.context.trace_id:032x}" == PARENT[3:35]
-    assert f"{whole.parent.span_id:016x}" == PARENT[36:52]
-    assert attempt.parent.span_id == whole.context.span_id
-    assert sent["traceparent"] == f"00-{PARENT[3:35]}-{attempt.context.span_id:016x}-01"
-    assert sent["tracestate"] == "vendor=1"
-    assert whole.start_time is not None
-    assert whole.end_time is not None
-    assert attempt.start_time is not None
-    assert attempt.end_time is not None
-    assert whole.start_time <= attempt.start_time < attempt.end_time <= whole.end_time
-    assert whole.attributes is not None
-    assert attempt.attributes is not None
-    assert whole.attributes["http.response.status_code"] == 200
-    assert whole.attributes["crosswire.outcome"] == attempt.attributes["crosswire.outcome"] == "answered"
-    assert attempt.attributes["gen_ai.operation.name"] == "chat"
-    assert attempt.attributes["gen_ai.request.model"] == "m"
-    assert attempt.attributes["server.address"] == "127.0.0.1"
-    assert attempt.attributes["gen_ai.usage.output_tokens"] == 2
-    assert ("gen_ai.request.stream" in attempt.attributes) == streams
-    assert ("gen_ai.response.time_to_first_chunk" in attempt.attributes) == streams
+    assert whole.trace_id.hex() == attempt.trace_id.hex() == PARENT[3:35]
+    assert whole.parent_span_id.hex() == PARENT[36:52]
+    assert attempt.parent_span_id == whole.span_id
+    assert sent["traceparent"] == f"00-{PARENT[3:35]}-{attempt.span_id.hex()}-01"
+    assert sent["tracestate"] == whole.trace_state == attempt.trace_state == "vendor=1"
+    assert whole.start_time_unix_nano <= attempt.start_time_unix_nano
+    assert attempt.start_time_unix_nano < attempt.end_time_unix_nano <= whole.end_time_unix_nano
+    of_whole, of_attempt = values(whole), values(attempt)
+    assert of_whole["http.response.status_code"] == 200
+    assert of_whole["crosswire.outcome"] == of_attempt["crosswire.outcome"] == "answered"
+    assert of_attempt["gen_ai.operation.name"] == "chat"
+    assert of_attempt["gen_ai.request.model"] == "m"
+    assert of_attempt["server.address"] == "127.0.0.1"
+    assert of_attempt["gen_ai.usage.output_tokens"] == 2
+    assert ("gen_ai.request.stream" in of_attempt) == streams
+    assert ("gen_ai.response.time_to_first_chunk" in of_attempt) == streams
     assert whole.events[0].name == "crosswire.decision"
-    assert "error.type" not in whole.attributes
+    assert "error.type" not in of_whole
 
 
 async def test_attempts_losses_and_failures(kept: Kept) -> None:
@@ -139,15 +143,15 @@ async def test_attempts_losses_and_failures(kept: Kept) -> None:
         first, second = (upstream.requests[0].headers["traceparent"] for upstream in (down, up))
     assert first[:35] == second[:35]
     assert first != second
-    by_backend = {span.attributes["crosswire.backend"]: span for span in attempts if span.attributes}
-    assert by_backend["a"].status.status_code is StatusCode.ERROR
-    assert (by_backend["a"].attributes or {})["error.type"] == "overloaded"
-    assert (by_backend["b"].attributes or {})["gen_ai.provider.name"] == "anthropic"
-    assert (whole.attributes or {})["crosswire.attempts"] == 2
-    assert whole.status.status_code is StatusCode.UNSET
-    losses = [event.attributes for event in whole.events if event.name == "crosswire.loss"]
-    assert [(loss or {})["crosswire.loss.feature"] for loss in losses] == ["seed"]
-    text = " ".join(span.to_json() for span in kept.spans)
+    by_backend = {values(span)["crosswire.backend"]: span for span in attempts}
+    assert by_backend["a"].status.code == Status.STATUS_CODE_ERROR
+    assert values(by_backend["a"])["error.type"] == "overloaded"
+    assert values(by_backend["b"])["gen_ai.provider.name"] == "anthropic"
+    assert values(whole)["crosswire.attempts"] == 2
+    assert whole.status.code == Status.STATUS_CODE_UNSET
+    losses = [values(event) for event in whole.events if event.name == "crosswire.loss"]
+    assert [loss["crosswire.loss.feature"] for loss in losses] == ["seed"]
+    text = " ".join(str(span) for span in kept.spans)
     assert KEY not in text
     assert TEXT not in text
     assert "Say hello." not in text
@@ -165,11 +169,11 @@ async def test_every_name_is_in_the_table(kept: Kept) -> None:
     table = {row.name: row.places for row in span_names.SPAN_NAMES}
     assert len(table) == len(span_names.SPAN_NAMES)
     for span in found:
-        place = "request" if span.kind is SpanKind.SERVER else "attempt"
-        assert [name for name in span.attributes or {} if place not in table[name]] == []
+        place = "request" if span.kind == Span.SPAN_KIND_SERVER else "attempt"
+        assert [name for name in values(span) if place not in table[name]] == []
         for event in span.events:
             place = event.name.removeprefix("crosswire.")
-            assert [name for name in event.attributes or {} if place not in table[name]] == []
+            assert [name for name in values(event) if place not in table[name]] == []
 
 
 @pytest.mark.parametrize(
@@ -220,7 +224,7 @@ async def test_beside_the_chat(kept: Kept) -> None:
 
 def ended(tracer: Tracer, count: int) -> None:
     for _ in range(count):
-        tracer.begin({}, "openai-chat", "chat")._span.end()
+        tracer.begin({}, "openai-chat", "chat").finish(Record("req_1", 0.0, "openai-chat"), None, {})
 
 
 def wait_for(condition: Any) -> None:
@@ -234,17 +238,37 @@ def test_an_exporter_that_stands_still_costs_spans_alone(monkeypatch: pytest.Mon
     """A full queue counts the rest at once, and the one that ends the spans never waits."""
     monkeypatch.setattr(tracing, "EVERY_S", 0.01)
     exporter = Kept(stands=True)
-    queue = SpanQueue(exporter, 10)
-    tracer = Tracer(SETTINGS, "i", lambda settings: Kept())
-    tracer._provider.add_span_processor(queue)
+    tracer = Tracer(TraceSettings(endpoint=SETTINGS.endpoint, queue=10), "i", lambda settings: exporter)
+    queue = tracer.queue
     ended(tracer, 1)
-    wait_for(lambda: not queue._waiting)  # the thread has it and stands
+    wait_for(lambda: not queue.waiting)  # the thread has it and stands
     ended(tracer, 25)
     assert queue.dropped == 15
     exporter.goes_on.set()
     wait_for(lambda: len(exporter.spans) == 11)
-    queue.close(5)
     tracer.close()
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        Record("req_1", 0.0, "openai-chat", model="m" * 1_000_000),
+        Record("req_1", 0.0, "openai-chat", error=failure("upstream_error", "e" * 1_000_000)),
+        Record("req_1", 0.0, "openai-chat", losses=[Loss("p" * 100_000, "n", "dropped")] * 10),
+    ],
+    ids=["model", "error", "losses"],
+)
+def test_what_others_can_make_large_does_not_wait_with_the_spans(record: Record) -> None:
+    """It is not kept while an exporter stands still."""
+    exporter = Kept(stands=True)
+    tracer = Tracer(SETTINGS, "i", lambda settings: exporter)
+    tracer.begin({}, "openai-chat", "chat").finish(record, None, {})
+    ((waiting, _),) = tracer.queue._waiting
+    assert isinstance(waiting, bytes)
+    assert len(waiting) < 20_000
+    exporter.goes_on.set()
+    tracer.close()
+    assert len(exporter.spans) == 1
 
 
 def test_an_export_that_fails_is_counted_and_said_once(
@@ -291,7 +315,7 @@ async def test_a_new_config_moves_traces(monkeypatch: pytest.MonkeyPatch) -> Non
         made.append(settings)
         return Kept()
 
-    monkeypatch.setattr(tracing, "_otlp_exporter", make)
+    monkeypatch.setattr(tracing, "_otlp_sender", make)
     backends = one("openai-chat", "http://127.0.0.1:1")
     async with stage(traced(backends)) as it:
         it.gateway.apply_config(traced(backends))
@@ -338,6 +362,6 @@ def test_otlp_over_http(collector: tuple[str, list[tuple[Mapping[str, str], byte
     ((fields, body),) = got
     assert {name.lower(): text for name, text in fields.items()}["authorization"] == "Bearer secret"
     (resource,) = ExportTraceServiceRequest.FromString(body).resource_spans
-    named = {each.key: each.value.string_value for each in resource.resource.attributes}
+    named = values(resource.resource)
     assert (named["service.name"], named["service.instance.id"]) == ("here", "worker-1")
     assert [span.name for span in resource.scope_spans[0].spans] == ["chat openai-chat"] * 2

@@ -10,7 +10,7 @@ from crosswire.proxy.errors import StoreError
 from crosswire.proxy.ir import Loss, Usage
 from crosswire.proxy.observability import usage_log
 from crosswire.proxy.observability.request_record import Record
-from crosswire.proxy.observability.usage_log import BATCH, COLUMNS, Row, UsageLog
+from crosswire.proxy.observability.usage_log import BATCH, COLUMNS, FRESH, Row, UsageLog
 
 
 class Database:
@@ -42,6 +42,21 @@ async def test_rows_are_written_in_batches_and_in_order() -> None:
     assert (log.written, log.waiting) == (BATCH + 5, 0)
 
 
+async def test_rows_of_other_processes_stand_among_them() -> None:
+    """As many rows wait as there are, also of requests whose rows are not made yet."""
+    database = Database()
+    log = UsageLog(database.write)
+    theirs = tuple(range(len(COLUMNS)))
+    for number in range(FRESH + 1):
+        log.add(record(number), ())
+    assert log.take([theirs, theirs])
+    assert log.waiting == FRESH + 3
+    assert await log.flush()
+    assert [len(batch) for batch in database.batches] == [FRESH + 3]
+    assert {row[1] for row in database.batches[0]} == {f"req_{number}" for number in range(FRESH + 1)} | {1}
+    assert log.waiting == 0
+
+
 async def test_a_database_that_fails_loses_nothing(caplog: pytest.LogCaptureFixture) -> None:
     database = Database()
     log = UsageLog(database.write)
@@ -63,10 +78,12 @@ async def test_what_waits_is_bounded_and_counted(monkeypatch: pytest.MonkeyPatch
     assert (log.waiting, log.dropped) == (10, 15)
 
 
-def test_losses_are_words() -> None:
+async def test_losses_are_words() -> None:
     found = record()
     found.losses = [Loss("$.top_k", "top_k", "dropped"), Loss("$.seed", "seed", "dropped")]
-    log = UsageLog(Database().write)
+    database = Database()
+    log = UsageLog(database.write)
     log.add(found, ())
-    row = dict(zip(COLUMNS, log._waiting[0], strict=True))
+    await log.flush()
+    row = dict(zip(COLUMNS, database.batches[0][0], strict=True))
     assert set(row["losses"].strip(",").split(",")) == {"top_k", "seed"}

@@ -143,6 +143,15 @@ def test_plain_requests(protocol: str, body: dict[str, Any]) -> None:
     assert agrees(protocol, json.dumps(body, indent=1).encode())
 
 
+@pytest.mark.parametrize("protocol", ["openai-chat", "anthropic"])
+def test_long_requests(protocol: str) -> None:
+    messages = [{"role": role, "content": f"{role}: “{'word, ' * 300}”\n"} for role in ("user", "assistant")]
+    body = dumps({**dict(PLAIN)[protocol], "messages": messages * 4})
+    assert agrees(protocol, body)
+    assert agrees(protocol, body.replace(b"word", "Wörter".encode()))
+    assert not agrees(protocol, body.replace(b'{"role": "assistant"', b'{"role":"user","role":"assistant"', 1))
+
+
 @pytest.mark.parametrize(("protocol", "body"), OTHERS)
 def test_other_requests(protocol: str, body: dict[str, Any]) -> None:
     assert not agrees(protocol, dumps(body))

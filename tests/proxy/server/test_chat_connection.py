@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 
 import pytest
 
 from crosswire.proxy.clients.client import Client
 from crosswire.proxy.clients.keys import digest
 from crosswire.proxy.clients.registry import ClientRegistry, KeyRow, KeyTable
+from crosswire.proxy.config import Config
 from crosswire.proxy.config.limits import Limits
 from crosswire.proxy.config.settings import CorsSettings, Settings
+from crosswire.proxy.gateway import runtime
+from crosswire.proxy.gateway.runtime import Runtime
 from crosswire.proxy.protocols import PROTOCOLS
 from crosswire.proxy.server import limited_server
 from crosswire.proxy.server.chat_connection import EARLY
@@ -77,9 +81,9 @@ def test_the_next_head_on_a_connection(name: str) -> None:
     data, settings, is_known = NEXT[name]
     first = CHATS.read(head(), SETTINGS)
     assert first is not None
-    known = KnownHead.of(head(), SETTINGS, first)
+    known = KnownHead.of(head(), SETTINGS, None, first)
     assert known is not None
-    found = known.again(data, settings)
+    found = known.again(data, settings, None, 0.0)
     assert (found is not None) == is_known
     if is_known:
         assert found == CHATS.read(data, settings)
@@ -183,6 +187,64 @@ def test_chats_of_clients(lines: tuple[str, ...], now: float, client: Client | N
     found = CHATS.read(head("/v1/messages", *lines), SETTINGS, CLIENTS, now)
     assert (None if found is None else found.client) is client
     assert (found is None) == (client is None)
+
+
+def registry(*ends: float | None, enabled: bool = True) -> ClientRegistry:
+    """A registry of a client with a key for each of these times at which it ends."""
+    client = Client(name="ada", expires=100.0, enabled=enabled)
+    rows = [KeyRow(digest(f"cw-key-{n}", b"k" * 32), client, end) for n, end in enumerate(ends)]
+    return ClientRegistry([client], [KeyTable(b"k" * 32, rows)])
+
+
+REGISTRY = registry(50.0, None)
+
+AGAIN: dict[str, tuple[str, ClientRegistry | None, float, bool]] = {
+    # the key of the next request, the registry and the time then, and whether the last head tells whose it is
+    "the same": ("cw-key-0", REGISTRY, 10.0, True),
+    "just before its key ends": ("cw-key-0", REGISTRY, 49.9, True),
+    "its key has ended": ("cw-key-0", REGISTRY, 50.0, False),
+    "another key of the client": ("cw-key-1", REGISTRY, 10.0, False),
+    "a key that differs in one letter": ("cw-key-x", REGISTRY, 10.0, False),
+    "a longer key": ("cw-key-00", REGISTRY, 10.0, False),
+    "another registry": ("cw-key-0", registry(50.0, None), 10.0, False),
+    "its key was taken away": ("cw-key-0", registry(), 10.0, False),
+    "it was disabled": ("cw-key-0", registry(50.0, enabled=False), 10.0, False),
+    "nobody needs a key any more": ("cw-key-0", None, 10.0, False),
+}
+
+
+@pytest.mark.parametrize("name", AGAIN)
+def test_the_next_head_of_a_client(name: str) -> None:
+    key, clients, now, is_known = AGAIN[name]
+    first = CHATS.read(head("/v1/messages", "x-api-key: cw-key-0"), SETTINGS, REGISTRY, 1.0)
+    assert first is not None
+    known = KnownHead.of(head("/v1/messages", "x-api-key: cw-key-0"), SETTINGS, REGISTRY, first)
+    assert known is not None
+    data = head("/v1/messages", f"x-api-key: {key}", length="1200")
+    found = known.again(data, SETTINGS, clients, now)
+    assert (found is not None) == is_known
+    if is_known:
+        assert found == CHATS.read(data, SETTINGS, clients, now)
+
+
+async def test_what_ends_on_a_connection_that_stays_open() -> None:
+    """The key is good until its client is disabled, and again once it is enabled."""
+    body = request(path("openai-chat"), ask("openai-chat"), {"connection": "keep-alive", "x-api-key": "cw-" + "k" * 20})
+    async with upstream([http(dumps(reply("openai-chat")))]) as up:
+
+        def with_client(**grants: object) -> Config:
+            return config(one("openai-chat", up.url), clients={"ada": {"key": "cw-" + "k" * 20, **grants}})
+
+        async with stage(with_client()) as it:
+            reader, writer = await it.connect()
+            statuses = []
+            for grants in ({}, {}, {"enabled": False}, {}):
+                it.gateway.apply_config(with_client(**grants))
+                for _ in range(2):
+                    writer.write(body)
+                    statuses.append((await read_answer(reader)).status)
+            writer.close()
+    assert statuses == [200, 200, 200, 200, 401, 401, 200, 200]
 
 
 # ---- no difference ---------------------------------------------------------------------------------------------------
@@ -351,3 +413,40 @@ def test_the_limit_of_a_head_is_that_of_the_config() -> None:
     data = head("/v1/messages", "x: " + "y" * 4096)
     assert CHATS.read(data, SETTINGS) is not None
     assert CHATS.read(data, Settings(limits=Limits(header=4096))) is None
+
+
+# ---- large bodies ----------------------------------------------------------------------------------------------------
+
+LARGE: list[tuple[str, dict[str, object], int]] = [
+    # a body, and the changes to a thread and back that it costs: for decoding, and for routing with encoding
+    ("a long text", {"messages": [{"role": "user", "content": "word " * 60_000}]}, 0),
+    ("a very long text", {"messages": [{"role": "user", "content": "word " * 450_000}]}, 2),
+    ("many values", {"messages": [{"role": "user", "content": "Hi."}], "x": [12_345_678] * 40_000}, 2),
+    ("many values in a small body", {"messages": [{"role": "user", "content": "Hi."}], "x": [1] * 9_000}, 0),
+]
+
+
+@pytest.mark.parametrize(("name", "body", "changes"), LARGE, ids=lambda value: value if isinstance(value, str) else "")
+async def test_only_what_takes_long_leaves_the_event_loop(
+    name: str, body: dict[str, object], changes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed = 0
+    off_loop = Runtime.off_loop
+
+    async def counted(self: Runtime, work: Callable[[], object]) -> object:
+        nonlocal changed
+        changed += 1
+        return await off_loop(self, work)
+
+    monkeypatch.setattr(Runtime, "off_loop", counted)
+    sent = dumps({"model": "m", **body})
+    async with (
+        upstream([http(dumps(reply("openai-chat")))]) as up,
+        stage(config(one("openai-chat", up.url, models={"m": "m"}))) as it,
+    ):
+        answer = await it.ask(path("openai-chat"), sent)
+        assert answer.status == 200
+        assert up.requests[-1].body == sent
+    if not limited_server.HAS_PARSER and len(sent) >= runtime.LARGE:
+        changes = 2  # aiohttp's server does not count the values
+    assert changed == changes

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crosswire.proxy.errors import Malformed
-from crosswire.proxy.wire.duplicate_keys import parse_request
+from crosswire.proxy.wire.duplicate_keys import parse_request, repeats_none
 
 LONG = b'"long":"' + b"x" * 10_000 + b'",'
 """A long text, beside which each object is looked at, where a short body is written anew."""
@@ -85,3 +85,13 @@ def test_every_key_that_is_added_again_is_found(fields: dict[str, Any], data: st
     body = json.dumps(fields)[:-1].encode() + b"," + json.dumps(key).encode() + b":1}"
     with pytest.raises(Malformed):
         parse_request(body)
+
+
+@pytest.mark.parametrize(("text", "repeats"), [(b'[{"a":1},{"a":":"}]', False), (b'[{"a":1,"a":2}]', True)])
+def test_values_that_are_no_object(text: bytes, repeats: bool) -> None:
+    for each in (text, b"[" + b'"' + b"x" * 10_000 + b'",' + text + b"]"):
+        assert repeats_none(each, json.loads(each)) is not repeats
+        assert repeats_none(b'{"k":"v","l":' + each + b"}", {"k": "v", "l": json.loads(each)}) is not repeats
+    colons = text.count(b":")
+    assert repeats_none(b'{"k":"v","l":' + text + b"}", {"k": "v"}, colons + 1)
+    assert not repeats_none(b'{"k":"v","k":"v","l":' + text + b"}", {"k": "v"}, colons + 1)

@@ -61,7 +61,11 @@ def test_property_exact_however_the_text_is_cut(
     value: Any, step: int, separators: tuple[str, str], strings: str
 ) -> None:
     text = json.dumps(value, separators=separators).encode()
-    with patch.object(json_bounds, "_DENSE", 0 if strings == "many strings" else 2**30):
+    many = strings == "many strings"
+    with (
+        patch.object(json_bounds, "_DENSE", 0 if many else 2**30),
+        patch.object(json_bounds, "_SAMPLE", 99 if many else 1),
+    ):
         for limit, number in counted(value).items():
             assert passes(text, step, **{limit: number}), limit
             assert number == 0 or not passes(text, step, **{limit: number - 1}), limit
