@@ -46,7 +46,9 @@ def main() -> int:
     parser.add_argument(
         "--only", default="*", metavar="GLOB", help=f"only these rows, by their names, or {', '.join(OTHER_ROWS)}"
     )
-    parser.add_argument("--without", action="append", default=[], choices=LEVERS, help="also without this lever")
+    parser.add_argument(
+        "--without", action="append", default=[], choices=LEVERS, help="without this lever too: what it gives"
+    )
     parser.add_argument("--peers", action="store_true", help=f"also {', '.join(PEERS)}, those that are installed")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--page", action="store_true", help="write the table into docs/benchmarks.md")
@@ -60,7 +62,7 @@ def main() -> int:
         with running(module("benchmarks.upstream", str(upstream), "1"), upstream, cores[-1]):
             starts = _starts(upstream, cores[0], Path(folder), args.without, peers=args.peers)
             figures |= _measure(args, starts)
-    text = "\n".join(table.lines(figures))
+    text = "\n".join(table.gains(figures) if args.without else table.lines(figures))
     print(f"{figures['machine']}\n\n{text}")
     if args.page:
         said = f"{figures['machine']}; {args.rounds} rounds of {args.seconds:g} s."
@@ -77,7 +79,7 @@ def _starts(upstream: int, core: int, folder: Path, without: list[str], *, peers
         CROSSWIRE: partial(crosswire, upstream, core, folder),
     }
     for lever in without:
-        name = f"without {lever}"
+        name = f"{table.WITHOUT}{lever}"
         starts[name] = partial(crosswire, upstream, core, folder, name=name, without=lever)
     if not without:
         starts[ALL_ON] = partial(crosswire, upstream, core, folder, name=ALL_ON, more=all_on(folder, upstream))

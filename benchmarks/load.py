@@ -30,6 +30,9 @@ class Caller(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one, but not by inheritance
         self._ask()
 
+    def close(self) -> None:
+        self._transport.close()
+
     def _ask(self) -> None:
         self._asked = perf_counter()
         self._tail, self._due = b"", -1
@@ -95,6 +98,8 @@ async def load(
         callers.append(caller)
     await asyncio.wait_for(asyncio.gather(*(caller.over for caller in callers)), seconds + 30)
     took = perf_counter() - began
+    for caller in callers:
+        caller.close()
     latencies = sorted(latency for caller in callers for latency in caller.latencies)
     answers = sum(caller.answers for caller in callers)
     return {

@@ -18,6 +18,12 @@ MORE_WITH_ALL = 0.10
 CROWD_OF_RELAY, DECISION_US, RSS_MB, START_S = 1.1, 50.0, 50.0, 0.4
 """The targets of the rows that are not of load."""
 
+WITHOUT = "without "
+"""The beginning of the names of the proxy without a lever."""
+
+MOST_GAINS = 2
+"""Rows that are shown for each lever."""
+
 Figures = dict[str, Any]
 
 
@@ -57,6 +63,26 @@ def lines(figures: Figures) -> Iterator[str]:
         yield _row("start to listening", f"≤ {START_S} s", cells)
 
 
+def gains(figures: Figures) -> Iterator[str]:
+    """For each lever the rows that cost most without it, beside what they cost with all; see `python -m benchmarks`."""
+    yield "| without | row | with all | without it |"
+    yield "|---|---|---|---|"
+    named = {group.name: group for group in groups()}
+    for name in (each for each in _columns(figures) if each.startswith(WITHOUT)):
+        found = {row: of for row, of in figures.get("groups", {}).items() if any(name in case for case in of.values())}
+        rows = sorted(found, key=lambda row: _mean(found[row], name) / _mean(found[row], CROSSWIRE), reverse=True)
+        for number, row in enumerate(rows[:MOST_GAINS]):
+            lever = f"`{name.removeprefix(WITHOUT)}`" if number == 0 else ""
+            cells = [_cell(named[row], found[row], each, marks=False) for each in (CROSSWIRE, name)]
+            yield f"| {lever} | {row} | {' | '.join(cells)} |"
+
+
+def _mean(of: dict[str, dict[str, Figures]], name: str) -> float:
+    """The mean CPU of a gateway in the cases of one row."""
+    values = [case[name]["cpu_us"] for case in of.values() if name in case]
+    return sum(values) / len(values)
+
+
 def _columns(figures: Figures) -> list[str]:
     """The names of the gateways, in the order in which they were measured."""
     found = [name for group in figures.get("groups", {}).values() for case in group.values() for name in case]
@@ -74,7 +100,7 @@ def _target(group: Group) -> str:
     return f"≤ {group.target:.1f} ms" if group.is_ms else f"≤ {group.target:.2f}"
 
 
-def _cell(group: Group, found: dict[str, dict[str, Figures]], name: str) -> str:
+def _cell(group: Group, found: dict[str, dict[str, Figures]], name: str, *, marks: bool = True) -> str:
     figures = [case[name] for case in found.values() if name in case]
     if not figures:
         return "–"
@@ -87,7 +113,7 @@ def _cell(group: Group, found: dict[str, dict[str, Figures]], name: str) -> str:
         own = [case[CROSSWIRE]["of_relay"] for case in found.values() if {name, CROSSWIRE} <= case.keys()]
         missed = any(value - other > MORE_WITH_ALL for value, other in zip(values, own, strict=False))
     wrong = sum(each["wrong"] for each in figures)
-    return f"{_span(values, 2)}{unit}{_mark(missed)}" + (f", {wrong:.0f} not 200" if wrong else "")
+    return f"{_span(values, 2)}{unit}{_mark(marks and missed)}" + (f", {wrong:.0f} not 200" if wrong else "")
 
 
 def _span(values: Sequence[float], digits: int) -> str:

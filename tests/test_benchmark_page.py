@@ -49,6 +49,19 @@ def test_every_row_has_a_cell_of_each_gateway() -> None:
     assert {row.count("|") for row in rows} == {head.count("|")} == {6}
 
 
+def test_a_lever_is_shown_where_it_gives_most() -> None:
+    name = f"{table.WITHOUT}heads"
+    given = figures(0.5, 0.55)
+    for number, of in enumerate(given["groups"].values()):
+        for case in of:
+            of[case] = {**of[case], name: {"cpu_us": 100.0 + number, "of_relay": 0.5 + number / 100, "wrong": 0}}
+    _, _, first, second = table.gains(given)
+    last = groups()[-1].name, groups()[-2].name
+    assert first.startswith(f"| `heads` | {last[0]} |")
+    assert second.startswith(f"|  | {last[1]} |")
+    assert "✗" not in first + second
+
+
 @pytest.mark.parametrize("name", ["table", "without", "growth"])
 def test_the_page_has_a_place_for_it(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copy = tmp_path / "benchmarks.md"

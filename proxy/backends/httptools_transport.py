@@ -39,7 +39,7 @@ from .transport import (
     take_nothing,
 )
 
-READ = 8 * 1024
+READ = 32 * 1024
 """Most bytes of one read: what a reader that stalls leaves in memory is a few of them."""
 
 HIGH_WATER = 8 * 1024
