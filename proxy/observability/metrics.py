@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 from ..costs.price import NANO
 from ..ir.rate_limits import RateLimit
 from ..resilience.circuit_breaker import STATES, State
-from .request_record import BATCH, OUTRUN, Record
+from .request_record import BATCH, OUTRUN, Record, is_large
 
 _SECONDS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _BOUNDS = [*map(str, map(float, _SECONDS)), "+Inf"]
@@ -141,7 +141,7 @@ class Metrics(Collector):
     def add(self, record: Record) -> None:
         """Takes one request that has ended; it is counted with others, or when the numbers are read."""
         self._ended.append(record)
-        if len(self._ended) >= BATCH:
+        if len(self._ended) >= BATCH or is_large(record):
             self._count_ended()
 
     def _count_ended(self) -> None:

@@ -210,7 +210,7 @@ class RecordBuffer:
         if self._size:
             self.added = self.next_number(self.added)
             self._fresh.append((record, self.added))
-            if len(self._fresh) >= BATCH:
+            if len(self._fresh) >= BATCH or is_large(record):
                 self._sort_in()
 
     def _sort_in(self) -> None:
@@ -248,6 +248,11 @@ class RecordBuffer:
                 break
             found.append((number, record))
         return found
+
+
+def is_large(record: Record) -> bool:
+    """Returns whether a record holds what a client or a backend can make large, so that it must not wait whole."""
+    return record.error is not None or len(record.losses) > MOST_LOSSES
 
 
 def _one_more(number: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from crosswire.proxy.headers import printable
 from crosswire.proxy.ir import Loss
+from crosswire.proxy.observability.metrics import Metrics
 from crosswire.proxy.observability.record_log import StageLog
 from crosswire.proxy.observability.request_record import MOST_LOSSES, Record, RecordBuffer, memory_of
 from crosswire.proxy.routing import Candidate, Decision
@@ -54,6 +56,21 @@ def test_records_keep_a_number_of_bytes() -> None:
     ring.memory = 0
     ring.add(heavy(1))
     assert (ring.used, ring.get("req_1")) == (0, None)
+
+
+def test_a_large_record_does_not_wait_whole() -> None:
+    ring, metrics = RecordBuffer(1000, 10**6), Metrics()
+    tracemalloc.start()
+    try:
+        for number in range(20):  # fewer than are counted together; each has some 5 MB
+            ended = heavy(number)
+            ring.add(ended)
+            metrics.add(ended)
+            del ended
+        left = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert left < 10**7
 
 
 @pytest.mark.parametrize("records", [0, 2])
